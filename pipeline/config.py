@@ -1,0 +1,151 @@
+"""One validated configuration of a run: TOML or Python in, canonical JSON and a run id out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the field, what was given and what is valid."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetConfig(_Section):
+    """Where the images, labels and boxes come from (``hansaudit datasets`` lists the sources)."""
+
+    source: Literal["tfds", "folder", "planted"] = "planted"
+    # tfds: catalog name ("voc/2007"); empty: `path` is the folder of a dataset made by `hansaudit prepare`
+    name: str = ""
+    # prepared dataset, image folder, or TFDS data_dir
+    path: str = ""
+    split: str = ""  # empty: the only split there is, else "validation", else "test"
+    # feature paths inside one example, "/" between levels; empty: found from the feature types
+    image: str = ""
+    label: str = ""
+    boxes: str = ""
+    # folder source: annotations file or folder, and its format
+    annotations: str = ""
+    annotations_format: Literal["", "csv", "coco", "voc"] = ""
+    limit: int = Field(default=0, ge=0, description="audit only the first `limit` images; 0 = all")
+
+
+class ModelConfig(_Section):
+    """Where the network comes from and, in its card, how its input is prepared."""
+
+    source: str = "planted"  # keras.applications name, *.keras, *.h5, package.module:function, or "planted"
+    weights: str = "imagenet"  # for keras.applications: "imagenet", a weights file, or "none"
+    card: str = ""  # model card (TOML); empty: <model>.toml beside the file, or known from the source
+    unsafe: bool = False  # allow Lambda layers of a .keras file to be deserialised: runs code from the file
+
+
+class MethodConfig(_Section):
+    """One explanation method and its parameters."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The method's name in the tables: ``name`` or ``name(p=1,q=2)`` with sorted parameters."""
+        if not self.params:
+            return self.name
+        return f"{self.name}({','.join(f'{k}={json.dumps(v)}' for k, v in sorted(self.params.items()))})"
+
+
+class AuditConfig(_Section):
+    """What is measured."""
+
+    target: Literal["predicted", "label"] = "predicted"
+    metrics: tuple[str, ...] = (
+        "relevance_in",
+        "relevance_out",
+        "ratio",
+        "mass",
+        "lift",
+        "pointing",
+        "rank_accuracy",
+    )
+    pooling: Literal["abs_sum", "sum", "positive"] = "abs_sum"
+    maps: int = Field(default=56, ge=0, le=1024, description="side of the stored pooled maps; 0 = none")
+    thumbnails: bool = True
+    seed: int = Field(default=0, ge=0)
+
+
+class ExecutionConfig(_Section):
+    """How the work is done: none of this changes a result, so none of it is part of the run id."""
+
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    shard_size: int = Field(
+        default=128, ge=1, description="images per shard: one task and one part per table"
+    )
+    workers: int = Field(default=1, ge=1)
+    max_failed_fraction: float = Field(default=0.01, ge=0, le=1)
+
+
+class RankingConfig(_Section):
+    """How the stored scores become a ranking: applied afterwards, so no part of the run id."""
+
+    method: str = ""  # method key; empty: the run's first
+    images: Literal["correct", "all"] = "correct"  # right for the wrong reason: the correctly classified ones
+    n_min: int = Field(default=5, ge=1)
+    relevant_effect: float = -0.5
+    fdr: Literal["bh", "by"] = "bh"
+    level: float = Field(default=0.05, gt=0, lt=1)
+    draws: int = Field(default=2000, ge=100)
+    seed: int = Field(default=0, ge=0)
+
+
+class Config(_Section):
+    """Everything about one audit."""
+
+    dataset: DatasetConfig = DatasetConfig()
+    model: ModelConfig = ModelConfig()
+    methods: tuple[MethodConfig, ...] = (MethodConfig(name="lrp.preset_a"),)
+    audit: AuditConfig = AuditConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    ranking: RankingConfig = RankingConfig()
+
+    def identity(self) -> dict[str, Any]:
+        """The part of the configuration that determines the results."""
+        return self.model_dump(mode="json", exclude={"execution", "ranking"})
+
+    def canonical_json(self) -> str:
+        """Sorted, compact JSON of :meth:`identity`: equal for equal audits."""
+        return json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def run_id(self) -> str:
+        """sha256 of :meth:`canonical_json`, first 16 hex digits."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
+
+
+def parse_config(data: dict[str, Any], where: str = "config") -> Config:
+    """Validate ``data``. Raises :class:`ConfigError`, one line per fault."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            f"{where}: {'.'.join(map(str, fault['loc']))}: {fault['msg']} (received {fault['input']!r})"
+            for fault in error.errors()
+        ]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a TOML configuration. Raises :class:`ConfigError` when it cannot be read or is not valid."""
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    return parse_config(data, str(path))

@@ -1,0 +1,125 @@
+"""The tables of a run: Arrow schemas with units, one place for every column name.
+
+Up to the rows nothing touches disk; after the part nothing touches TensorFlow. A change of a column is a
+change of ``SCHEMA_VERSION``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+
+# What happened to one image. Localisation is defined for "ok" only; predictions exist for all but "failed".
+STATUS_OK: Final = "ok"
+STATUS_NO_BOX: Final = "no_box"  # the dataset has no box for it
+STATUS_NO_VISIBLE_BOX: Final = "no_visible_box"  # the crop removed every box
+STATUS_BOX_COVERS_IMAGE: Final = "box_covers_image"  # nothing of the input lies outside
+STATUS_FAILED: Final = "failed"  # could not be read, decoded or explained; `reason` says why
+STATUSES: Final = (STATUS_OK, STATUS_NO_BOX, STATUS_NO_VISIBLE_BOX, STATUS_BOX_COVERS_IMAGE, STATUS_FAILED)
+
+
+def _field(name: str, type_: pa.DataType, about: str, unit: str = "") -> pa.Field:
+    metadata = {"about": about} | ({"unit": unit} if unit else {})
+    return pa.field(name, type_, metadata=metadata)
+
+
+_BOX = pa.list_(pa.struct([(side, pa.float32()) for side in ("xmin", "ymin", "xmax", "ymax")]))
+_NAME = pa.dictionary(pa.int32(), pa.string())
+
+EXAMPLES: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "stable id of the image, independent of shard and batch size"),
+        _field("shard", _NAME, "key of the shard that holds the row"),
+        _field("index", pa.int64(), "position in the split", "count from 0"),
+        _field("file_name", pa.string(), "name of the original file, where there is one"),
+        _field("label", pa.int32(), "true class; -1 when outside the network's classes", "class index"),
+        _field("class_id", _NAME, "the dataset's own id of the true class (synset)"),
+        _field("class_name", _NAME, "readable name of the true class"),
+        _field("prediction", pa.int32(), "top-1 class", "class index"),
+        _field("confidence", pa.float32(), "probability of the top-1 class", "probability"),
+        _field("label_probability", pa.float32(), "probability of the true class", "probability"),
+        _field("correct", pa.bool_(), "top-1 class is the true class"),
+        _field("correct_top5", pa.bool_(), "the true class is among the five most probable"),
+        _field("target", pa.int32(), "class that was explained", "class index"),
+        _field("target_logit", pa.float32(), "the explained output", "logit"),
+        _field("width", pa.int32(), "width of the original image", "pixel"),
+        _field("height", pa.int32(), "height of the original image", "pixel"),
+        _field("boxes", _BOX, "boxes in the original image, 0-based, inclusive", "pixel"),
+        _field(
+            "boxes_model",
+            _BOX,
+            "the same boxes in the model's input geometry, 0-based, inclusive, clipped",
+            "pixel",
+        ),
+        _field(
+            "box_area",
+            pa.float32(),
+            "A: share of the model's input inside the union of the boxes",
+            "fraction",
+        ),
+        _field(
+            "box_distance",
+            pa.float32(),
+            "distance of the union's centroid from the centre of the input, over half its diagonal",
+            "fraction",
+        ),
+        _field("status", _NAME, "one of: " + ", ".join(STATUSES)),
+        _field("reason", pa.string(), "why the status is not ok"),
+    ]
+)
+
+SCORES: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples"),
+        _field("method", _NAME, "key of the explanation method, with its parameters"),
+        _field("metric", _NAME, "name of the metric"),
+        _field("value", pa.float64(), "value; null when undefined"),
+        _field("reason", pa.string(), "why the value is null"),
+    ]
+)
+
+CURVES: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples"),
+        _field("method", _NAME, "key of the explanation method, with its parameters"),
+        _field("order", _NAME, "morf, lerf, random, deletion or insertion"),
+        _field("values", pa.list_(pa.float32()), "score after step 0..L, mean over the repeats"),
+        _field("reason", pa.string(), "why the curve is null"),
+    ]
+)
+
+# Pooled over the channels (how: in the file's metadata) and averaged down to `height x width`; row-major.
+MAPS: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples"),
+        _field("method", _NAME, "key of the explanation method, with its parameters"),
+        _field("height", pa.int16(), "rows of the pooled map", "cell"),
+        _field("width", pa.int16(), "columns of the pooled map", "cell"),
+        _field(
+            "values",
+            pa.list_(pa.float16()),
+            "SIGNED relevance summed over channels and over the cell, divided by `scale`; row-major",
+        ),
+        _field(
+            "scale", pa.float32(), "largest absolute cell before the division; 0 for a zero map", "relevance"
+        ),
+    ]
+)
+
+THUMBNAILS: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples"),
+        _field("jpeg", pa.binary(), "the model's input as a picture before normalisation, JPEG"),
+    ]
+)
+
+TABLES: Final = {
+    "examples": EXAMPLES,
+    "scores": SCORES,
+    "curves": CURVES,
+    "maps": MAPS,
+    "thumbnails": THUMBNAILS,
+}
