@@ -91,7 +91,7 @@ CURVES: Final = pa.schema(
     ]
 )
 
-# Pooled over the channels (how: in the file's metadata) and averaged down to `height x width`; row-major.
+# Pooled over the channels (how: in the file's metadata) and summed into `height x width` cells; row-major.
 MAPS: Final = pa.schema(
     [
         _field("example_id", pa.string(), "key into examples"),
@@ -101,10 +101,18 @@ MAPS: Final = pa.schema(
         _field(
             "values",
             pa.list_(pa.float16()),
-            "SIGNED relevance summed over channels and over the cell, divided by `scale`; row-major",
+            "relevance pooled over channels as the metrics see it (>= 0), summed over the cell, over `scale`",
         ),
         _field(
-            "scale", pa.float32(), "largest absolute cell before the division; 0 for a zero map", "relevance"
+            "scale", pa.float32(), "largest cell of `values` before the division; 0: zero map", "relevance"
+        ),
+        _field(
+            "signed",
+            pa.list_(pa.float16()),
+            "signed relevance, summed over channels and over the cell, over `signed_scale`",
+        ),
+        _field(
+            "signed_scale", pa.float32(), "largest absolute cell of `signed` before the division", "relevance"
         ),
     ]
 )
