@@ -1,0 +1,5 @@
+"""What a user's input can get wrong."""
+
+
+class InputError(ValueError):
+    """Input that cannot be used; the message names the subject, what was received, what is valid, what to do."""

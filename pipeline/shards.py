@@ -1,0 +1,37 @@
+"""How a split is cut into shards: one shard is one task and one part per table. Pure, no framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.errors import InputError
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The examples ``start <= index < stop`` of one split."""
+
+    dataset: str
+    split: str
+    start: int
+    stop: int
+    key: str
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def plan_shards(dataset: str, split: str, n: int, size: int) -> tuple[Shard, ...]:
+    """Cut ``n`` examples into consecutive shards of ``size`` (the last one may be smaller).
+
+    The key, ``validation-000000000-000000128``, sorts like the range that it names.
+
+    Raises :class:`InputError` when ``n`` is negative or ``size`` is less than 1.
+    """
+    if n < 0 or size < 1:
+        raise InputError(f"shards of {dataset}: received n={n}, size={size}; valid are n >= 0 and size >= 1")
+    return tuple(
+        Shard(dataset, split, start, stop, f"{split}-{start:09d}-{stop:09d}")
+        for start in range(0, n, size)
+        for stop in (min(start + size, n),)
+    )
