@@ -1,7 +1,7 @@
 """Synthetic run folders with a known truth: no images are explained, every number is drawn.
 
-``lift = g(A, d) + shift[class] + noise`` where ``g`` depends on the area of the box and its distance from
-the centre (the same for all classes), the noise is heavy-tailed and wider for very small and very large boxes,
+``lift = g(A, d) + shift[class] + noise``: ``g`` depends on the area of the box and its distance from
+the centre (the same for all classes), the noise is heavy-tailed and wider for very small and large boxes,
 and ``shift`` is 0 but for the classes in ``effect``. Classes differ in how large their objects are, so that a
 ranking by the raw ratio is confounded by box size, as on ILSVRC. The maps carry exactly the drawn mass inside
 the boxes; what lies outside is diffuse, and for a class with an effect it sits on a mark in a corner.
