@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def unroll(linear: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
-    """Matrix ``W (in, out)`` of ``linear`` (a function of a batch, without its bias) for an input of ``shape``."""
+    """Matrix ``W (in, out)`` of ``linear``, a function of a batch (without bias), for inputs of ``shape``."""
     basis = np.eye(int(np.prod(shape))).reshape(-1, *shape)
     return np.asarray(linear(basis), dtype=np.float64).reshape(len(basis), -1)
 

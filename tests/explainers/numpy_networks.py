@@ -1,7 +1,7 @@
 """Two networks and their LRP backward pass written out by hand in numpy float64: no framework, no graph walk.
 
-Only the parameters come from the Keras model. Formulas: MATHS section 2; the rules here take a convolution apart
-by its signs (``a+ w+ + a- w-``) because an unrolled matrix of SqueezeNet would not fit.
+Only the parameters come from the Keras model. The rules are those of ``tests.oracles``, but take convolutions
+apart by its signs (``a+ w+ + a- w-``) because an unrolled matrix of SqueezeNet would not fit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Rule = Callable[["Convolution", Array, Array], Array]
 
 @dataclass(frozen=True)
 class Convolution:
-    """``a (h, w, c)`` -> ``z (h', w', k)``; ``kernel (kh, kw, c, k)``, zero padding of ``pad`` on every side."""
+    """``a (h, w, c)`` -> ``z (h', w', k)``; ``kernel (kh, kw, c, k)``, ``pad`` zeros on every side."""
 
     kernel: Array
     bias: Array
@@ -138,8 +138,8 @@ def squeezenet(weights: dict[str, list[Array]], x: Array, rule: Rule) -> tuple[A
     return r, logits
 
 
-# A residual network with BatchNorm in every position: after a convolution (folded into it), before one without
-# padding (folded into it), and after Add (cannot be folded: a diagonal linear node with the dense rule, Epsilon).
+# A residual network with BatchNorm in every position: after a convolution (folded into it), before one
+# without padding (folded into it), and after Add (not foldable: a diagonal linear node with the dense rule).
 
 
 def batch_norm(weights: list[Array], eps: float = 1e-3) -> tuple[Array, Array]:
@@ -150,7 +150,7 @@ def batch_norm(weights: list[Array], eps: float = 1e-3) -> tuple[Array, Array]:
 
 
 def residual(weights: dict[str, list[Array]], x: Array, rule: Rule) -> tuple[Array, Array]:
-    """Relevance of the largest logit and the logits ``(k,)``; the network is ``test_networks.residual_model``."""
+    """Relevance of the largest logit and the logits ``(k,)`` of ``test_networks.residual_model``."""
 
     def conv_bn(name: str, pad: int) -> Convolution:
         kernel = np.asarray(weights[f"{name}_conv"][0], dtype=np.float64)

@@ -1,0 +1,181 @@
+"""Other packages' LRP on VGG16, each against the gradient of its own framework, where they can be imported.
+
+Stands alone (``python benchmarks/peers.py``): iNNvestigate needs Keras 2 and so an interpreter of its own;
+``python -m benchmarks.lrp --peers --peer-python PATH`` uses it. Prints one JSON list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+Subjects = dict[str, Callable[[Any], Any]]  # "gradient" and the peer's methods: a batch -> maps
+VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
+
+
+def measure_peers(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run this file with ``options.peer_python`` and read what it prints."""
+    command = [
+        options.peer_python,
+        __file__,
+        "--batch",
+        str(options.batch),
+        "--threads",
+        str(options.threads),
+    ]
+    done = subprocess.run(
+        [*command, "--repeats", str(options.repeats)], check=True, capture_output=True, text=True
+    )
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def innvestigate(threads: int) -> Subjects:
+    """iNNvestigate 2 (Alber et al. 2019): TensorFlow graph mode, Keras 2."""
+    import innvestigate as peer
+    import tensorflow as tf
+
+    tf.compat.v1.disable_eager_execution()
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    model = peer.model_wo_softmax(tf.keras.applications.VGG16(weights=None))
+    names = {
+        "gradient": "gradient",
+        "iNNvestigate lrp.epsilon": "lrp.epsilon",
+        "iNNvestigate preset A": "lrp.sequential_preset_a",
+        "iNNvestigate preset B": "lrp.sequential_preset_b",
+        "iNNvestigate deconvnet": "deconvnet",
+    }
+    return {shown: peer.create_analyzer(name, model).analyze for shown, name in names.items()}
+
+
+def torch_vgg16(threads: int) -> Any:
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    modules: list[nn.Module] = []
+    channels = 3
+    for filters in VGG16:
+        if not filters:
+            modules.append(nn.MaxPool2d(2))
+            continue
+        modules += [nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU()]
+        channels = filters
+    modules += [nn.Flatten(), nn.Linear(25088, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU()]
+    return nn.Sequential(*modules, nn.Linear(4096, 1000)).eval()
+
+
+def torch_gradient(model: Any, x: Any) -> Any:
+    import torch
+
+    inputs = torch.tensor(x.transpose(0, 3, 1, 2).copy(), requires_grad=True)
+    (gradient,) = torch.autograd.grad(model(inputs).max(dim=1).values.sum(), inputs)
+    return gradient.numpy()
+
+
+def zennit(threads: int) -> Subjects:
+    """Zennit (Anders et al. 2021)."""
+    from zennit.composites import EpsilonAlpha2Beta1, EpsilonPlus
+
+    model = torch_vgg16(threads)
+
+    def explain(composite: Any) -> Callable[[Any], Any]:
+        def run(x: Any) -> Any:
+            with composite.context(model) as modified:
+                return torch_gradient(modified, x)
+
+        return run
+
+    return {
+        "gradient": lambda x: torch_gradient(model, x),
+        "Zennit EpsilonPlus": explain(EpsilonPlus()),
+        "Zennit EpsilonAlpha2Beta1": explain(EpsilonAlpha2Beta1()),
+    }
+
+
+def captum(threads: int) -> Subjects:
+    """Captum's LRP (Kokhlikyan et al. 2020), its default Epsilon rules."""
+    import torch
+    from captum.attr import LRP
+
+    model = torch_vgg16(threads)
+
+    def epsilon(x: Any) -> Any:
+        inputs = torch.tensor(x.transpose(0, 3, 1, 2).copy())
+        target = model(inputs).argmax(dim=1)
+        return LRP(model).attribute(inputs, target=target).detach().numpy()
+
+    return {"gradient": lambda x: torch_gradient(model, x), "Captum LRP": epsilon}
+
+
+PEERS: dict[str, Callable[[int], Subjects]] = {
+    "innvestigate": innvestigate,
+    "zennit": zennit,
+    "captum": captum,
+}
+
+
+def measure_one(peer: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Setup seconds, seconds per batch, and the ratio to the gradient, repetitions interleaved."""
+    import numpy as np
+
+    x = np.random.default_rng(1).normal(size=(options.batch, 224, 224, 3)).astype("float32")
+    start = time.perf_counter()
+    subjects = PEERS[peer](options.threads)
+    built = time.perf_counter() - start
+    setup, seconds = {}, {name: [] for name in subjects}
+    for name, function in subjects.items():
+        start = time.perf_counter()
+        function(x)
+        setup[name] = built + time.perf_counter() - start
+    for _ in range(options.repeats):
+        for name, function in subjects.items():
+            start = time.perf_counter()
+            function(x)
+            seconds[name].append(time.perf_counter() - start)
+    return [
+        {
+            "name": name,
+            "setup_s": setup[name],
+            "run_s": values,
+            "ratio": float(np.median(np.divide(values, seconds["gradient"]))),
+        }
+        for name, values in seconds.items()
+        if name != "gradient"
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peer", choices=tuple(PEERS), help="measure this one only")
+    options = parser.parse_args()
+    if options.peer:
+        print(json.dumps(measure_one(options.peer, options)))
+        return
+    found: list[dict[str, Any]] = []
+    for peer in PEERS:  # a process each: they set their framework up in ways that exclude one another
+        if importlib.util.find_spec(peer) is None:
+            found.append({"name": peer, "reason": "not importable here"})
+            continue
+        done = subprocess.run(
+            [sys.executable, __file__, *sys.argv[1:], "--peer", peer], capture_output=True, text=True
+        )
+        if done.returncode:
+            found.append({"name": peer, "reason": done.stderr.strip().splitlines()[-1]})
+        else:
+            found += json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
