@@ -1,0 +1,189 @@
+"""Files of a run behind one small interface: a local folder, or an object store through fsspec.
+
+Every file is written whole or not at all. Locally: a temporary name, fsync, rename. An object store has no
+rename, but one PUT is whole or absent.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.errors import InputError
+
+TEMPORARY = ".tmp-"
+_LOCK = ".lock"
+
+
+class Files(Protocol):
+    """The files below one root; ``name`` is a relative path with "/" between its levels."""
+
+    root: str
+
+    def put(self, name: str, data: bytes | memoryview) -> None:
+        """Write a file, whole or not at all. Raises :class:`InputError` when there is no room or no right."""
+
+    def get(self, name: str) -> bytes | None:
+        """The content of a file, None where there is none."""
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the finished files in ``folder``, sorted."""
+
+    def arrow(self, names: list[str]) -> tuple[list[str], Any]:
+        """Paths and file system for ``pyarrow.dataset``."""
+
+    def lock(self) -> Any:
+        """Context in which no other process writes here. Raises :class:`InputError` when one already does."""
+
+
+def open_files(path: str | Path) -> Files:
+    """The files below ``path``: a local folder, or ``scheme://bucket/folder`` through fsspec."""
+    text = str(path)
+    scheme = text.partition("://")[0] if "://" in text else ""
+    return ObjectFiles(text) if scheme and scheme != "file" else LocalFiles(text.removeprefix("file://"))
+
+
+class LocalFiles:
+    """A folder on this machine."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def put(self, name: str, data: bytes | memoryview) -> None:
+        final = Path(self.root, name)
+        temporary = final.with_name(f"{TEMPORARY}{final.name}-{os.getpid()}")
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, final)
+            _sync_folder(final.parent)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise _unwritable(final, len(data), error) from error
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            return Path(self.root, name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise InputError(f"{Path(self.root, name)}: cannot be read: {error.strerror}") from error
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            entries = [e.name for e in os.scandir(Path(self.root, folder)) if e.is_file()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in entries if not name.startswith("."))
+
+    def arrow(self, names: list[str]) -> tuple[list[str], Any]:
+        from pyarrow.fs import LocalFileSystem
+
+        return [str(Path(self.root, name)) for name in names], LocalFileSystem()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """An advisory lock that the kernel drops when the process ends, however it ends."""
+        import fcntl
+
+        path = Path(self.root, _LOCK)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = open(path, "a+")  # noqa: SIM115 - held open for as long as the lock
+        except OSError as error:
+            raise _unwritable(path, 0, error) from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                handle.seek(0)
+                owner = handle.read().strip() or "unknown"
+                raise InputError(
+                    f"{self.root}: another process (id {owner}) is writing this run; wait for it to end, "
+                    "or choose another folder"
+                ) from None
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            self._sweep()
+            yield
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in Path(self.root).glob(f"**/{TEMPORARY}*"):
+            path.unlink(missing_ok=True)
+
+
+class ObjectFiles:
+    """A prefix in an object store (``s3://bucket/run``) or any other fsspec file system.
+
+    Stores have no advisory locks: two machines that write the same run at the same time repeat work, and
+    since every part is one PUT of the same content, nothing breaks.
+    """
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        try:
+            self.fs, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise InputError(f"{url}: cannot be opened: {error}") from None
+        self.url, self.root = url, root.rstrip("/")
+
+    def put(self, name: str, data: bytes | memoryview) -> None:
+        try:
+            self.fs.pipe_file(f"{self.root}/{name}", bytes(data))
+        except OSError as error:
+            raise _unwritable(f"{self.url}/{name}", len(data), error) from error
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            return self.fs.cat_file(f"{self.root}/{name}")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InputError(f"{self.url}/{name}: cannot be read: {error}") from error
+
+    def names(self, folder: str) -> list[str]:
+        self.fs.invalidate_cache()
+        try:
+            found = self.fs.ls(f"{self.root}/{folder}", detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(base for p in found if (base := p.rpartition("/")[2]) and not base.startswith("."))
+
+    def arrow(self, names: list[str]) -> tuple[list[str], Any]:
+        from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+        return [f"{self.root}/{name}" for name in names], PyFileSystem(FSSpecHandler(self.fs))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        yield
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable: the entry lives in the folder, not in the file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _unwritable(path: str | Path, size: int, error: OSError) -> InputError:
+    """The one clear line for a disk that is full or a folder without the right to write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(
+            f"{path}: no space left to write {size / 1e6:.1f} MB; what was finished is kept: "
+            "make room and repeat the same command to go on"
+        )
+    return InputError(f"{path}: cannot be written: {error.strerror or error}; choose a folder that can")
