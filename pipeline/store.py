@@ -1,7 +1,7 @@
 """A run on disk: one Parquet part per shard and table, and a manifest.
 
-A shard is there, whole, or it is not: its ``examples`` part is written last and is the commit mark. Resuming is
-therefore :meth:`Store.missing`, whatever happened to the process that wrote before.
+A shard is there, whole, or it is not: its ``examples`` part is written last and is the commit mark. Resuming
+is therefore :meth:`Store.missing`, whatever happened to the process that wrote before.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Store:
         raw = self.files.get(MANIFEST)
         if raw is None:
             raise InputError(
-                f"{self.path}: no {MANIFEST}, so this is not a run folder; give the folder that `hansaudit run` wrote"
+                f"{self.path}: no {MANIFEST}, so this is no run folder; give one that `hansaudit run` wrote"
             )
         try:
             manifest = json.loads(raw)
@@ -90,7 +90,7 @@ class Store:
         found = manifest.get("schema_version")
         if found != SCHEMA_VERSION:
             raise InputError(
-                f"{self.path}: written with schema version {found}; this version of hansaudit reads {SCHEMA_VERSION}: "
+                f"{self.path}: has schema version {found}, this hansaudit reads {SCHEMA_VERSION}; "
                 "read it with the version that wrote it, or run the audit again in a new folder"
             )
         return manifest
@@ -114,7 +114,7 @@ class Store:
         old = self.manifest
         if differences := differing(old, new):
             raise InputError(
-                f"{self.path}: holds a run of another configuration; choose another folder, or the same settings:\n"
+                f"{self.path}: holds another run; choose another folder, or the same settings:\n"
                 + "\n".join(differences)
             )
         return old
@@ -136,7 +136,7 @@ class Store:
     # -- writing
 
     def lock(self) -> AbstractContextManager[None]:
-        """Context in which no other process writes this run. Raises :class:`InputError` when one already does."""
+        """Context in which nobody else writes this run. Raises :class:`InputError` when one already does."""
         return self.files.lock()
 
     def write_shard(self, key: str, tables: Mapping[str, pa.Table]) -> None:
@@ -168,10 +168,9 @@ class Store:
 
     def missing(self, shards: Sequence[str] | None = None) -> tuple[str, ...]:
         """Keys of the planned shards (or of ``shards``) that are not finished, in order."""
+        planned = self.manifest["shards"] if shards is None else shards
         done = self.done
-        return tuple(
-            key for key in (self.manifest["shards"] if shards is None else shards) if key not in done
-        )
+        return tuple(key for key in planned if key not in done)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -219,19 +218,16 @@ class Store:
         schema = TABLES[table]
         if unknown := [c for c in columns or () if c not in schema.names]:
             raise InputError(
-                f"table {table!r} has no column {unknown[0]!r}; columns: {', '.join(schema.names)}"
+                f"table {table!r} has no column {unknown[0]!r}; it has {', '.join(schema.names)}"
             )
-        done = self.done
-        names = [_part(table, key) for key in sorted(done) if f"part-{key}.parquet" in self._parts(table)]
+        parts = set(self.files.names(table))
+        names = [_part(table, key) for key in sorted(self.done) if f"part-{key}.parquet" in parts]
         if not names:
             return None
         paths, filesystem = self.files.arrow(names)
         for path in paths:
             _check_part(path, filesystem, schema)
         return ds.dataset(paths, schema=schema, format="parquet", filesystem=filesystem)
-
-    def _parts(self, table: str) -> frozenset[str]:
-        return frozenset(self.files.names(table))
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
