@@ -1,0 +1,102 @@
+"""Which features of a TFDS dataset are the image, the class, the boxes and the file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from pipeline.config import DatasetConfig
+from pipeline.errors import InputError
+
+_FILE_NAMES = ("file_name", "filename", "image/filename", "image_name")
+
+
+@dataclass(frozen=True)
+class FeaturePaths:
+    """Paths with "/" between levels. ``relative``: boxes are TFDS's ymin, xmin, ymax, xmax in [0, 1]."""
+
+    image: str
+    label: str
+    boxes: str
+    file_name: str
+    relative: bool
+    ids_from_names: bool
+
+    def to_list(self) -> list[str]:
+        """For a fingerprint."""
+        return [self.image, self.label, self.boxes, self.file_name]
+
+
+def pick(tree: Any, path: str) -> Any:
+    """The value at ``path`` ("objects/bbox") in nested mappings or features."""
+    for key in path.split("/") if not _has(tree, path) else [path]:
+        tree = _inner(tree)[key]
+    return tree
+
+
+def _has(tree: Any, key: str) -> bool:
+    return key in _inner(tree)  # VOC and others have names with a "/" in them
+
+
+def _inner(tree: Any) -> Any:
+    return tree.feature if isinstance(tree, tfds.features.Sequence) else tree
+
+
+def find_features(features: Any, config: DatasetConfig) -> FeaturePaths:
+    """Take the configured paths, find the others by feature type.
+
+    Raises :class:`InputError` when a path does not exist or the choice is not clear.
+    """
+    known = dict(_walk(features))
+    image = _choose("image", config.image, known, tfds.features.Image, ("image",))
+    label = _choose("label", config.label, known, tfds.features.ClassLabel, ("label", "objects/label"))
+    ours = "boxes" in known and "class_id" in known and not config.boxes
+    boxes = (
+        "boxes"
+        if ours
+        else _choose("boxes", config.boxes, known, tfds.features.BBoxFeature, ("objects/bbox", "bbox"))
+    )
+    file_name = next((name for name in _FILE_NAMES if name in known), "")
+    return FeaturePaths(image, label, boxes, file_name, _is_relative(boxes, known[boxes]), ours)
+
+
+def _walk(features: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, leaf feature); sequences are looked through."""
+    for name, feature in features.items():
+        path = f"{prefix}{name}"
+        while isinstance(feature, tfds.features.Sequence):
+            feature = feature.feature
+        if isinstance(feature, tfds.features.FeaturesDict):
+            yield from _walk(feature, f"{path}/")
+        else:
+            yield path, feature
+
+
+def _choose(what: str, path: str, known: dict[str, Any], kind: Any, usual: tuple[str, ...]) -> str:
+    if path:
+        if path not in known:
+            raise InputError(f"{what} feature {path!r} is not in the dataset; valid: {', '.join(known)}")
+        if what == "label" and not isinstance(known[path], kind):
+            raise InputError(f"label feature {path!r} is no ClassLabel but {type(known[path]).__name__}")
+        return path
+    found = [name for name, feature in known.items() if isinstance(feature, kind)]
+    for name in usual:
+        if name in found:
+            return name
+    if len(found) == 1:
+        return found[0]
+    state = f"several candidates ({', '.join(found)})" if found else f"none among {', '.join(known)}"
+    raise InputError(f"{what} feature: {state}; name it with dataset.{what} in the configuration")
+
+
+def _is_relative(path: str, feature: Any) -> bool:
+    if not isinstance(feature, tfds.features.BBoxFeature):
+        return False  # a plain tensor: absolute, as this package writes it
+    form = getattr(feature, "bbox_format", None)
+    value = getattr(form, "value", form)
+    if value not in (None, "REL_YXYX"):
+        raise InputError(f"boxes feature {path!r} has format {value}; valid: TFDS's default, REL_YXYX")
+    return True
