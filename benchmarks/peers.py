@@ -68,8 +68,17 @@ def torch_vgg16(threads: int) -> Any:
             continue
         modules += [nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU()]
         channels = filters
-    modules += [nn.Flatten(), nn.Linear(25088, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU()]
-    return nn.Sequential(*modules, nn.Linear(4096, 1000)).eval()
+    dense = [nn.Linear(25088, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1000)]
+
+    class Network(nn.Module):  # flattens in a function: Captum has no rule for the Flatten module
+        def __init__(self) -> None:
+            super().__init__()
+            self.features, self.dense = nn.Sequential(*modules), nn.Sequential(*dense)
+
+        def forward(self, x: Any) -> Any:
+            return self.dense(torch.flatten(self.features(x), 1))
+
+    return Network().eval()
 
 
 def torch_gradient(model: Any, x: Any) -> Any:
