@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +88,8 @@ class ExecutionConfig(_Section):
     shard_size: int = Field(
         default=128, ge=1, description="images per shard: one task and one part per table"
     )
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, description="shards at the same time, each with its own model")
+    runner: Literal["processes", "dask", "ray"] = "processes"  # what runs them when workers > 1
     max_failed_fraction: float = Field(default=0.01, ge=0, le=1)
 
 
@@ -142,10 +144,36 @@ def parse_config(data: dict[str, Any], where: str = "config") -> Config:
 
 def load_config(path: str | Path) -> Config:
     """Read a TOML configuration. Raises :class:`ConfigError` when it cannot be read or is not valid."""
+    return parse_config(read_toml(path), str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file, not yet validated. Raises :class:`ConfigError` when it cannot be read."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    return parse_config(data, str(path))
+
+
+_METHOD = re.compile(r"(?P<name>[\w.]+)(\((?P<params>.*)\))?\Z", re.DOTALL)
+
+
+def parse_method(text: str) -> MethodConfig:
+    """``name`` or ``name(p=1,q="a")`` with TOML values, the inverse of :attr:`MethodConfig.key`.
+
+    Raises :class:`ConfigError` when it is neither.
+
+    >>> parse_method("smoothgrad(noise=0.1,samples=16)").params
+    {'noise': 0.1, 'samples': 16}
+    """
+    found = _METHOD.match(text.strip())
+    if not found:
+        raise ConfigError(f'method {text!r}: expected name or name(parameter=value,...), values as in TOML')
+    try:
+        # an inline table takes exactly this list, with nested values and strings
+        params = tomllib.loads(f"params = {{{found['params'] or ''}}}")["params"]
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"method {text!r}: parameters are not valid TOML values: {error}") from None
+    return MethodConfig(name=found["name"], params=params)
