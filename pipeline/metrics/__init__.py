@@ -149,16 +149,18 @@ def pool(relevance: np.ndarray, pooling: Pooling) -> np.ndarray:
     ``abs_sum`` is ``sum_c |R|``, ``sum`` is ``|sum_c R|``, ``positive`` is ``max(sum_c R, 0)`` (the
     "sum, pos" pooling of Arras et al. 2022, CLEVR-XAI, section 3.3).
     """
-    # one channel after the other: reducing an axis of length 3 is several times slower in NumPy
-    channels = [relevance[..., c] for c in range(relevance.shape[-1])]
     if pooling == "abs_sum":
-        channels = [np.abs(c) for c in channels]
-    total = channels[0].copy()
-    for channel in channels[1:]:
-        total += channel
-    if pooling == "sum":
-        return np.abs(total)
-    return np.maximum(total, 0) if pooling == "positive" else total
+        return channel_sum(np.abs(relevance))
+    total = channel_sum(relevance)
+    return np.abs(total) if pooling == "sum" else np.maximum(total, 0)
+
+
+def channel_sum(relevance: np.ndarray) -> np.ndarray:
+    """``sum_c R``, ``n h w c -> n h w``; channel by channel, which NumPy does faster than a short axis."""
+    total = relevance[..., 0].copy()
+    for c in range(1, relevance.shape[-1]):
+        total += relevance[..., c]
+    return total
 
 
 def masked_sum(maps: np.ndarray, mask: np.ndarray) -> np.ndarray:
