@@ -47,7 +47,7 @@ class TfdsDataset:
     @functools.cached_property
     def info(self) -> DatasetInfo:
         """See :class:`DatasetInfo`."""
-        metadata = _metadata(self._builder)
+        metadata = self.metadata
         class_ids = tuple(pick(self._builder.info.features, self._paths.label).names)
         return DatasetInfo(
             name=self._builder.info.name,
@@ -58,6 +58,11 @@ class TfdsDataset:
             fingerprint=self._fingerprint(),
             planted=metadata.get("planted"),
         )
+
+    @functools.cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What `hansaudit prepare` noted in the dataset; empty for others."""
+        return dict((self._builder.info.metadata or {}).get(METADATA_KEY) or {})
 
     @functools.cached_property
     def _files(self) -> tuple[Any, ...]:
@@ -100,17 +105,13 @@ class TfdsDataset:
             str(features),
             list(pick(self._builder.info.features, self._paths.label).names),
             self._paths.to_list(),
-            _metadata(self._builder),
+            self.metadata,
         ]
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _size(path: str | os.PathLike[str]) -> int:
     return os.path.getsize(path) if os.path.exists(path) else 0
-
-
-def _metadata(builder: Any) -> dict[str, Any]:
-    return dict((builder.info.metadata or {}).get(METADATA_KEY) or {})
 
 
 def _open_builder(config: DatasetConfig) -> Any:
