@@ -131,3 +131,17 @@ TABLES: Final = {
     "maps": MAPS,
     "thumbnails": THUMBNAILS,
 }
+
+# One file beside the parts, written by a later analysis of the finished run.
+CLUSTERS: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples"),
+        _field("method", _NAME, "key of the explanation method, with its parameters"),
+        _field("label", pa.int32(), "class whose images were clustered", "class index"),
+        _field("cluster", pa.int32(), "cluster of the image's map within its class; 0 is the largest"),
+        _field("x", pa.float32(), "place in the two-dimensional embedding of the class's maps"),
+        _field("y", pa.float32(), "place in the two-dimensional embedding of the class's maps"),
+        _field("adjusted_lift", pa.float64(), "lift minus what is expected for the image's box", "log odds"),
+        _field("prototype", pa.int32(), "0, 1, 2: the most central maps of the cluster; null for the others"),
+    ]
+)
