@@ -1,0 +1,271 @@
+"""Analyzer (hyper-parameters) -> fit(model) -> Fitted -> analyze(x, target) -> Explanation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from explainers.backward import Ledger
+from explainers.errors import InvalidInput, InvalidParameter
+from explainers.network import STARTS, Head, Network, network
+from explainers.presets import Preset
+
+Target = int | Sequence[int] | np.ndarray | Callable[[np.ndarray], np.ndarray] | None
+
+
+class Explanation(NamedTuple):
+    """The relevance of each input element for one output of the model, image by image.
+
+    `relevance` b h w c; `output` b k, the explained outputs (logits); `target` b; `reason` says per
+    row why a map is undefined (its relevance is then 0 everywhere); `ledger` on request.
+    """
+
+    relevance: np.ndarray
+    output: np.ndarray
+    target: np.ndarray
+    reason: tuple[str | None, ...]
+    ledger: Ledger | None = None
+
+
+@dataclass(frozen=True)
+class Analyzer(ABC):
+    """A method and its hyper-parameters: a frozen dataclass, so comparable and printable."""
+
+    @abstractmethod
+    def fit(self, model: Any, data: Any = None) -> Fitted:
+        """Bind to a Keras model or traced Graph: a new object. `data` for methods that estimate."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The hyper-parameters by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+class Fitted(ABC):
+    """An analyzer bound to a model."""
+
+    analyzer: Analyzer
+    network: Network
+
+    @abstractmethod
+    def analyze(self, x: Any, target: Target = None, ledger: bool = False) -> Explanation:
+        """Explain a batch `b h w c` in the model's (preprocessed) input space.
+
+        `target`: None for the predicted class, a class, one per image, or a function of the output.
+        """
+
+
+@dataclass(frozen=True)
+class BackwardAnalyzer(Analyzer):
+    """Base of the methods that are a preset on the shared backward pass."""
+
+    @abstractmethod
+    def preset(self) -> Preset:
+        """The (condition, rule) pairs."""
+
+    def start(self) -> str:
+        """Start relevance at the target: `logit`, `one` or `probability`."""
+        return "one"
+
+    def fold(self) -> bool:
+        """Whether BatchNorm is folded."""
+        return True
+
+    def times_input(self) -> bool:
+        """Whether the result is multiplied by the input."""
+        return False
+
+    def undefined(self, logit: float) -> str | None:
+        """Why there is no map for this target logit."""
+        return None
+
+    def limits(self) -> tuple[Any, Any] | None:
+        """Lowest and highest input value that the method assumes, if it does."""
+        return None
+
+    def fit(self, model: Any, data: Any = None) -> BackwardFitted:
+        if self.start() not in STARTS:
+            raise InvalidParameter(f"start must be one of {', '.join(STARTS)}, received {self.start()!r}")
+        net = network(model, self.fold())
+        limits = self.limits()
+        bounds = None if limits is None else input_bounds(net, *limits)
+        return BackwardFitted(self, net, net.head(self.preset(), self.start(), self.times_input(), bounds))
+
+
+class BackwardFitted(Fitted):
+    """A preset bound to a network."""
+
+    def __init__(self, analyzer: BackwardAnalyzer, net: Network, head: Head):
+        self.analyzer, self.network, self.head = analyzer, net, head
+
+    def __repr__(self) -> str:
+        return f"{self.analyzer!r}.fit({self.network.graph.model.name!r})"
+
+    def analyze(self, x: Any, target: Target = None, ledger: bool = False) -> Explanation:
+        return _run(self.network, [self], x, target, ledger)[0]
+
+
+def analyze_many(fitted: Sequence[Fitted], x: Any, target: Target = None) -> list[Explanation]:
+    """Explain one batch by several methods; those on the shared backward pass share one forward pass."""
+    results: dict[int, Explanation] = {}
+    groups: dict[int, list[BackwardFitted]] = {}
+    for one in fitted:
+        if isinstance(one, BackwardFitted):
+            groups.setdefault(id(one.network), []).append(one)
+        else:
+            results[id(one)] = one.analyze(x, target)
+    for members in groups.values():
+        unique = list({id(one): one for one in members}.values())
+        explained = _run(unique[0].network, unique, x, target, False)
+        results.update({id(one): e for one, e in zip(unique, explained, strict=True)})
+    return [results[id(one)] for one in fitted]
+
+
+def _run(
+    net: Network, fitted: Sequence[BackwardFitted], x: Any, target: Target, ledger: bool
+) -> list[Explanation]:
+    inputs = check_input(net, x)
+    for one in fitted:
+        _check_limits(net, inputs, one)
+    chosen = check_target(net, inputs, target)
+    output, target_, results = net.run([one.head for one in fitted], inputs, chosen, ledger)
+    output, where = ops.convert_to_numpy(output), ops.convert_to_numpy(target_)
+    return [
+        _explain(one, ops.convert_to_numpy(r), output, where, ops.convert_to_numpy(lines) if ledger else None)
+        for one, (r, lines) in zip(fitted, results, strict=True)
+    ]
+
+
+def _explain(
+    one: BackwardFitted,
+    relevance: np.ndarray,
+    output: np.ndarray,
+    target: np.ndarray,
+    lines: np.ndarray | None,
+) -> Explanation:
+    assert isinstance(one.analyzer, BackwardAnalyzer)
+    logits = output[np.arange(len(output)), target]
+    reasons = []
+    for row, logit in enumerate(logits):
+        reason = one.analyzer.undefined(float(logit))
+        if reason is None and not np.all(np.isfinite(relevance[row])):
+            reason = "the relevance is not finite"
+        if reason is None and one.head.start == "logit" and logit == 0:
+            reason = "the target's logit is 0"
+        reasons.append(reason)
+    if any(reasons):
+        keep = np.array([reason is None for reason in reasons])
+        relevance = np.where(keep.reshape(-1, *[1] * (relevance.ndim - 1)), relevance, 0).astype(
+            relevance.dtype
+        )
+    book = None
+    if lines is not None:
+        names = tuple(step.site.node.name for step in one.head.steps)
+        book = Ledger(names, *lines)
+    return Explanation(relevance, output, target, tuple(reasons), book)
+
+
+def check_input(net: Network, x: Any) -> tuple[np.ndarray, ...]:
+    """The model's inputs as arrays of its dtype. Raises InvalidInput."""
+    names = net.graph.inputs
+    if isinstance(x, dict):
+        missing = [name for name in names if name not in x]
+        if missing:
+            raise InvalidInput(f"input {missing[0]!r} is missing; the model's inputs: {', '.join(names)}")
+        x = tuple(x[name] for name in names)
+    given = tuple(x) if isinstance(x, (tuple, list)) and len(names) > 1 else (x,)
+    if len(given) != len(names):
+        raise InvalidInput(f"the model has {len(names)} inputs ({', '.join(names)}), received {len(given)}")
+    return tuple(_check_array(net, name, value) for name, value in zip(names, given, strict=True))
+
+
+def _check_array(net: Network, name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value if isinstance(value, np.ndarray) else ops.convert_to_numpy(value))
+    shape = net.graph[name].shape
+    fits = array.ndim == len(shape) and all(
+        n in (None, m) for n, m in zip(shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        valid = ", ".join("b" if i == 0 else str(n or "any") for i, n in enumerate(shape))
+        raise InvalidInput(f"input {name!r} has shape {array.shape}; valid: ({valid})")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise InvalidInput(
+            f"input {name!r} has dtype {array.dtype}; valid: a floating-point or integer dtype"
+        )
+    if len(array) == 0:
+        raise InvalidInput(f"input {name!r} is an empty batch; valid: at least one image")
+    array = array.astype(net.dtype, copy=False)
+    if not np.all(np.isfinite(array)):
+        rows = sorted({int(i) for i in np.argwhere(~np.isfinite(array))[:, 0]})[:5]
+        raise InvalidInput(
+            f"input {name!r} holds nan or infinite values in rows {rows}; valid: finite values"
+        )
+    return array
+
+
+def check_target(net: Network, inputs: tuple[np.ndarray, ...], target: Target) -> np.ndarray:
+    """Class per image, -1 for the predicted one. Raises InvalidInput."""
+    batch, classes = len(inputs[0]), net.graph[net.graph.output].shape[-1]
+    if target is None:
+        return np.full(batch, -1, "int32")
+    if callable(target):
+        target = target(net.logits(inputs))
+    chosen = np.asarray(target)
+    if not np.issubdtype(chosen.dtype, np.integer) or chosen.shape not in ((), (batch,)):
+        raise InvalidInput(
+            f"target is {chosen.dtype} of shape {chosen.shape}; valid: None, a class, one class per image (shape "
+            f"({batch},)) or a function of the output that gives these"
+        )
+    if np.any(chosen < 0) or np.any(chosen >= classes):
+        bad = chosen[(chosen < 0) | (chosen >= classes)].flat[0]
+        raise InvalidInput(f"target {bad} is out of range; valid: 0 to {classes - 1}")
+    return np.broadcast_to(chosen, (batch,)).astype("int32")
+
+
+def input_bounds(net: Network, low: Any, high: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Bounds of the value of every node of the input part, from bounds of the model's input."""
+    graph = net.graph
+    shape = tuple(n or 1 for n in graph[graph.explained].shape[1:])
+    values: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for node in graph:
+        if node.kind == "input" and node.name == graph.explained:
+            values[node.name] = tuple(_broadcast(v, shape) for v in (low, high))  # type: ignore[assignment]
+        elif node.name in graph.input_part and all(name in values for name in node.inputs):
+            ends = []
+            for side in (0, 1):
+                inputs = [values[name][side] for name in node.inputs]
+                if node.linear is None:
+                    value = node.call(*(ops.convert_to_tensor(v.astype(net.dtype)) for v in inputs))
+                    ends.append(np.asarray(ops.convert_to_numpy(value), np.float64))
+                else:
+                    ends.append(inputs[0] * node.kernel + (0.0 if node.bias is None else node.bias))
+            values[node.name] = (np.minimum(*ends), np.maximum(*ends))
+    return values
+
+
+def _broadcast(value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.broadcast_to(np.asarray(value, np.float64), (1, *shape))
+    except ValueError:
+        raise InvalidInput(
+            f"box bounds have shape {np.shape(value)}; valid: one number or one per channel ({shape[-1]})"
+        ) from None
+
+
+def _check_limits(net: Network, inputs: tuple[np.ndarray, ...], one: BackwardFitted) -> None:
+    assert isinstance(one.analyzer, BackwardAnalyzer)
+    limits = one.analyzer.limits()
+    if limits is None:
+        return
+    x = inputs[net.graph.inputs.index(net.graph.explained)]
+    low, high = (np.asarray(v, np.float64) for v in limits)
+    slack = 1e-4 * (1 + np.abs(high - low))
+    if np.any(x < low - slack) or np.any(x > high + slack):
+        raise InvalidInput(
+            f"the box [{limits[0]}, {limits[1]}] does not contain the input, which spans "
+            f"[{x.min():.4g}, {x.max():.4g}]; give the range of the model's preprocessed input as low and high"
+        )

@@ -1,0 +1,158 @@
+"""The one forward and the one backward pass.
+
+Forward: node by node, every value recorded. Backward: in reverse order, each node's rule turns the
+relevance at its output into relevance at its inputs; where a value is read more than once the
+contributions are summed. The order of HIPS/autograd's `backward_pass`, with rules for gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from explainers.canonize import non_negative
+from explainers.engine import Tensor
+from explainers.graph import LINEAR, Graph, Node
+from explainers.presets import Preset
+from explainers.rules import Rule, Site, total
+from explainers.structure import Pass
+
+# Activations with f(0) = 0: relevance that vanishes at their zeros vanishes at the input's.
+_ZERO_AT_ZERO = ("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "hard_silu", "tanh")
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A node, the rule that matched it and why."""
+
+    site: Site
+    rule: Rule
+    why: str
+
+
+class Ledger(NamedTuple):
+    """Where the relevance of each image went, node by node, in backward order.
+
+    Arrays are `nodes x images`: relevance `received` at the node's output, `passed` to its inputs,
+    `absorbed` by its bias, `lost` in the stabiliser or at empty denominators, count of `non_finite`
+    values, and `magnitude`, the absolute relevance that the sums are made of.
+    """
+
+    nodes: tuple[str, ...]
+    received: np.ndarray
+    passed: np.ndarray
+    absorbed: np.ndarray
+    lost: np.ndarray
+    non_finite: np.ndarray
+    magnitude: np.ndarray
+
+    @property
+    def gap(self) -> np.ndarray:
+        """`|received - passed - absorbed - lost|` relative to the magnitude, `nodes x images`."""
+        difference = np.abs(self.received - self.passed - self.absorbed - self.lost)
+        return difference / np.maximum(self.magnitude, 1e-30)
+
+
+def assign(preset: Preset, graph: Graph, bounds: Mapping[str, tuple] | None = None) -> tuple[Step, ...]:
+    """The steps of the backward pass, last node first. Raises UnsupportedLayer."""
+    known = non_negative(graph)
+    matched = {node.name: preset.match(node, graph) for node in graph if node.kind != "input"}
+    vanishing = _vanishing(graph, {name: rule for name, (rule, _) in matched.items()})
+    steps = []
+    for node in reversed(graph.nodes):
+        if node.kind == "input":
+            continue
+        rule, why = matched[node.name]
+        low, high = (bounds or {}).get(node.inputs[0], (None, None))
+        relu = _only_relu(graph, node)
+        active = relu is not None and relu.name in vanishing and isinstance(matched[relu.name][0], Pass)
+        site = Site(node, all(name in known for name in node.inputs), active, low, high)
+        steps.append(Step(site, rule, why))
+    return tuple(steps)
+
+
+def _only_relu(graph: Graph, node: Node) -> Node | None:
+    """The plain ReLU that alone reads a linear node."""
+    children = graph.children(node)
+    if (
+        node.kind in LINEAR
+        and len(children) == 1
+        and children[0].function == "relu"
+        and node.name != graph.output
+    ):
+        return children[0]
+    return None
+
+
+def _vanishing(graph: Graph, rules: Mapping[str, Rule]) -> frozenset[str]:
+    """Names of the nodes whose relevance is certain to be 0 wherever their value is 0."""
+    known: set[str] = set()
+    for node in reversed(graph.nodes):
+        if node.name != graph.output and all(
+            _passes_zeros(c, rules[c.name], known) for c in graph.children(node)
+        ):
+            known.add(node.name)
+    return frozenset(known)
+
+
+def _passes_zeros(node: Node, rule: Rule, known: set[str]) -> bool:
+    if rule.proportional is not None:
+        return rule.proportional
+    if node.kind in ("upsample", "normalize") or (
+        node.kind == "activation" and node.function not in _ZERO_AT_ZERO
+    ):
+        return False
+    return node.name in known
+
+
+def forward(
+    graph: Graph, weights: Mapping[str, Any], inputs: Mapping[str, Tensor], dtype: str
+) -> dict[str, Tensor]:
+    """The value of every node; `weights` holds kernel and bias of the linear ones."""
+    record: dict[str, Tensor] = dict(inputs)
+    for node in graph:
+        if node.kind == "input":
+            continue
+        values = [record[name] for name in node.inputs]
+        if node.linear is not None:
+            own = weights[node.name]
+            z = node.linear.apply(values[0], own["kernel"])
+            record[node.name] = z + own["bias"] if "bias" in own else z
+        else:
+            record[node.name] = ops.cast(node.call(*values), dtype)
+    return record
+
+
+def backward(
+    graph: Graph, steps: tuple[Step, ...], constants: Mapping[str, Any], record: Mapping[str, Tensor], start: Tensor,
+    enter: Callable[[Step, Tensor, Any], None] | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Relevance at the model's inputs. `enter(step, R, flow)` is told of every step, for a ledger."""
+    relevance = {graph.output: start}
+    for step in steps:
+        node = step.site.node
+        if node.name not in relevance:
+            continue
+        R = relevance.pop(node.name)
+        a = tuple(record[name] for name in node.inputs)
+        z = record[graph.children(node)[0].name] if step.site.active else record[node.name]
+        flow = step.rule(step.site, constants.get(node.name, {}), a, z, R)
+        if enter is not None:
+            enter(step, R, flow)
+        for name, part in zip(node.inputs, flow.inputs, strict=True):
+            relevance[name] = relevance[name] + part if name in relevance else part
+    return relevance
+
+
+def entry(R: Tensor, flow: Any) -> tuple[Tensor, ...]:
+    """One line of the ledger: received, passed, absorbed, lost, non-finite count, magnitude."""
+    absorbed, lost = flow.account()
+    parts = flow.inputs
+    passed = sum(total(part) for part in parts)
+    bad = sum(total(ops.cast(~ops.isfinite(part), R.dtype)) for part in parts)
+    magnitude = ops.maximum(total(ops.abs(R)), sum(total(ops.abs(part)) for part in parts))
+    return total(R), passed, absorbed, lost, bad, magnitude

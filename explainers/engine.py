@@ -1,0 +1,111 @@
+"""The only file that knows a framework: vector-Jacobian products, compilation, execution order.
+
+Everything else is written in `keras.ops`. TensorFlow is the engine; JAX and PyTorch serve the same
+five functions when Keras runs on them (`KERAS_BACKEND`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+Tensor = Any
+
+
+def backend() -> str:
+    """Name of the framework that Keras runs on: `tensorflow`, `jax` or `torch`."""
+    return keras.backend.backend()
+
+
+def vjp(function: Callable[..., Tensor], primals: Sequence[Tensor], cotangent: Tensor) -> tuple[Tensor, ...]:
+    """`J^T cotangent` of `function` at `primals`, one tensor per primal (zeros where unconnected).
+
+    In a compiled program the forward values of a linear function are never computed: only their
+    shapes are needed, and the framework prunes the rest.
+    """
+    return _VJP[backend()](function, tuple(primals), cotangent)
+
+
+def compile(function: Callable[..., Any], weights: Any, jit: bool = False) -> Callable[..., Any]:
+    """`function(weights, *arguments)` as one compiled program of the arguments, per input shape.
+
+    `jit` asks for XLA (TensorFlow) or torch.compile; JAX always compiles.
+    """
+    return _COMPILE[backend()](function, weights, jit)
+
+
+def after(value: Tensor, dependency: Tensor) -> Tensor:
+    """`value`, not to be consumed before `dependency` exists.
+
+    Keeps the executor from computing pieces of the backward pass during the forward pass, where
+    they would sit in memory until needed.
+    """
+    if backend() != "tensorflow":
+        return value
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return value
+    with tf.control_dependencies([dependency]):
+        return tf.identity(value)
+
+
+def _vjp_tensorflow(function: Callable[..., Tensor], primals: tuple, cotangent: Tensor) -> tuple:
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(primals)
+        value = function(*primals)
+    gradients = tape.gradient(
+        value, primals, output_gradients=cotangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    return tuple(gradients)
+
+
+def _vjp_jax(function: Callable[..., Tensor], primals: tuple, cotangent: Tensor) -> tuple:
+    import jax
+
+    return tuple(jax.vjp(function, *primals)[1](cotangent))
+
+
+def _vjp_torch(function: Callable[..., Tensor], primals: tuple, cotangent: Tensor) -> tuple:
+    import torch
+
+    with torch.enable_grad():
+        leaves = tuple(primal.detach().requires_grad_() for primal in primals)
+        value = function(*leaves)
+        gradients = torch.autograd.grad(value, leaves, cotangent, allow_unused=True)
+    zipped = zip(gradients, leaves, strict=True)
+    return tuple(torch.zeros_like(leaf) if g is None else g for g, leaf in zipped)
+
+
+def _compile_tensorflow(function: Callable[..., Any], weights: Any, jit: bool) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    return tf.function(functools.partial(function, weights), autograph=False, jit_compile=jit or None)
+
+
+def _compile_jax(function: Callable[..., Any], weights: Any, jit: bool) -> Callable[..., Any]:
+    import jax
+
+    # weights are an argument: as constants they would be copied into every compiled program
+    return functools.partial(jax.jit(function), weights)
+
+
+def _compile_torch(function: Callable[..., Any], weights: Any, jit: bool) -> Callable[..., Any]:
+    import torch
+
+    compiled = torch.compile(function) if jit else function
+
+    def without_tape(*arguments: Any) -> Any:
+        with torch.no_grad():
+            return compiled(weights, *arguments)
+
+    return without_tape
+
+
+_VJP = {"tensorflow": _vjp_tensorflow, "jax": _vjp_jax, "torch": _vjp_torch}
+_COMPILE = {"tensorflow": _compile_tensorflow, "jax": _compile_jax, "torch": _compile_torch}

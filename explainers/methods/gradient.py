@@ -1,0 +1,40 @@
+"""Gradient and input x gradient, as a preset of chain rules on the shared backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from explainers.analyzer import BackwardAnalyzer
+from explainers.presets import Preset, by_chain_rule
+from explainers.registry import register
+
+
+@register(
+    "gradient",
+    family="gradient",
+    paper="Simonyan, Vedaldi, Zisserman 2014 (arXiv:1312.6034)",
+    cost="1 forward, 1 backward",
+)
+@dataclass(frozen=True)
+class GradientAnalyzer(BackwardAnalyzer):
+    """`R = d logit / d x`."""
+
+    def preset(self) -> Preset:
+        return by_chain_rule("gradient")
+
+
+@register(
+    "input_x_gradient",
+    family="gradient",
+    paper="Shrikumar et al. 2016 (arXiv:1605.01713)",
+    cost="1 forward, 1 backward",
+)
+@dataclass(frozen=True)
+class InputTimesGradient(BackwardAnalyzer):
+    """`R = x * d logit / d x`."""
+
+    def preset(self) -> Preset:
+        return by_chain_rule("input_x_gradient")
+
+    def times_input(self) -> bool:
+        return True
