@@ -1,0 +1,129 @@
+"""Where the dataset says which classes carry an artefact: did they come first?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports import words
+from reports.data import RunData, records
+from reports.sections import Section
+
+RANKINGS = (
+    ("rank", "this audit"),
+    ("ratio_rank", "ratio"),
+    ("small_box_rank", "small box"),
+    ("low_accuracy_rank", "low accuracy"),
+)
+
+TEMPLATE = """
+<p class="answer {{ 'good' if good else 'bad' }}">{{ answer }}</p>
+{% if rows %}
+<div class="scroll" tabindex="0" role="region" aria-label="Planted classes">
+<table class="plain">
+<thead><tr><th scope="col">Planted class</th><th scope="col">What was planted</th><th scope="col">Verdict</th>
+{% for h in headings %}
+<th scope="col" class="num">{{ h }}</th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for r in rows %}
+<tr><th scope="row"><a href="#row-{{ r.label }}">{{ m.name(r.name) }}</a></th><td>{{ r.what }}</td>
+<td>{{ m.chip(r.verdict) }}</td>
+{% for k in r.ranks %}
+<td class="num">{{ k | integer }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+<tfoot><tr><th scope="row" colspan="3">average precision over {{ total }} classes</th>
+{% for ap in precision %}
+<td class="num">{{ ap | number }}</td>
+{% endfor %}
+</tr></tfoot>
+</table>
+</div>
+<p class="fine">The last columns: rank by this audit, by the chapter's ratio, by the smallest box and by
+the lowest
+accuracy.</p>
+{% endif %}
+"""
+
+
+def build(run: RunData) -> dict[str, Any] | None:
+    planted = run.manifest.get("dataset", {}).get("planted")
+    table = run.classes
+    if planted is None or "planted" not in table or table["planted"].isna().all():
+        return None
+    marked = table[table["planted"].eq(True)]
+    # equal ranks of a baseline in order of the label, not in ours
+    neutral = table.sort_values("label")
+    truth = neutral["planted"].eq(True)
+    answer, good = _answer(table, marked)
+    return {
+        "answer": answer,
+        "good": good,
+        "total": len(table),
+        "headings": [title for _, title in RANKINGS],
+        "precision": [average_precision(neutral[column], truth) for column, _ in RANKINGS],
+        "rows": [
+            {
+                "label": int(r["label"]),
+                "name": str(r["class_name"]),
+                "what": _what(planted, r),
+                "verdict": r["verdict"],
+                "ranks": [r[column] for column, _ in RANKINGS],
+            }
+            for r in records(marked)
+        ],
+    }
+
+
+def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
+    n, named = len(marked), set(table.loc[table["verdict"] == "suspicious", "label"])
+    if not n:
+        if not named:
+            return (
+                "This is generated data without any artefact, and no class was called suspicious: right.",
+                True,
+            )
+        return (
+            f"This is generated data without any artefact: {words.count(len(named), 'false alarm')}.",
+            False,
+        )
+    places = sorted(int(r) for r in marked["rank"])
+    first = places == list(range(1, n + 1))
+    hits, false = len(named & set(marked["label"])), len(named - set(marked["label"]))
+    who = "the one planted class" if n == 1 else f"the {words.spell(n)} planted classes"
+    where = f"{who} came first" if first else f"{who}: at {words.listing([str(r) for r in places], 8)}"
+    text = (
+        f"In this generated data, {words.count(n, 'class carries', 'classes carry')} an artefact beside the "
+        f"object on purpose. In the ranking, {where}. {words.spell(hits).capitalize()} of them "
+        f"{'was' if hits == 1 else 'were'} called suspicious, with {words.spell(false)} "
+        f"false alarm{'' if false == 1 else 's'}."
+    )
+    return text, first and hits == n and not false
+
+
+def average_precision(rank: pd.Series, relevant: pd.Series) -> float:
+    """Mean over the relevant classes of the precision at their place in the ranking."""
+    order = np.argsort(rank.to_numpy(dtype=float, na_value=np.inf), kind="stable")
+    hit = relevant.to_numpy(bool)[order]
+    places = np.flatnonzero(hit) + 1
+    return float(np.mean(np.arange(1, len(places) + 1) / places)) if len(places) else float("nan")
+
+
+def _what(planted: Any, row: dict[str, Any]) -> str:
+    """The dataset's own words about a class: a text, or a mapping of properties."""
+    if not isinstance(planted, dict):
+        return ""
+    keys = (row["class_name"], row["class_id"], str(row["label"]))
+    about = next((planted[k] for k in keys if k in planted), "")
+    if isinstance(about, dict):
+        return ", ".join(f"{k}: {v}" for k, v in about.items())
+    return str(about)
+
+
+SECTION = Section("planted", "Did it find what was planted?", "Ground truth", 10, TEMPLATE, build)
