@@ -1,0 +1,261 @@
+"""What lift is to be expected for a box of this size and place, and how far each image is from it.
+
+The expected lift is a smooth function of ``z = logit(A)`` (area of the box) and ``d`` (its distance from the
+centre), fitted over all images of a run by Huber regression, **leaving the image's own class out**: a class
+that looks beside its objects must not set the standard that it is judged by (MATHS section 6.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.signedinteger[Any]]
+
+HUBER = 1.345  # 95 % efficient under normal errors (Huber 1981)
+AREA_KNOTS = (0.02, 0.25, 0.5, 0.75, 0.98)  # quantiles of z
+DISTANCE_KNOTS = (0.05, 0.5, 0.95)  # quantiles of d
+# Weak ridge, in pseudo-observations per standardised column. It decides only where the other classes hold no
+# information (one class owns all the small boxes): there the curve continues straight.
+PENALTY_LINEAR = 1e-3
+PENALTY_CURVED = 1.0
+_CHUNK = 1 << 17
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Natural cubic splines in ``z`` and ``d`` and their product, orthonormal over the images of the run.
+
+    ``design(z, d)`` is ``(n, p)``: a column of ones, then columns of mean 0, variance 1, uncorrelated.
+    """
+
+    area_knots: Floats
+    distance_knots: Floats
+    centre: Floats
+    transform: Floats  # (raw columns, p - 1)
+    penalty: Floats  # (p,)
+
+    @classmethod
+    def of(cls, z: Floats, d: Floats) -> Basis:
+        """Place the knots at quantiles and drop the columns that the data cannot tell apart."""
+        area, distance = np.unique(np.quantile(z, AREA_KNOTS)), np.unique(np.quantile(d, DISTANCE_KNOTS))
+        raw, curved = _raw(z, d, area, distance)
+        centre = raw.mean(axis=0)
+        raw -= centre
+        transform, kept = _orthonormal(raw.T @ raw / len(z))
+        penalty = np.where(curved[kept], PENALTY_CURVED, PENALTY_LINEAR)
+        return cls(area, distance, centre, transform, np.concatenate([[0.0], penalty]))
+
+    def design(self, z: Floats, d: Floats) -> Floats:
+        """The design matrix (n, p) at these areas and distances."""
+        raw, _ = _raw(z, d, self.area_knots, self.distance_knots)
+        x = np.empty((len(z), 1 + self.transform.shape[1]))
+        x[:, 0] = 1.0
+        np.matmul(raw - self.centre, self.transform, out=x[:, 1:])
+        return x
+
+
+def natural_spline(x: Floats, knots: Floats) -> Floats:
+    """The curved columns (n, K - 2) of a natural cubic spline with K knots, linear beyond the outer ones.
+
+    ``N_k = d_k - d_(K-1)``, ``d_k = ((x - t_k)+^3 - (x - t_K)+^3) / (t_K - t_k)`` (Hastie et al., The
+    Elements of Statistical Learning, eq. 5.4 and 5.5).
+    """
+    if len(knots) < 3:
+        return np.empty((len(x), 0))
+    unit = knots[-1] - knots[0]
+    t, last = (knots - knots[0]) / unit, 1.0
+    x = (x - knots[0]) / unit
+    top = np.maximum(x - last, 0) ** 3
+
+    def d(k: int) -> Floats:
+        return (np.maximum(x - t[k], 0) ** 3 - top) / (last - t[k])
+
+    return np.stack([d(k) - d(len(t) - 2) for k in range(len(t) - 2)], axis=1)
+
+
+def _raw(z: Floats, d: Floats, area: Floats, distance: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Columns z, d, z d, then the curved ones; and which are curved."""
+    curved = [natural_spline(z, area), natural_spline(d, distance)]
+    raw = np.concatenate([np.stack([z, d, z * d], axis=1), *curved], axis=1)
+    return raw, np.arange(raw.shape[1]) >= 2
+
+
+def _orthonormal(gram: Floats) -> tuple[Floats, Ints]:
+    """Gram-Schmidt on a Gram matrix: (transform T, kept columns) with ``T' gram T = 1``."""
+    columns: list[Floats] = []
+    kept: list[int] = []
+    for j in range(len(gram)):
+        v = np.zeros(len(gram))
+        v[j] = 1.0
+        for _ in range(2):  # twice is enough (Giraud et al. 2005)
+            for u in columns:
+                v -= (u @ gram @ v) * u
+        norm = v @ gram @ v
+        if norm > 1e-9 * max(gram[j, j], 1e-12):
+            columns.append(v / np.sqrt(norm))
+            kept.append(j)
+    transform = np.stack(columns, axis=1) if columns else np.empty((len(gram), 0))
+    return transform, np.array(kept, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class HuberFit:
+    """Coefficients (p,) and residual scale (MAD / 0.6745) of a penalised Huber regression."""
+
+    beta: Floats
+    scale: float
+
+
+def huber(x: Floats, y: Floats, penalty: Floats, scale: float | None = None) -> HuberFit:
+    """Minimise ``sum rho(y - x b; k s) + b' diag(penalty) b / 2`` by reweighting.
+
+    ``rho`` is Huber's with ``k = 1.345``; ``s`` is the median absolute residual over 0.6745, found together
+    with ``b`` unless ``scale`` fixes it (Huber 1981, section 7.8).
+    """
+    beta = np.linalg.solve(_gram(x, None) + np.diag(penalty), x.T @ y)
+    fixed, s = scale is not None, scale or 0.0
+    for step in range(500):
+        r = y - x @ beta
+        if not fixed:
+            s = float(np.median(np.abs(r))) / 0.6745
+            fixed = step >= 50  # the median can alternate between two values: hold it, then converge
+        if s <= 1e-12 * max(1.0, float(np.abs(y).max())):  # more than half lie on the curve
+            return HuberFit(beta, 0.0)
+        w = np.minimum(1.0, HUBER * s / np.maximum(np.abs(r), 1e-300))
+        new = np.linalg.solve(_gram(x, w) + np.diag(penalty), x.T @ (w * y))
+        moved, beta = float(np.abs(new - beta).max()), new
+        if moved <= _TOLERANCE * s:
+            break
+    return HuberFit(beta, s)
+
+
+def _gram(x: Floats, w: NDArray | None) -> Floats:
+    """``x' diag(w) x`` without a weighted copy of the whole of x."""
+    total = np.zeros((x.shape[1], x.shape[1]))
+    for i in range(0, len(x), _CHUNK):
+        part = x[i : i + _CHUNK]
+        total += part.T @ (part if w is None else part * w[i : i + _CHUNK, None])
+    return total
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Residuals of one run; rows are sorted by class, as given.
+
+    residual: lift minus the curve fitted without the image's own class (nan where no other class exists).
+    pooled: lift minus the curve of all images: does not know the classes, so classes may be permuted over it.
+    curve_variance: per class, variance of the curve's mean over the images of the class.
+    """
+
+    residual: Floats
+    pooled: Floats
+    curve_variance: Floats
+    basis: Basis
+    fit: HuberFit
+    median_distance: float
+
+
+def adjust(lift: Floats, area: Floats, distance: Floats, bounds: Ints) -> Adjusted:
+    """Subtract what is expected for area and distance, leaving the own class out.
+
+    ``bounds`` (C + 1,): rows ``bounds[c]:bounds[c+1]`` are class c, and every class has rows. The curve is
+    exact for every class (a refit without it, the scale held at that of all images), not a one-step
+    approximation.
+
+    A Huber curve passes through the bulk, not the mean: where residuals are skewed, *every* class mean would
+    be off 0. Each class's residuals are therefore centred by the weighted median of the other classes' means,
+    which a minority of deviating classes cannot move.
+    """
+    z = np.log(area) - np.log1p(-area)
+    basis = Basis.of(z, distance)
+    x = basis.design(z, distance)
+    fit = huber(x, lift, basis.penalty)
+    pooled = lift - x @ fit.beta
+    shift, variance = _leave_class_out(x, lift, pooled, bounds, fit, basis.penalty)
+    means = np.add.reduceat(pooled, bounds[:-1]) / np.diff(bounds)
+    centre = leave_one_out_median(means, np.diff(bounds).astype(float))
+    residual = np.empty_like(pooled)
+    for c, (i, j) in enumerate(pairwise(bounds)):
+        residual[i:j] = pooled[i:j] - x[i:j] @ shift[c] - centre[c]
+    return Adjusted(residual, pooled, variance, basis, fit, float(np.median(distance)))
+
+
+def _leave_class_out(
+    x: Floats, y: Floats, r: Floats, bounds: Ints, fit: HuberFit, penalty: Floats
+) -> tuple[Floats, Floats]:
+    """Per class: change of the coefficients (C, p) without it; variance of its mean expectation (C,).
+
+    Huber's estimating equation is piecewise linear: leaving out class c moves the curve by a little ``x
+    D``, and the downdated Newton step is exact but for the few rows whose residual crosses the kink at ``k
+    s``. Only those, within ``max |x D|`` of it, are looked at again, until the step no longer changes.
+    """
+    n_classes, p = len(bounds) - 1, x.shape[1]
+    shift, variance = np.full((n_classes, p), np.nan), np.full(n_classes, np.nan)
+    if n_classes < 2:
+        return shift, variance
+    limit = HUBER * fit.scale if fit.scale else np.inf
+    psi = np.clip(r, -limit, limit)
+    active = np.abs(r) <= limit
+    kink = np.abs(np.abs(r) - limit)
+    order = np.argsort(kink, kind="stable")
+    kink, reach = kink[order], np.abs(x).max(axis=0)
+    hessian = _gram(x, active) + np.diag(penalty)
+    spread = float(psi @ psi) / max(int(active.sum()), 1)  # E psi^2 / E psi'
+    for c, (i, j) in enumerate(pairwise(bounds)):
+        own = x[i:j]
+        rest = hessian - own.T @ (own * active[i:j, None])
+        gradient = -(own.T @ psi[i:j])
+        delta = _solve(rest, gradient)
+        for _ in range(50):
+            near = order[: np.searchsorted(kink, reach @ np.abs(delta), side="right")]
+            near = near[(near < i) | (near >= j)]
+            move = x[near] @ delta
+            error = np.clip(r[near] - move, -limit, limit) - (psi[near] - active[near] * move)
+            new = _solve(rest, gradient + x[near].T @ error)
+            moved, delta = float(np.abs(new - delta).max()), new
+            if moved <= _TOLERANCE * max(fit.scale, 1e-300):
+                break
+        else:  # few rows, many of them at the kink: fit again without the class
+            others = np.r_[0:i, j : len(x)]
+            delta = huber(x[others], y[others], penalty, scale=fit.scale).beta - fit.beta
+        shift[c] = delta
+        mean = own.mean(axis=0)
+        variance[c] = spread * float(mean @ _solve(rest, mean))
+    return shift, variance
+
+
+def _solve(matrix: Floats, right: Floats) -> Floats:
+    """Symmetric solve; the smallest solution where nothing determines it."""
+    try:
+        return np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(matrix, right, rcond=None)[0]
+
+
+def leave_one_out_median(values: Floats, weights: Floats) -> Floats:
+    """Weighted median of all values but the k-th, for every k, in O(n log n); nan for a single value.
+
+    The median is the first value, in increasing order, at which the cumulated weight of the others reaches
+    half.
+    """
+    if len(values) < 2:
+        return np.full(len(values), np.nan)
+    order = np.argsort(values, kind="stable")
+    v, w = values[order], weights[order]
+    cumulated = np.cumsum(w)
+    half = (cumulated[-1] - w) / 2
+    before = np.searchsorted(cumulated, half - 1e-12 * cumulated[-1])
+    after = np.searchsorted(cumulated, half + w - 1e-12 * cumulated[-1])
+    k = np.arange(len(v))
+    # the others' cumulated weight is `cumulated` below k and `cumulated - w[k]` above it
+    found = np.where(before < k, before, np.maximum(after, k + 1))
+    out = np.empty_like(v)
+    out[order] = v[np.minimum(found, len(v) - 1)]
+    return out
