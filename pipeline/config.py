@@ -99,7 +99,7 @@ class RankingConfig(_Section):
     method: str = ""  # method key; empty: the run's first
     images: Literal["correct", "all"] = "correct"  # right for the wrong reason: the correctly classified ones
     n_min: int = Field(default=5, ge=1)
-    relevant_effect: float = -0.5
+    relevant_effect: float = Field(default=-0.5, lt=0, description="a difference of log odds that matters")
     fdr: Literal["bh", "by"] = "bh"
     level: float = Field(default=0.05, gt=0, lt=1)
     draws: int = Field(default=2000, ge=100)
@@ -170,7 +170,7 @@ def parse_method(text: str) -> MethodConfig:
     """
     found = _METHOD.match(text.strip())
     if not found:
-        raise ConfigError(f'method {text!r}: expected name or name(parameter=value,...), values as in TOML')
+        raise ConfigError(f"method {text!r}: expected name or name(parameter=value,...), values as in TOML")
     try:
         # an inline table takes exactly this list, with nested values and strings
         params = tomllib.loads(f"params = {{{found['params'] or ''}}}")["params"]
