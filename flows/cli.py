@@ -1,0 +1,131 @@
+"""The command line: ``hansaudit``.
+
+Commands live in ``flows/commands``, one file per group, and import what they need when they run, so that help
+is fast and a command that reads tables never loads TensorFlow.
+
+Exit codes: 0 done, 1 a policy is breached (or a method cannot explain a model), 2 wrong use or input,
+3 internal failure, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, cast
+
+import typer
+from typer import rich_utils
+
+from flows.settings import quiet_tensorflow
+
+DONE, BREACH, WRONG_INPUT, FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
+
+COMMANDS = ("run", "results", "data", "serve", "plan")
+# errors that a user can mend, looked up only in modules that are already loaded
+_INPUT_ERRORS = (
+    ("pipeline.config", "ConfigError"),
+    ("pipeline.errors", "InputError"),
+    ("explainers.errors", "ExplainError"),
+    ("reports.data", "ReportError"),
+)
+
+app = typer.Typer(
+    name="hansaudit",
+    help="Audit image classifiers at dataset scale: find classes that are right for the wrong reason.",
+    epilog="Start with `hansaudit demo`. Every command shows examples with --help.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("hansaudit"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure (anywhere on the line).")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+for _name in COMMANDS:
+    importlib.import_module(f"flows.commands.{_name}").register(app)
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code and never raises."""
+    debug = "--debug" in arguments or bool(os.environ.get("HANSAUDIT_DEBUG"))
+    quiet_tensorflow()
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app([a for a in arguments if a != "--debug"], prog_name="hansaudit", standalone_mode=False)
+        if code == INTERRUPTED:  # typer's translation of KeyboardInterrupt
+            raise typer.Abort
+        return code if isinstance(code, int) else DONE
+    except (typer.Abort, KeyboardInterrupt):
+        _say("interrupted; what was finished is kept: the same command goes on from there")
+        return INTERRUPTED
+    except Exception as error:
+        if hasattr(error, "format_message"):  # wrong usage: typer's own copy of click, or click
+            rich_utils.rich_format_error(cast(Any, error))
+            return WRONG_INPUT
+        if debug:
+            traceback.print_exc()
+        if _is_input_error(error):
+            _say(str(error))
+            return WRONG_INPUT
+        _say(f"internal failure: {type(error).__name__}: {_first_line(error)}\nwhat happened is in {_log()}")
+        return FAILURE
+
+
+def _terminated(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _is_input_error(error: BaseException) -> bool:
+    known = [getattr(sys.modules[m], name) for m, name in _INPUT_ERRORS if m in sys.modules]
+    return isinstance(error, tuple(known))
+
+
+def _say(message: str) -> None:
+    """One clear line on stderr; plain text, so that names with [brackets] stay as they are."""
+    print(f"hansaudit: {message}", file=sys.stderr)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
+def _log() -> Path:
+    """Write the traceback of the current exception to a file; returns its path."""
+    path = Path(tempfile.gettempdir(), f"hansaudit-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
+    path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}", encoding="utf-8")
+    return path

@@ -1,0 +1,103 @@
+"""``hansaudit run`` and ``hansaudit demo``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands import examples
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(
+        no_args_is_help=True,
+        epilog=examples(
+            "run --dataset data/ilsvrc --model squeezenet.keras --method lrp.preset_a --out runs/squeezenet",
+            "run --dataset voc/2007 --model ResNet50 --method gradient --method lrp.preset_a --out runs/voc",
+            "run --dataset photos --annotations boxes.csv --model my.h5 --card my.toml --out runs/photos",
+            "run --config audit.toml --limit 100 --out runs/trial",
+        ),
+    )(run)
+    app.command(epilog=examples("demo", "demo --out /tmp/demo"))(demo)
+
+
+def run(
+    out: Annotated[str, typer.Option(help="Run folder; an unfinished one is resumed. Local or s3://...")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Prepared dataset or image folder, 'planted', or a TFDS catalog name."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help=".keras or .h5 file, keras.applications name, package.module:function, 'planted'."),
+    ] = None,
+    card: Annotated[
+        str | None, typer.Option(help="Model card (TOML): input geometry, preprocessing.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="For keras.applications: imagenet, none, or a weights file.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Explanation method, e.g. lrp.preset_a or 'lrp.epsilon(epsilon=0.1)'. Repeatable."),
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="TOML configuration; options given here win.")] = None,
+    annotations: Annotated[
+        str | None, typer.Option(help="Boxes of an image folder: CSV, COCO JSON, or folder of VOC XML.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Audit only the first N images.")] = None,
+    target: Annotated[str | None, typer.Option(help="Class to explain: predicted or label.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Comma-separated metrics.")] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="Channels to one map: abs_sum, sum or positive.")
+    ] = None,
+    maps: Annotated[int | None, typer.Option(help="Side of the stored pooled maps; 0 = none.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per batch.")] = None,
+    shard_size: Annotated[int | None, typer.Option(help="Images per shard: one task, one part.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Shards at the same time.")] = None,
+    max_failed: Annotated[
+        float | None, typer.Option(help="Share of images that may fail before the exit code is 2.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Load a .keras file with Lambda layers: runs code from the file.")
+    ] = False,
+    report: Annotated[bool, typer.Option(help="Write report.html at the end.")] = True,
+) -> None:
+    """Audit a dataset: explain every image, rank the classes, write the report.
+
+    Running it again on the same folder resumes: only what is missing is done.
+    """
+    from flows import options, terminal
+
+    settings = options.Settings(config)
+    settings.dataset(dataset, annotations)
+    settings.set("dataset", split=split, limit=limit)
+    settings.set("model", source=model, card=card, weights=weights, unsafe=unsafe or None)
+    settings.methods(method)
+    settings.set(
+        "audit", target=target, pooling=pooling, maps=maps, seed=seed, metrics=options.listed(metrics)
+    )
+    settings.set(
+        "execution",
+        batch_size=batch_size,
+        shard_size=shard_size,
+        workers=workers,
+        max_failed_fraction=max_failed,
+    )
+    terminal.audit(settings.config(), out, report)
+
+
+def demo(
+    out: Annotated[str, typer.Option(help="Folder for data, network, run and report.")] = "runs/demo",
+) -> None:
+    """The whole way on planted data: draw a dataset with known artefacts, train on it, audit it.
+
+    Three classes carry a mark outside their box, which the network learns to use: they must come out first.
+    """
+    from flows import terminal
+
+    terminal.demo(out)

@@ -1,0 +1,39 @@
+"""``hansaudit serve``: the audit on a schedule."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands import examples
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        no_args_is_help=True,
+        epilog=examples(
+            'serve --cron "0 3 * * *" --config audit.toml',
+            'serve --cron "0 3 * * 1" --timezone Europe/Berlin --config audit.toml --out "runs/week-{date}"',
+        ),
+    )(serve)
+
+
+def serve(
+    cron: Annotated[str, typer.Option(help='When: five fields of cron, e.g. "0 3 * * *".')],
+    config: Annotated[str, typer.Option(help="TOML configuration of the audit.")],
+    out: Annotated[
+        str, typer.Option(help="Run folder; {date} becomes the day (UTC). An unfinished one is resumed.")
+    ] = "runs/{date}",
+    timezone: Annotated[str, typer.Option(help="Time zone of the schedule.")] = "UTC",
+    name: Annotated[str, typer.Option(help="Name of the deployment in Prefect.")] = "hansaudit",
+) -> None:
+    """Serve the audit on a schedule, on this machine, until interrupted.
+
+    The configuration is tried out first: dataset, model and methods must open.
+    """
+    from flows.deploy import Schedule, serve_audit
+    from pipeline.config import load_config
+
+    serve_audit(load_config(config), out, Schedule(cron, timezone, name))

@@ -1,0 +1,151 @@
+"""The audit on a schedule, served by this machine.
+
+With ``PREFECT_API_URL`` the deployment goes to that server. Without one a local server is started for as long
+as this process serves: the temporary server of single runs has no scheduler.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from string import Formatter
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from flows.settings import prepare_prefect
+from pipeline.config import Config, ConfigError
+from pipeline.errors import InputError
+
+_PATIENCE = 120.0  # seconds for the local server to answer
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a served audit runs: five fields of cron in a time zone; ``name`` of the deployment."""
+
+    cron: str
+    timezone: str = "UTC"
+    name: str = "hansaudit"
+
+
+def serve_audit(config: Config, out: str, schedule: Schedule) -> None:
+    """Try the configuration out, then serve it until interrupted.
+
+    Raises:
+        ConfigError, InputError: the schedule or something in the configuration cannot be used; nothing is
+            served then.
+    """
+    check_schedule(out, schedule)
+    try_out(config)
+    prepare_prefect()
+    with _api():
+        from prefect.flows import EntrypointType
+        from prefect.schedules import Cron
+
+        from flows.audit import audit_flow
+
+        audit_flow.serve(
+            name=schedule.name,
+            schedule=Cron(schedule.cron, timezone=schedule.timezone),
+            parameters={"config": config.model_dump(mode="json"), "out": out},
+            description="hansaudit: audit, ranking and report",
+            limit=1,  # two audits at once would only share the machine
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+
+
+def check_schedule(out: str, schedule: Schedule) -> None:
+    """Refuse what could never run. Raises :class:`ConfigError`."""
+    from cronsim import CronSim, CronSimError  # a dependency of Prefect, which reads the same dialect
+
+    fields = schedule.cron.split()
+    try:
+        if len(fields) != 5:
+            raise CronSimError(f"{len(fields)} fields")
+        CronSim(schedule.cron, _midnight())
+    except CronSimError as error:
+        raise ConfigError(
+            f'cron {schedule.cron!r}: {error}; expected minute, hour, day, month, weekday, e.g. "0 3 * * *"'
+        ) from None
+    try:
+        ZoneInfo(schedule.timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigError(f"time zone {schedule.timezone!r} is unknown; e.g. UTC or Europe/Berlin") from None
+    unknown = [name for _, name, _, _ in Formatter().parse(out) if name not in (None, "date")]
+    if unknown:
+        raise ConfigError(f"out {out!r}: unknown place holder {{{unknown[0]}}}; valid: {{date}}")
+
+
+def try_out(config: Config) -> None:
+    """Open dataset, model and methods in a process of its own, whose memory is given back."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pool.submit(_open, config.model_dump(mode="json")).result()
+
+
+def _open(config: dict) -> None:
+    from flows.work import bench_for
+    from pipeline.config import parse_config
+
+    try:
+        bench_for(parse_config(config))
+    except ValueError as error:  # ExplainError's own constructors do not survive the way between processes
+        if type(error).__name__ in ("ConfigError", "InputError"):
+            raise
+        raise InputError(str(error)) from None
+
+
+def _midnight() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@contextmanager
+def _api() -> Iterator[None]:
+    """The API that ``PREFECT_API_URL`` names, or a local server of its own."""
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url is not None:
+        yield
+        return
+    port = _free_port()
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        _wait_for(url, server)
+        os.environ["PREFECT_API_URL"] = url
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(url: str, server: subprocess.Popen) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"the local Prefect server ended with code {server.returncode}")
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"the local Prefect server did not answer within {_PATIENCE:.0f} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,69 @@
+"""From command-line options and a TOML file to one validated configuration; options win."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config, ConfigError, parse_config, parse_method, read_toml
+from pipeline.errors import InputError
+
+
+class Settings:
+    """A configuration in the making: the TOML's tables, with options laid over them."""
+
+    def __init__(self, toml: str | None) -> None:
+        self._where = toml or "options"
+        self._data: dict[str, Any] = read_toml(toml) if toml else {}
+
+    def set(self, section: str, **values: Any) -> None:
+        """Lay the values that are not None over a section."""
+        given = {name: value for name, value in values.items() if value is not None}
+        if not given:
+            return
+        table = self._data.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{self._where}: {section}: expected a table, received {table!r}")
+        table.update(given)
+
+    def dataset(self, text: str | None, annotations: str | None) -> None:
+        """``--dataset``: a prepared dataset, an image folder, ``planted``, or a catalog name."""
+        if text is None:
+            self.set("dataset", annotations=annotations)
+            return
+        found = dataset_source(text)
+        if annotations is not None:
+            found = {"source": "folder", "path": text, "annotations": annotations}
+        # another source makes the file's own paths and names meaningless, a split or limit not
+        kept = {k: v for k, v in self._data.get("dataset", {}).items() if k in ("split", "limit")}
+        self._data["dataset"] = kept | found
+
+    def methods(self, texts: list[str] | None) -> None:
+        """``--method``, repeated; replaces the file's list."""
+        if texts:
+            self._data["methods"] = [parse_method(text).model_dump() for text in texts]
+
+    def config(self) -> Config:
+        """The validated whole. Raises :class:`ConfigError`, one line per fault."""
+        return parse_config(self._data, self._where)
+
+
+def dataset_source(text: str) -> dict[str, str]:
+    """The dataset section that ``--dataset TEXT`` stands for."""
+    path = Path(text).expanduser()
+    if text == "planted":
+        return {"source": "planted"}
+    if path.is_dir():
+        prepared = (path / "dataset_info.json").is_file()
+        return {"source": "tfds" if prepared else "folder", "path": str(path)}
+    if text.startswith((".", "/", "~")) or path.exists() or text.count("/") > 1:
+        raise InputError(
+            f"--dataset {text}: no such folder; give a prepared dataset, an image folder, 'planted', "
+            "or the name of a TFDS dataset"
+        )
+    return {"source": "tfds", "name": text}
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Comma-separated words."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]

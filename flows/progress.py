@@ -1,0 +1,86 @@
+"""What is shown while an audit runs: images done, images per second, time left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+
+class Meter:
+    """Counts finished images per shard; thread-safe, and a shard counts once however it is reported."""
+
+    def __init__(self, total: int, progress: Progress | None = None) -> None:
+        self._progress, self._lock = progress, threading.Lock()
+        self._done: dict[str, int] = {}
+        self._task = progress.add_task("audit", total=total) if progress else None
+
+    @property
+    def done(self) -> int:
+        """Images finished so far."""
+        return sum(self._done.values())
+
+    def add(self, shard: str, images: int) -> None:
+        """``images`` more of ``shard`` are finished."""
+        self.set(shard, self._done.get(shard, 0) + images)
+
+    def set(self, shard: str, images: int) -> None:
+        """``images`` of ``shard`` are finished."""
+        with self._lock:
+            self._done[shard] = images
+            if self._progress and self._task is not None:
+                self._progress.update(self._task, completed=self.done)
+
+
+# The tasks of this process report here; in another process there is nobody to report to.
+_current: Meter | None = None
+
+
+def report(shard: str, images: int) -> None:
+    """Called by a task after every batch."""
+    if _current is not None:
+        _current.add(shard, images)
+
+
+@contextmanager
+def metering(total: int, console: Console | None) -> Iterator[Meter]:
+    """A meter for the tasks of this process, drawn on ``console`` when there is one."""
+    global _current
+    if console is None:
+        _current = Meter(total)
+        try:
+            yield _current
+        finally:
+            _current = None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), _Count(), _Rate(), _Left())
+    with Progress(*columns, console=console, transient=False) as progress:
+        _current = Meter(total, progress)
+        try:
+            yield _current
+        finally:
+            _current = None
+
+
+class _Count(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{int(task.completed):,} of {int(task.total or 0):,} images")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} images/s" if speed else "", style="cyan")
+
+
+class _Left(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text(f"in {timedelta(seconds=int(task.finished_time or 0))}", style="green")
+        left = task.time_remaining
+        return Text("" if left is None else f"{timedelta(seconds=int(left))} left", style="yellow")

@@ -1,0 +1,89 @@
+"""Ranking and report of a run folder: tables in, files out. Never loads TensorFlow."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import RankingConfig
+from pipeline.ranking import SUSPICIOUS, Ranking, rank, records
+from pipeline.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ARTIFACT_ROWS = 100
+_ARTIFACT_COLUMNS = (
+    "rank",
+    "class_name",
+    "n",
+    "accuracy",
+    "ratio",
+    "adjusted_lift",
+    "low",
+    "high",
+    "verdict",
+)
+
+
+def rank_run(run: str, config: RankingConfig) -> Ranking:
+    """Rank the classes of a run and write ``ranking.csv`` and ``ranking.json`` into it."""
+    store = Store(run)
+    ranking = rank(store, config)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, write in (("ranking.csv", ranking.to_csv), ("ranking.json", ranking.to_json)):
+            write(Path(folder, name))
+            store.files.put(name, Path(folder, name).read_bytes())
+    return ranking
+
+
+def write_report_file(run: str, ranking: Ranking, out: str | None = None) -> str:
+    """Write the self-contained HTML report; returns its path."""
+    from reports.html import write_report
+
+    return str(write_report(Path(run), ranking, Path(out) if out else None))
+
+
+def stored_config(run: str) -> RankingConfig:
+    """The ranking settings that the run was made with."""
+    return RankingConfig.model_validate(Store(run).manifest["config"].get("ranking", {}))
+
+
+def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
+    """The head of the ranking as plain values, for a table artifact."""
+    head = ranking.table.head(_ARTIFACT_ROWS)
+    return records(head[list(_ARTIFACT_COLUMNS)])
+
+
+def verdict_markdown(about: str, ranking: Ranking) -> str:
+    """The headline of a run in Markdown."""
+    suspicious = suspicious_classes(ranking)
+    counts = ranking.table["verdict"].value_counts()
+    lines = [f"# {about}", "", headline(ranking), ""]
+    lines += [f"- **{name}**: {count} classes" for name, count in counts.items()]
+    if len(suspicious):
+        lines += ["", "| rank | class | adjusted lift | 95 % interval |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| {row['rank']} | {_cell(row['class_name'])} | {row['adjusted_lift']:.2f} "
+            f"| {row['low']:.2f} to {row['high']:.2f} |"
+            for _, row in suspicious.iterrows()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def suspicious_classes(ranking: Ranking) -> pd.DataFrame:
+    """The rows of the classes with the verdict ``suspicious``."""
+    return ranking.table[ranking.table["verdict"] == SUSPICIOUS]
+
+
+def headline(ranking: Ranking) -> str:
+    """One sentence."""
+    n, classes = len(suspicious_classes(ranking)), len(ranking.table)
+    if n == 0:
+        return f"None of {classes} classes is suspicious."
+    return f"{n} of {classes} classes {'looks' if n == 1 else 'look'} right for the wrong reason."
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,176 @@
+"""What a person sees: a run from start to verdict, and a ranking as a table."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.config import Config, parse_config
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from reports.gate import Verdict
+
+    from flows.audit import AuditResult
+    from pipeline.ranking import Ranking
+
+STYLES = {"suspicious": "bold red", "unfocused": "yellow", "undecided": "dim", "unremarkable": "green"}
+_ROWS = 15
+_NOTE = (
+    "lift: log-odds of the relevance inside the boxes, over what is usual for boxes of that size and place"
+)
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def audit(config: Config, out: str, report: bool = True) -> AuditResult:
+    """Run the audit with progress, then print the ranking and where the report is.
+
+    Raises:
+        InputError, ConfigError, ExplainError: something cannot be used; too many images failed.
+    """
+    result = _run(config, out, report)
+    _print_result(result)
+    return result
+
+
+def _run(config: Config, out: str, report: bool) -> AuditResult:
+    """The flow, with Prefect's server starting while the model is loaded and compiled."""
+    from flows.settings import start_server
+    from flows.work import bench_for
+
+    server = threading.Thread(target=start_server, name="prefect-server")
+    server.start()
+    try:
+        with console.status("loading the model, compiling the methods"):
+            bench_for(config)
+    finally:
+        server.join()
+    from flows.audit import TooManyFailed, run_audit
+
+    try:
+        return run_audit(config, out, report, console)
+    except TooManyFailed as error:
+        _print_result(error.result)
+        raise
+
+
+def _print_result(result: AuditResult) -> None:
+    speed = f", {result.new_images / result.seconds:.1f} images/s" if result.new_images else ""
+    console.print(
+        f"{result.images:,} images, {result.new_images:,} of them now{speed}; {result.failed:,} failed",
+        markup=False,
+    )
+    if result.ranking is not None:
+        print_ranking(result.ranking, top=_ROWS)
+    if result.report:
+        console.print(f"report: {Path(result.report).resolve()}", markup=False, soft_wrap=True)
+
+
+def print_ranking(ranking: Ranking, top: int) -> None:
+    """The head of a ranking as a table, and the headline."""
+    from flows.report import headline
+
+    table = Table(
+        title=Text(f"Classes by {ranking.method}, most suspicious first"), title_justify="left", box=SIMPLE
+    )
+    columns = _columns(console.width, bool(ranking.table["planted"].notna().any()))
+    for name in columns:
+        words = name in ("class", "verdict", "planted")
+        table.add_column(
+            name,
+            justify="left" if words else "right",
+            no_wrap=True,
+            min_width=10 if name == "class" else None,
+            overflow="ellipsis",
+        )
+    for _, row in ranking.table.head(top).iterrows():
+        cells = _cells(row)
+        table.add_row(*(cells[name] for name in columns))
+    console.print(table)
+    if len(ranking.table) > top:
+        console.print(f"... and {len(ranking.table) - top} more classes in ranking.csv", markup=False)
+    console.print(Text(headline(ranking), style="bold"))
+    console.print(Text(_NOTE, style="dim"))
+
+
+def _columns(width: int, planted: bool) -> list[str]:
+    """As many columns as fit: the verdict and what it rests on always, the rest on a wide terminal."""
+    wide = ["q", "ratio", "box area"] if width >= 110 else []
+    return ["#", "class", "images", "accuracy", "lift", "95 %", *wide, "verdict", *["planted"] * planted]
+
+
+def _cells(row: pd.Series) -> dict[str, str | Text]:
+    verdict = str(row["verdict"])
+    return {
+        "#": str(row["rank"]),
+        "class": Text(str(row["class_name"])),
+        "images": str(row["n"]),
+        "accuracy": _number(row["accuracy"], ".0%"),
+        "lift": _number(row["adjusted_lift"], "+.2f"),
+        "95 %": f"{_number(row['low'], '+.2f')} {_number(row['high'], '+.2f')}",
+        "q": _number(row["q_relative"], ".3f"),
+        "ratio": _number(row["ratio"], ".2f"),
+        "box area": _number(row["box_area"], ".1%"),
+        "verdict": Text(verdict, style=STYLES.get(verdict, "")),
+        "planted": Text("planted" if row["planted"] is True else "", style="magenta"),
+    }
+
+
+def _number(value: Any, form: str) -> str:
+    return "-" if value is None or value != value else format(float(value), form)
+
+
+def demo(out: str) -> None:
+    """Draw, train, audit, rank, report; say what was planted and where it ended up."""
+    started = time.perf_counter()
+    root = Path(out)
+    config = parse_config(
+        {
+            "dataset": {"source": "planted", "path": str(root / "data")},
+            "model": {"source": "planted"},
+            "methods": [{"name": "lrp.preset_a"}],
+        },
+        "demo",
+    )
+    result = audit(config, str(root / "run"))
+    if result.ranking is not None:
+        _print_planted(result.ranking)
+    console.print(f"demo finished in {time.perf_counter() - started:.0f} s", markup=False)
+
+
+def _print_planted(ranking: Ranking) -> None:
+    table = ranking.table
+    rows = table[[value is True for value in table["planted"]]]
+    names = ", ".join(f"{row['class_name']} (rank {row['rank']})" for _, row in rows.iterrows())
+    first = sorted(rows["rank"]) == list(range(1, len(rows) + 1))
+    verdict = "they come first" if first else "they do NOT all come first"
+    console.print(f"planted with an artefact outside the box: {names}: {verdict}", markup=False)
+
+
+def print_list(title: str, rows: Sequence[tuple[str, ...]], others: tuple[str, ...] = ("about",)) -> None:
+    """Names and what is known about them."""
+    table = Table()
+    for name in (title, *others):
+        table.add_column(name, no_wrap=name == title)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """The checks of a gate, one line each, and the outcome."""
+    for check in verdict.checks:
+        mark = Text("pass ", style="green") if check.passed else Text("FAIL ", style="bold red")
+        console.print(mark + Text(check.message))
+    outcome = Text("passed", style="bold green") if verdict.passed else Text("breached", style="bold red")
+    console.print(Text("policy ") + outcome)
