@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -12,44 +14,64 @@ from explainers import create_analyzer
 
 layers = keras.layers
 SIDE = 8
+Block = tuple[str, int, str]  # kind, kernel size, padding
 few = settings(max_examples=5, deadline=None, derandomize=True, database=None)
 
 
-@st.composite
-def networks(draw: st.DrawFn, bias: bool = False) -> tuple[keras.Model, np.ndarray]:
-    """A float64 ReLU network of convolutions, pooling and branches with three logits, and a batch of four."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    x = keras.Input((SIDE, SIDE, draw(st.integers(1, 3))), dtype="float64")
+class Network(NamedTuple):
+    """What is drawn; ``hidden``: a hidden dense layer."""
+
+    seed: int
+    channels: int
+    blocks: list[Block]
+    hidden: bool
+
+
+block = st.tuples(
+    st.sampled_from(["fused", "apart", "parallel", "pool"]),
+    st.integers(1, 3),
+    st.sampled_from(["same", "valid"]),
+)
+networks = st.builds(
+    Network, st.integers(0, 2**16), st.integers(1, 3), st.lists(block, min_size=1, max_size=3), st.booleans()
+)
+
+
+def build(drawn: Network, bias: bool) -> tuple[keras.Model, np.ndarray]:
+    """The float64 network with three logits, and a batch of four."""
+    rng = np.random.default_rng(drawn.seed)
+    x = keras.Input((SIDE, SIDE, drawn.channels), dtype="float64")
     t = x
-    for _ in range(draw(st.integers(1, 3))):
-        t = draw(blocks(t, bias))
+    for kind, size, padding in drawn.blocks:
+        t = add_block(
+            t, kind, {"kernel_size": size, "padding": padding, "use_bias": bias, "dtype": "float64"}
+        )
     t = layers.Flatten(dtype="float64")(t)
-    if draw(st.booleans()):
+    if drawn.hidden:
         t = layers.Dense(5, activation="relu", use_bias=bias, dtype="float64")(t)
     model = keras.Model(x, layers.Dense(3, use_bias=bias, dtype="float64")(t))
-    model.set_weights([rng.normal(size=w.shape) / max(1, np.prod(w.shape[:-1])) ** 0.5 for w in model.weights])
+    model.set_weights([rng.normal(size=w.shape) / np.prod(w.shape[:-1]) ** 0.5 for w in model.weights])
     return model, rng.normal(size=(4, *x.shape[1:]))
 
 
-@st.composite
-def blocks(draw: st.DrawFn, t: keras.KerasTensor, bias: bool) -> keras.KerasTensor:
-    """One convolution (fused ReLU or not), two in parallel, or a pooling."""
-    size, padding = draw(st.integers(1, 3)), draw(st.sampled_from(["same", "valid"]))
-    options = {"use_bias": bias, "dtype": "float64"}
-    kind = draw(st.sampled_from(["fused", "apart", "parallel", "pool"]))
-    if kind == "pool" and t.shape[1] >= 4:
-        return layers.MaxPooling2D(2, dtype="float64")(t)
+def add_block(t: keras.KerasTensor, kind: str, options: dict[str, object]) -> keras.KerasTensor:
+    """One convolution (its ReLU fused or apart), two in parallel, or a pooling."""
+    if kind == "pool":
+        return layers.MaxPooling2D(2, dtype="float64")(t) if t.shape[1] >= 4 else t
     if kind == "parallel":
-        sides = [layers.Conv2D(2, n, padding="same", activation="relu", **options)(t) for n in (1, 3)]
+        options = options | {"padding": "same", "activation": "relu"}
+        sides = [layers.Conv2D(2, **(options | {"kernel_size": n}))(t) for n in (1, 3)]
         return layers.Concatenate(dtype="float64")(sides)
     if t.shape[1] < 4:
-        padding = "same"
+        options = options | {"padding": "same"}
     if kind == "fused":
-        return layers.Conv2D(3, size, padding=padding, activation="relu", **options)(t)
-    return layers.ReLU(dtype="float64")(layers.Conv2D(3, size, padding=padding, **options)(t))
+        return layers.Conv2D(3, activation="relu", **options)(t)
+    return layers.ReLU(dtype="float64")(layers.Conv2D(3, **options)(t))
 
 
-def explain(method: str, model: keras.Model, x: np.ndarray, target: int | None = 1, **params: object) -> np.ndarray:
+def explain(
+    method: str, model: keras.Model, x: np.ndarray, target: int | None = 1, **params: object
+) -> np.ndarray:
     return create_analyzer(method, **params).fit(model).analyze(x, target=target).relevance
 
 
@@ -60,9 +82,11 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float = 1e-10
 
 
 @few
-@given(networks())
-def test_zero_on_a_network_without_bias_is_input_times_gradient(drawn: tuple[keras.Model, np.ndarray]) -> None:
-    model, x = drawn
+@given(networks)
+def test_zero_on_a_network_without_bias_is_input_times_gradient(
+    drawn: tuple[keras.Model, np.ndarray],
+) -> None:
+    model, x = build(drawn, bias=False)
     inputs = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(inputs)
@@ -71,24 +95,24 @@ def test_zero_on_a_network_without_bias_is_input_times_gradient(drawn: tuple[ker
 
 
 @few
-@given(networks())
-def test_alpha_1_beta_0_is_z_plus_without_bias(drawn: tuple[keras.Model, np.ndarray]) -> None:
-    model, x = drawn
+@given(networks)
+def test_alpha_1_beta_0_is_z_plus_without_bias(drawn: Network) -> None:
+    model, x = build(drawn, bias=False)
     assert_close(explain("lrp.alpha_1_beta_0", model, np.abs(x)), explain("lrp.z_plus", model, np.abs(x)))
 
 
 @few
-@given(networks(bias=True))
-def test_w_square_is_flat_when_all_weights_have_one_size(drawn: tuple[keras.Model, np.ndarray]) -> None:
-    model, x = drawn
+@given(networks)
+def test_w_square_is_flat_when_all_weights_have_one_size(drawn: Network) -> None:
+    model, x = build(drawn, bias=True)
     model.set_weights([0.3 * np.sign(w) if w.ndim > 1 else w for w in model.get_weights()])
     assert_close(explain("lrp.w_square", model, x), explain("lrp.flat", model, x))
 
 
 @few
-@given(networks(bias=True))
-def test_batch_of_n_is_n_batches_of_one(drawn: tuple[keras.Model, np.ndarray]) -> None:
-    model, x = drawn
+@given(networks)
+def test_batch_of_n_is_n_batches_of_one(drawn: Network) -> None:
+    model, x = build(drawn, bias=True)
     fitted = create_analyzer("lrp.preset_b").fit(model)
     together = fitted.analyze(x).relevance
     alone = np.concatenate([fitted.analyze(image[None]).relevance for image in x])
@@ -96,9 +120,9 @@ def test_batch_of_n_is_n_batches_of_one(drawn: tuple[keras.Model, np.ndarray]) -
 
 
 @few
-@given(networks(bias=True))
-def test_weights_are_untouched_and_results_repeat(drawn: tuple[keras.Model, np.ndarray]) -> None:
-    model, x = drawn
+@given(networks)
+def test_weights_are_untouched_and_results_repeat(drawn: Network) -> None:
+    model, x = build(drawn, bias=True)
     before = [w.copy() for w in model.get_weights()]
     fitted = create_analyzer("lrp.preset_a").fit(model)
     first, second = fitted.analyze(x).relevance, fitted.analyze(x).relevance
