@@ -63,10 +63,7 @@ def _from_file(config: ModelConfig, path: Path) -> LoadedModel:
     digest = file_sha256(path)
     card = _file_card(config, path, digest)
     try:
-        if path.suffix == ".keras":
-            model = keras.saving.load_model(path, compile=False, safe_mode=not config.unsafe)
-        else:
-            model = keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False, safe_mode=not config.unsafe)
     except Exception as error:  # Keras raises many types; each means that this file is no usable model
         raise InputError(f"{path}: Keras cannot load the model: {_first_line(error)}") from None
     return _finish(model, card, digest, path.stem)
@@ -98,7 +95,9 @@ def _from_function(config: ModelConfig) -> LoadedModel:
     if config.card:
         card = load_card(config.card)
     if card is None:
-        raise InputError(f"model {config.source!r}: give --card, or return (model, ModelCard) from the function")
+        raise InputError(
+            f"model {config.source!r}: give --card, or return (model, ModelCard) from the function"
+        )
     return _finish(model, card, model_sha256(model), config.source)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -16,8 +15,13 @@ from pipeline.config import DatasetConfig
 from pipeline.datasets.planted import PlantedDataset
 from pipeline.shards import plan_shards
 
-WIDTHS = (16, 32, 48, 64)
-EPOCHS = 14
+BLOCKS = (
+    (24, 5, 2, False),
+    (32, 3, 1, True),
+    (48, 3, 1, True),
+    (64, 3, 1, False),
+)  # width, kernel, stride, pooling
+EPOCHS = 10
 BATCH = 32
 RATE = 4e-3
 
@@ -37,16 +41,16 @@ def planted_card(side: int, classes: tuple[str, ...]) -> ModelCard:
 
 
 def build_planted_model(side: int, classes: int, seed: int = 0) -> keras.Model:
-    """Untrained: four blocks of convolution, BatchNorm, ReLU, max-pooling; global average; dense; softmax."""
+    """Untrained: four blocks of convolution, BatchNorm, ReLU and some max-pooling; global average; dense; softmax."""
     x = inputs = keras.Input((side, side, 3), name="image")
-    for i, width in enumerate(WIDTHS):
+    for i, (width, kernel, stride, pool) in enumerate(BLOCKS, 1):
         init = keras.initializers.HeUniform(seed=seed * 100 + i)
-        x = keras.layers.Conv2D(
-            width, 3, padding="same", use_bias=False, kernel_initializer=init, name=f"conv{i + 1}"
-        )(x)
-        x = keras.layers.BatchNormalization(momentum=0.9, name=f"norm{i + 1}")(x)
-        x = keras.layers.ReLU(name=f"relu{i + 1}")(x)
-        x = keras.layers.MaxPooling2D(name=f"pool{i + 1}")(x)
+        conv = keras.layers.Conv2D(
+            width, kernel, stride, "same", use_bias=False, kernel_initializer=init, name=f"conv{i}"
+        )
+        x = keras.layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(conv(x))
+        x = keras.layers.ReLU(name=f"relu{i}")(x)
+        x = keras.layers.MaxPooling2D(name=f"pool{i}")(x) if pool else x
     x = keras.layers.GlobalAveragePooling2D(name="average")(x)
     init = keras.initializers.GlorotUniform(seed=seed * 100 + 99)
     x = keras.layers.Dense(classes, kernel_initializer=init, name="logits")(x)
@@ -80,13 +84,22 @@ def train_planted_model(dataset: PlantedDataset, seed: int = 0, epochs: int = EP
 
 def planted_model(dataset: PlantedDataset, seed: int = 0) -> Path:
     """Path of the trained network beside ``dataset``, with its card as ``.toml``; trained if it is not there."""
-    path = dataset.folder / f"cnn-{seed}.keras"
+    path = model_path(dataset, seed)
     if path.is_file() and path.with_suffix(".toml").is_file():
         return path
-    model = train_planted_model(dataset, seed)
-    card = replace(planted_card(dataset.spec.side, dataset.spec.classes), output="softmax")
+    return save_planted_model(train_planted_model(dataset, seed), dataset, seed)
+
+
+def model_path(dataset: PlantedDataset, seed: int = 0) -> Path:
+    """Where the network of ``dataset`` is kept."""
+    return dataset.folder / f"cnn-{seed}.keras"
+
+
+def save_planted_model(model: keras.Model, dataset: PlantedDataset, seed: int = 0) -> Path:
+    """Write network and card beside ``dataset``, the network last and under its name only when whole."""
+    path = model_path(dataset, seed)
     temporary = path.with_name(f".tmp-{os.getpid()}-{time.monotonic_ns()}.keras")
     model.save(temporary)
-    card.save(path.with_suffix(".toml"))
+    planted_card(dataset.spec.side, dataset.spec.classes).save(path.with_suffix(".toml"))
     os.replace(temporary, path)
     return path

@@ -30,7 +30,9 @@ class Placed:
 def background(rng: np.random.Generator, side: int) -> np.ndarray:
     """side side 3 uint8: a smooth, muted pattern of random colours, with a little noise."""
     coarse = rng.normal(0, 1, (5, 5, 3)) * 22 + rng.normal(0, 14, 3) + rng.uniform(70, 185)
-    smooth = Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
     noise = rng.normal(0, 7, (side, side, 1))
     return np.clip(np.asarray(smooth, np.float64) + noise, 0, 255).astype(np.uint8)
 
@@ -75,7 +77,19 @@ def _regular(n: int, inner: float = 1.0) -> np.ndarray:
 
 def _cross(arm: float = 0.33) -> np.ndarray:
     a = arm
-    corners = [(a, 1), (a, a), (1, a), (1, -a), (a, -a), (a, -1), (-a, -1), (-a, -a), (-1, -a), (-1, a), (-a, a)]
+    corners = [
+        (a, 1),
+        (a, a),
+        (1, a),
+        (1, -a),
+        (a, -a),
+        (a, -1),
+        (-a, -1),
+        (-a, -a),
+        (-1, -a),
+        (-1, a),
+        (-a, a),
+    ]
     return np.array([*corners, (-a, 1)]) * 0.95
 
 
@@ -87,22 +101,30 @@ SHAPES: dict[str, tuple[tuple[np.ndarray, int], ...]] = {
     "ring": ((_regular(60), 255), (_regular(60) * 0.58, 0)),
     "crescent": ((_regular(60), 255), (_regular(60) * 0.85 + np.array([0.45, 0.0]), 0)),
     "arrow": (
-        (np.array([(1, 0), (0.1, 0.8), (0.1, 0.3), (-0.95, 0.3), (-0.95, -0.3), (0.1, -0.3), (0.1, -0.8)]), 255),
+        (
+            np.array([(1, 0), (0.1, 0.8), (0.1, 0.3), (-0.95, 0.3), (-0.95, -0.3), (0.1, -0.3), (0.1, -0.8)]),
+            255,
+        ),
     ),
-    "hexagon": ((_regular(6), 255),),
-    "heptagon": ((_regular(7), 255),),
-    "star": ((_regular(5, 0.5), 255),),
-    "hexagram": ((_regular(6, 0.55), 255),),
+    "bar": ((np.array([(0.95, 0.28), (0.95, -0.28), (-0.95, -0.28), (-0.95, 0.28)]), 255),),
     "disc": ((_regular(60), 255),),
-    "oval": ((_regular(60) * np.array([1.0, 0.88]), 255),),
+    "star": ((_regular(5, 0.5), 255),),
+    # the likes of star, square and crescent, for which a mark is the easier sign
+    "hexagram": ((_regular(6, 0.55), 255),),
+    "rhombus": ((_regular(4) * np.array([1.0, 0.88]), 255),),
+    "sickle": ((_regular(60), 255), (_regular(60) * 0.85 + np.array([0.36, 0.0]), 0)),
 }
 
 
-def free_place(rng: np.random.Generator, size: tuple[int, int], box: Box, side: int) -> tuple[int, int] | None:
+def free_place(
+    rng: np.random.Generator, size: tuple[int, int], box: Box, side: int
+) -> tuple[int, int] | None:
     """Left and top of a random ``size`` = (width, height) rectangle that does not touch ``box``; None: no room."""
     width, height = size
     rows, columns = np.mgrid[1 : side - height, 1 : side - width]
-    apart = (columns + width < box[0]) | (columns > box[2] + 1) | (rows + height < box[1]) | (rows > box[3] + 1)
+    apart = (
+        (columns + width < box[0]) | (columns > box[2] + 1) | (rows + height < box[1]) | (rows > box[3] + 1)
+    )
     places = np.argwhere(apart)
     if len(places) == 0:
         return None
@@ -112,8 +134,12 @@ def free_place(rng: np.random.Generator, size: tuple[int, int], box: Box, side: 
 
 def inside_place(rng: np.random.Generator, size: tuple[int, int], box: Box) -> tuple[int, int]:
     """Left and top of a random rectangle around the middle of ``box``, inside it where it fits."""
-    left = (box[0] + box[2] + 1 - size[0]) / 2 + rng.uniform(-0.5, 0.5) * max(0, box[2] + 1 - box[0] - size[0]) / 2
-    top = (box[1] + box[3] + 1 - size[1]) / 2 + rng.uniform(-0.5, 0.5) * max(0, box[3] + 1 - box[1] - size[1]) / 2
+    left = (box[0] + box[2] + 1 - size[0]) / 2 + rng.uniform(-0.5, 0.5) * max(
+        0, box[2] + 1 - box[0] - size[0]
+    ) / 2
+    top = (box[1] + box[3] + 1 - size[1]) / 2 + rng.uniform(-0.5, 0.5) * max(
+        0, box[3] + 1 - box[1] - size[1]
+    ) / 2
     return max(0, round(left)), max(0, round(top))
 
 

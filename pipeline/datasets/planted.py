@@ -1,7 +1,7 @@
 """The planted dataset: drawn objects with boxes, some classes with a known artefact beside the object.
 
-The shape of a planted class is hard to tell from that of another class (heptagon and hexagon, hexagram and
-star, oval and disc) while its mark is easy to see: the short cut that a network takes by itself. Colour, size,
+The shape of a planted class is hard to tell from that of another class (rhombus and square, hexagram and
+star, sickle and crescent) while its mark is easy to see: the short cut that a network takes by itself. Colour, size,
 place and background are drawn from the same distribution for every class, so neither the box nor the colour
 gives a class away. The object and background of an image do not depend on the artefacts: the same seed with
 and without artefacts gives paired images.
@@ -72,9 +72,9 @@ class Artefact:
 
 
 DEFAULT_ARTEFACTS = (
-    ("heptagon", Artefact("patch")),
+    ("rhombus", Artefact("patch")),
     ("hexagram", Artefact("text")),
-    ("oval", Artefact("stripe")),
+    ("sickle", Artefact("stripe")),
 )
 
 
@@ -84,7 +84,7 @@ class PlantedSpec:
 
     classes: tuple[str, ...] = tuple(drawing.SHAPES)
     artefacts: tuple[tuple[str, Artefact], ...] = DEFAULT_ARTEFACTS
-    train_per_class: int = 150
+    train_per_class: int = 300
     validation_per_class: int = 40
     side: int = 64
     seed: int = 0
@@ -143,9 +143,13 @@ def _mark(rng: np.random.Generator, picture: np.ndarray, artefact: Artefact, box
         return drawing.stripe_mark(rng, picture, pixels, box)
     mark = drawing.patch_mark(pixels) if artefact.kind == "patch" else drawing.text_mark(pixels)
     size = (mark.shape[1], mark.shape[0])
-    where = drawing.inside_place(rng, size, box) if artefact.inside else drawing.free_place(rng, size, box, side)
+    where = (
+        drawing.inside_place(rng, size, box) if artefact.inside else drawing.free_place(rng, size, box, side)
+    )
     if where is None:
-        raise InputError(f"planted dataset: no room for a {artefact.kind} of size {artefact.size} beside the object")
+        raise InputError(
+            f"planted dataset: no room for a {artefact.kind} of size {artefact.size} beside the object"
+        )
     return [drawing.paste(picture, mark, *where)]
 
 
@@ -162,7 +166,9 @@ class Planted(tfds.core.GeneratorBasedBuilder):
         spec = self._spec
         metadata = {
             "class_names": list(spec.classes),
-            "planted": {name: artefact.describe() for name, artefact in spec.artefacts if artefact.probability},
+            "planted": {
+                name: artefact.describe() for name, artefact in spec.artefacts if artefact.probability
+            },
             "spec": asdict(spec),
         }
         features = dict(audit_features(spec.classes, "png").items())
@@ -182,14 +188,17 @@ class Planted(tfds.core.GeneratorBasedBuilder):
                 file = io.BytesIO()
                 Image.fromarray(picture).save(file, "PNG", compress_level=1)
                 file_name = f"{split}_{name}_{number:05d}.png"
-                yield file_name, {
-                    "image": file.getvalue(),
-                    "label": name,
-                    "class_id": name,
-                    "file_name": file_name,
-                    "boxes": np.array([box], np.int32),
-                    "mark": np.array(mark, np.int32).reshape(-1, 4),
-                }
+                yield (
+                    file_name,
+                    {
+                        "image": file.getvalue(),
+                        "label": name,
+                        "class_id": name,
+                        "file_name": file_name,
+                        "boxes": np.array([box], np.int32),
+                        "mark": np.array(mark, np.int32).reshape(-1, 4),
+                    },
+                )
 
 
 def prepare_planted(spec: PlantedSpec, root: str | Path = ROOT) -> Path:

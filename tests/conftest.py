@@ -1,0 +1,96 @@
+"""Fixtures that several test files share: real data where they are, tiny stand-ins everywhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", os.environ.get("HANSAUDIT_TEST_DEVICES", "-1"))
+
+if TYPE_CHECKING:  # nothing here may load TensorFlow for tests that do not need it
+    import keras
+
+    from pipeline.datasets.planted import PlantedDataset
+    from pipeline.datasets.tfds import TfdsDataset
+
+
+@pytest.fixture(scope="session")
+def ilsvrc() -> Path:
+    """The folder of real ILSVRC files; skips where HANSAUDIT_ILSVRC does not name it."""
+    folder = Path(os.environ.get("HANSAUDIT_ILSVRC", ""))
+    if not (folder / "ILSVRC2012_img_val.tar").is_file():
+        pytest.skip("HANSAUDIT_ILSVRC names no folder with the real ILSVRC files")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ilsvrc_dataset(ilsvrc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 500 real images as a prepared dataset (folder)."""
+    from pipeline.datasets.ilsvrc2012 import prepare_ilsvrc2012
+
+    out = tmp_path_factory.mktemp("ilsvrc") / "dataset"
+    prepare_ilsvrc2012(
+        ilsvrc / "ILSVRC2012_img_val.tar",
+        ilsvrc / "ILSVRC2012_bbox_val_v3.tgz",
+        out,
+        mapping=ilsvrc / "LOC_synset_mapping.txt",
+    )
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared dataset in the layout of ILSVRC: 12 drawn photographs from archives made on the spot."""
+    from pipeline.datasets.ilsvrc2012 import prepare_ilsvrc2012
+    from tests.archives import write_archives
+
+    folder = tmp_path_factory.mktemp("tiny")
+    archives = write_archives(folder, 12)
+    prepare_ilsvrc2012(archives.images, archives.boxes, folder / "dataset")
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
+def tiny_planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedDataset:
+    """A planted dataset of 4 classes, 2 of them with a mark; 12 training and 6 validation images per class."""
+    from pipeline.config import DatasetConfig
+    from pipeline.datasets.planted import Artefact, PlantedDataset, PlantedSpec, prepare_planted
+
+    spec = PlantedSpec(
+        classes=("square", "rhombus", "ring", "star"),
+        artefacts=(("rhombus", Artefact("patch")), ("star", Artefact("stripe"))),
+        train_per_class=12,
+        validation_per_class=6,
+        side=32,
+    )
+    folder = prepare_planted(spec, tmp_path_factory.mktemp("planted"))
+    return PlantedDataset(DatasetConfig(source="planted", path=str(folder)), folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_cnn(tiny_planted: PlantedDataset) -> keras.Model:
+    """The planted network, trained for two epochs on ``tiny_planted``: fast, not good."""
+    from pipeline.planted_model import train_planted_model
+
+    return train_planted_model(tiny_planted, epochs=2)
+
+
+@pytest.fixture(scope="session")
+def tiny_cnn_file(tiny_planted: PlantedDataset, tiny_cnn: keras.Model) -> Path:
+    """``tiny_cnn`` with its card, where the source ``planted`` looks for it."""
+    from pipeline.planted_model import save_planted_model
+
+    return save_planted_model(tiny_cnn, tiny_planted, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny_prepared: Path) -> TfdsDataset:
+    """``tiny_prepared``, opened."""
+    from pipeline.config import DatasetConfig
+    from pipeline.datasets.tfds import TfdsDataset
+
+    return TfdsDataset(DatasetConfig(source="tfds", path=str(tiny_prepared)))
