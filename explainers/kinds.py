@@ -86,7 +86,9 @@ def _conv(node: Node, arguments: Any) -> Node:
     layer = node.layer
     kernel, channels = _array(layer.kernel), layer.kernel.shape[-2] * layer.groups
     if layer.padding == "causal":
-        return replace(node, note="padding='causal' is not supported")
+        size, strides, _, dilation = _geometry(layer)
+        linear = Conv(size, strides, "valid", dilation, layer.groups, ((dilation[0] * (size[0] - 1), 0),))
+        return _linear(node, "conv", linear, kernel, _bias(layer))
     if layer.groups == channels and layer.groups > 1 and layer.rank < 3:
         kernel = kernel.reshape(*kernel.shape[:-2], channels, -1)
         return _linear(node, "depthwise_conv", DepthwiseConv(*_geometry(layer)), kernel, _bias(layer))
@@ -220,7 +222,30 @@ def _needs_two(kind: str) -> Builder:
     return lambda node, arguments: replace(node, kind=kind) if len(node.inputs) > 1 else node
 
 
-_IDENTITIES = ["Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "Identity", "ActivityRegularization", "StochasticDepth", "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness", "RandomCrop", "RandomColorJitter", "RandomHue", "RandomSaturation", "RandomShear", "RandomErasing"]
+_IDENTITIES = [
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "GaussianDropout",
+    "GaussianNoise",
+    "AlphaDropout",
+    "Identity",
+    "ActivityRegularization",
+    "StochasticDepth",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomTranslation",
+    "RandomContrast",
+    "RandomBrightness",
+    "RandomCrop",
+    "RandomColorJitter",
+    "RandomHue",
+    "RandomSaturation",
+    "RandomShear",
+    "RandomErasing",
+]
 
 _LAYERS: dict[str, Builder] = {
     "Dense": _dense,

@@ -25,6 +25,7 @@ class MethodInfo:
     cost: str
     needs: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
 
@@ -38,8 +39,9 @@ def register(
     """Register a factory (an Analyzer class or a function that makes one) under a name."""
 
     def decorate(factory: Factory) -> Factory:
-        parameters = tuple(inspect.signature(factory).parameters)
-        info = MethodInfo(name, family, paper, cost, tuple(needs), parameters, tuple(aliases))
+        signature = inspect.signature(factory).parameters
+        required = tuple(key for key, p in signature.items() if p.default is p.empty)
+        info = MethodInfo(name, family, paper, cost, tuple(needs), tuple(signature), required, tuple(aliases))
         _METHODS[name] = (info, factory)
         _ALIASES.update(dict.fromkeys(aliases, name))
         return factory
@@ -61,6 +63,11 @@ def create_analyzer(name: str, /, **parameters: Any) -> Analyzer:
     if unknown:
         valid = ", ".join(info.parameters) or "none"
         raise InvalidParameter(f"method {name!r} takes no parameter {unknown[0]!r}; valid: {valid}")
+    missing = [key for key in info.required if key not in parameters]
+    if missing:
+        raise InvalidParameter(
+            f"method {name!r} needs the parameter {missing[0]!r}; valid: {', '.join(info.parameters)}"
+        )
     return factory(**parameters)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from explainers.analyzer import BackwardAnalyzer
 from explainers.presets import Preset, by_chain_rule
 from explainers.registry import register
+from explainers.structure import Deconvolve, Guided
 
 
 @register(
@@ -38,3 +39,31 @@ class InputTimesGradient(BackwardAnalyzer):
 
     def times_input(self) -> bool:
         return True
+
+
+@register(
+    "deconvnet",
+    family="gradient",
+    paper="Zeiler and Fergus 2014 (arXiv:1311.2901)",
+    cost="1 forward, 1 backward",
+)
+@dataclass(frozen=True)
+class Deconvnet(BackwardAnalyzer):
+    """The chain rule with `max(R, 0)` at every activation, whatever it passed forward."""
+
+    def preset(self) -> Preset:
+        return by_chain_rule("deconvnet", Deconvolve())
+
+
+@register(
+    "guided_backprop",
+    family="gradient",
+    paper="Springenberg et al. 2015 (arXiv:1412.6806)",
+    cost="1 forward, 1 backward",
+)
+@dataclass(frozen=True)
+class GuidedBackprop(BackwardAnalyzer):
+    """The chain rule with `max(R, 0)` before the derivative of every activation."""
+
+    def preset(self) -> Preset:
+        return by_chain_rule("guided_backprop", Guided())

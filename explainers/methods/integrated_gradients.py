@@ -1,0 +1,97 @@
+"""Integrated Gradients along the straight line from a reference to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from keras import ops
+
+from explainers.checks import Numbers, contained, span, whole, within
+from explainers.engine import Tensor
+from explainers.network import Network
+from explainers.registry import register
+from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, explained_index
+from explainers.slopes import Slopes
+from explainers.targets import Goal
+
+
+@register(
+    "integrated_gradients",
+    family="gradient",
+    paper="Sundararajan, Taly, Yan 2017 (arXiv:1703.01365)",
+    cost="steps x (1 forward, 1 backward)",
+    needs=("range",),
+)
+@dataclass(frozen=True)
+class IntegratedGradients(SamplingAnalyzer):
+    """`R = (x - x') / n sum_j df/dx (x' + (j + 1/2) / n (x - x'))`, j = 0 .. n-1: the midpoint rule.
+
+    `reference` x': `low` (the lowest value of the input range), a number, or one per channel.
+    `low`, `high`: the model's input range. The maps sum to `f(x) - f(x')` up to the error of the sum
+    over `steps`; `analyze(ledger=True)` reports that gap.
+
+    Raises InvalidParameter for steps < 1 and for a reference outside the input range.
+    """
+
+    method: ClassVar[str] = "integrated_gradients"
+    steps: int = 32
+    reference: str | Numbers = "low"
+    low: Numbers = -1.0
+    high: Numbers = 1.0
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        whole("steps", self.steps)
+        whole("batch_size", self.batch_size)
+        low, high = span(self.low, self.high)
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+        if self.reference != "low":
+            object.__setattr__(self, "reference", within("reference", self.reference, low, high))
+
+    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> IntegratedGradientsFitted:
+        return IntegratedGradientsFitted(self, net, state)
+
+
+def midpoints(steps: int) -> np.ndarray:
+    """Where the path is sampled: `(j + 1/2) / steps`."""
+    return (np.arange(steps) + 0.5) / steps
+
+
+class IntegratedGradientsFitted(SamplingFitted):
+    """Integrated Gradients of one network."""
+
+    complete = True
+    analyzer: IntegratedGradients
+
+    def prepare(self) -> None:
+        a = self.analyzer
+        self.reference = self.constant("reference", a.low if a.reference == "low" else a.reference)
+        self.constant("high", a.high)
+        reference = ops.convert_to_tensor(self.reference)
+
+        def between(x: Tensor, alpha: Tensor) -> Tensor:
+            alpha = ops.reshape(alpha, (-1, *[1] * (len(x.shape) - 1)))
+            return reference + alpha * (x - reference)
+
+        self.slopes = Slopes("integrated gradients", self.network, between, a.batch_size)
+
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Result:
+        contained(x, self.analyzer.low, self.analyzer.high)
+        steps = self.analyzer.steps
+        alphas = midpoints(steps).astype(self.network.dtype)
+        total = np.zeros(x.shape)
+        for rows, _, gradients in self.slopes(inputs, goal, steps, lambda rows, which: (alphas[which],)):
+            np.add.at(total, rows, gradients)
+        relevance = (x.astype(np.float64) - self.reference) * total / steps
+        return Result(relevance, sums_to=self._difference(x, inputs, goal, output))
+
+    def _difference(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> np.ndarray:
+        """`f(x) - f(x')` per image."""
+        i = explained_index(self.network)
+        at = (*inputs[:i], np.broadcast_to(self.reference, x.shape), *inputs[i + 1 :])
+        rows = np.arange(len(x))
+        return goal.scores(output, rows) - goal.scores(self.network.logits(at), rows)
