@@ -239,8 +239,7 @@ def _excess(table: Floats, masks: Masks, which: Ints, step: Ints | None = None) 
         down, right = np.divmod(step.reshape(-1)[owner] % (h * w), w)
         corners = corners + np.stack([right, down, right, down], axis=1)
     share = inside(table, owner // k, corners)
-    excess: Floats = np.bincount(owner, share - area, minlength=b * k)
-    return excess.reshape(b, k)
+    return np.bincount(owner, share - area, minlength=b * k).reshape(b, k).astype(float)
 
 
 def _hash(index: Ints, k: int, seed: int, purpose: int) -> Ints:

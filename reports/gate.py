@@ -1,0 +1,304 @@
+"""Is a run good enough? A policy's checks against the stored tables: exit code, Markdown, JUnit XML.
+
+Reads ``manifest.json`` and ``ranking.json`` only; the Parquet tables where a check asks for a stored metric, or
+where the ranking is missing or older than the run. Missing data fails, never passes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.files import open_files
+from reports.policy import (
+    OVERALL,
+    VERDICT_COUNTS,
+    Check,
+    Policy,
+    PolicyError,
+    Value,
+    load_policy,
+    one_of,
+    parse_policy,
+    show,
+)
+
+__all__ = ["Policy", "PolicyError", "Result", "Verdict", "judge", "load_policy", "parse_policy"]
+
+_AGGREGATE: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "mean": statistics.fmean,
+    "median": statistics.median,
+    "min": min,
+    "max": max,
+}
+_LISTED = 20  # breaches that the Markdown shows per check
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One value that was judged: of the run (``subject`` empty) or of a class."""
+
+    subject: str
+    value: Value | None
+    passed: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check and what it found."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    excused: tuple[str, ...] = ()  # known classes that would have failed
+
+    @property
+    def passed(self) -> bool:
+        """All findings pass, and there is one."""
+        return bool(self.findings) and all(f.passed for f in self.findings)
+
+    @property
+    def breaches(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if not f.passed)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a policy on a run."""
+
+    run: str
+    results: tuple[Result, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.results) and all(r.passed for r in self.results)
+
+    @property
+    def exit_code(self) -> int:
+        """0: every check holds. 1: a breach."""
+        return 0 if self.passed else 1
+
+    def to_markdown(self) -> str:
+        """A headline, a table of the checks and, below, every breach (the first 20 of a check)."""
+        failed = sum(not r.passed for r in self.results)
+        head = "passed" if self.passed else f"failed: {failed} of {len(self.results)} checks"
+        lines = [f"# Gate {head}", "", f"Run: {_cell(self.run)}", "", "| check | result |", "| --- | --- |"]
+        lines += [f"| {_cell(r.name)} | {_cell(_outcome(r))} |" for r in self.results]
+        for result in self.results:
+            if len(result.findings) > 1 and result.breaches:
+                lines += ["", f"## {_cell(result.name)}", ""]
+                lines += [f"- {_cell(f.message)}" for f in result.breaches[:_LISTED]]
+                if (more := len(result.breaches) - _LISTED) > 0:
+                    lines.append(f"- and {more} more")
+        return "\n".join(lines) + "\n"
+
+    def to_junit(self) -> str:
+        """JUnit XML: a test suite per check, a test case per judged class (or one for the run)."""
+        from reports.junit import junit_xml
+
+        return junit_xml(self)
+
+
+def _outcome(result: Result) -> str:
+    word = "pass" if result.passed else "FAIL"
+    if len(result.findings) == 1:
+        text = f"{word}: {result.findings[0].message}"
+    else:
+        text = f"{word}: {len(result.breaches)} of {len(result.findings)} classes in breach"
+    if result.excused:
+        text += f" (known and excused: {', '.join(result.excused)})"
+    return text
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break a Markdown table or smuggle in markup."""
+    flat = "".join(c if c.isprintable() else " " for c in text)
+    for mark in "\\`*_[]<>|":
+        flat = flat.replace(mark, "\\" + mark)
+    return flat
+
+
+def judge(run: str | Path, policy: Policy) -> Verdict:
+    """Apply ``policy`` to the run folder.
+
+    Raises:
+        PolicyError: a class, metric or method that the run does not have (the nearest is named).
+        InputError: not a run folder.
+    """
+    evidence = _Run(str(run))
+    known = {k for name in policy.known for k in evidence.labels_of(name, "known class")}
+    results = [] if policy.allow_incomplete else [_complete(evidence)]
+    results += [_apply(check, evidence, known) for check in policy.checks]
+    return Verdict(str(run), tuple(results))
+
+
+def _complete(run: _Run) -> Result:
+    planned = run.manifest.get("shards") or []
+    missing = [key for key in planned if key not in run.done]
+    message = f"{len(planned) - len(missing)} of {len(planned)} planned shards are finished"
+    return Result("run complete", (Finding("", None, not missing and bool(planned), message),))
+
+
+def _apply(check: Check, run: _Run, known: set[int]) -> Result:
+    if check.scope == "class":
+        return _per_class(check, run, known)
+    value, why, excused = _overall(check, run, known)
+    return Result(check.name, (_finding(check, "", value, why),), excused)
+
+
+def _finding(check: Check, subject: str, value: Value | None, why: str) -> Finding:
+    """Judge one value; the operators decide and word the message."""
+    what = check.statistic or check.metric
+    if check.scope == "overall" and what not in OVERALL:
+        what = f"{check.aggregate} {what}"
+    of = f"{what} of {subject}" if subject else what
+    if value is None:
+        return Finding(subject, None, False, f"{of} is missing: {why}")
+    broken = [o for o in check.operators if not o.holds(value)]
+    demand = " and ".join(str(o) for o in broken or check.operators)
+    text = f"{of} is {show(value)}, {'must be' if broken else 'as demanded'} {demand}"
+    return Finding(subject, value, not broken, text)
+
+
+def _per_class(check: Check, run: _Run, known: set[int]) -> Result:
+    wanted = {k for name in check.classes for k in run.labels_of(name, f"check {check.name!r}: class")}
+    values = run.metric(check, per_class=True) if check.metric else None
+    findings, excused = [], []
+    for row in run.classes:
+        if (wanted and row["label"] not in wanted) or row["n"] < check.min_images:
+            continue
+        value = row.get(check.statistic) if values is None else values.get(row["label"])
+        why = f"undefined with {row['n']} of {row['n_images']} images ranked"
+        found = _finding(check, run.name(row), value, why)
+        if row["label"] not in known:
+            findings.append(found)
+        elif not found.passed:
+            excused.append(run.name(row))
+    absent = wanted - {row["label"] for row in run.classes}
+    findings += [
+        Finding(run.class_names[k], None, False, f"class {run.class_names[k]} has no image in this run")
+        for k in sorted(absent - known)
+    ]
+    if not findings:
+        nothing = f"no class has {check.min_images} ranked images and is not known: nothing could be judged"
+        findings = [Finding("", None, False, nothing)]
+    return Result(check.name, tuple(findings), tuple(excused))
+
+
+def _overall(check: Check, run: _Run, known: set[int]) -> tuple[Value | None, str, tuple[str, ...]]:
+    """(value, why it is missing, excused classes) of a check of the whole run."""
+    name, summary = check.statistic, run.summary
+    if check.metric == "accuracy" and check.images == "all" and check.aggregate == "mean":
+        return summary["accuracy"], "no image has a prediction", ()  # without reading the tables
+    if check.metric:
+        return run.metric(check, per_class=False).get(-1), "no image has a defined value", ()
+    if name in VERDICT_COUNTS:
+        rows = [row for row in run.classes if row["verdict"] == name.removeprefix("n_")]
+        excused = tuple(run.name(row) for row in rows if row["label"] in known)
+        return len(rows) - len(excused) if run.classes else None, "no class has images", excused
+    if name == "failed_fraction":
+        n = summary["n_images"]
+        return summary["statuses"]["failed"] / n if n else None, "the run has no image", ()
+    if name.startswith("correlation_"):
+        return summary["correlations"].get(name.removeprefix("correlation_")), "too few classes", ()
+    if name in OVERALL:
+        return summary.get(name), "the ranking does not hold it", ()
+    rows = [r for r in run.classes if r["n"] >= check.min_images and r["label"] not in known]
+    values = [float(row[name]) for row in rows if row.get(name) is not None]
+    if len(values) < len(rows) or not values:
+        return (
+            None,
+            f"{len(values)} of {len(rows)} classes have a value (min_images leaves out the small)",
+            (),
+        )
+    return _AGGREGATE[check.aggregate](values), "", ()
+
+
+@dataclass
+class _Run:
+    """What a gate needs to know of a run, each part read when first asked for."""
+
+    path: str
+    _metrics: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    @cached_property
+    def files(self) -> Any:
+        return open_files(self.path)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        raw = self.files.get("manifest.json")
+        if raw is None:
+            raise InputError(
+                f"{self.path}: no manifest.json, so this is not a run folder; "
+                "give one that `hansaudit run` wrote"
+            )
+        return _json(raw, f"{self.path}/manifest.json")
+
+    @cached_property
+    def done(self) -> frozenset[str]:
+        names = self.files.names("examples")
+        return frozenset(n[5:-8] for n in names if n.startswith("part-") and n.endswith(".parquet"))
+
+    @cached_property
+    def ranking(self) -> dict[str, Any]:
+        """The stored ranking if it is of all finished shards, else a new one."""
+        raw = self.files.get("ranking.json")
+        if raw is not None:
+            stored = _json(raw, f"{self.path}/ranking.json")
+            if stored.get("summary", {}).get("n_shards") == len(self.done):
+                return stored
+        from pipeline.config import RankingConfig
+        from pipeline.ranking import rank, records
+
+        config = RankingConfig.model_validate(self.manifest["config"].get("ranking", {}))
+        fresh = rank(self.path, config)
+        return {"method": fresh.method, "summary": fresh.summary, "classes": records(fresh.table)}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return self.ranking["summary"]
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        return self.ranking["classes"]
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        return [str(n) for n in self.manifest["dataset"].get("class_names") or []]
+
+    def name(self, row: Mapping[str, Any]) -> str:
+        """Class name, with its id where the name alone is not unique."""
+        name = str(row["class_name"])
+        return name if self.class_names.count(name) < 2 else f"{name} ({row['class_id']})"
+
+    def labels_of(self, name: str, subject: str) -> list[int]:
+        """Labels of the classes with this name or id. Raises :class:`PolicyError` naming the nearest."""
+        ids = [str(i) for i in self.manifest["dataset"].get("class_ids") or []]
+        one_of(name, {*self.class_names, *ids}, subject)
+        return [k for names in (self.class_names, ids) for k, n in enumerate(names) if n == name]
+
+    def metric(self, check: Check, per_class: bool) -> dict[int, float]:
+        """Aggregate of a stored metric: by label, or under -1 for the run; only where defined."""
+        from reports.stored import aggregate, read_metric
+
+        method = check.method or self.ranking["method"]
+        key = (check.metric, method)
+        if key not in self._metrics:
+            self._metrics[key] = read_metric(self.path, check.metric, method)
+        found = aggregate(self._metrics[key], check.aggregate, check.images, per_class)
+        return {k: v for k, v in found.items() if math.isfinite(v)}
+
+
+def _json(raw: bytes, where: str) -> dict[str, Any]:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        raise InputError(f"{where}: not valid JSON ({error}); was it edited?") from None
