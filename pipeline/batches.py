@@ -32,9 +32,9 @@ class Batch:
     ``pictures`` b h w 3 uint8 RGB, the model's view before normalisation; ``inputs`` b h w c float32, what
     the model takes; ``valid`` b: the row is a decoded image with a usable label; ``labels`` b int32, index of
     the class among the network's outputs, -1 if it is not one of them; ``masks`` b h w bool, union of the
-    boxes; ``boxes_model`` per row (n, 4) int32, inclusive, visible ones only; ``sizes`` b 2 original width and
-    height (0 when unknown); ``status`` one of ``schema.STATUSES``; ``reason`` why it is not ok, or, on an ok
-    row, which boxes were left out.
+    boxes; ``boxes_model`` per row (n, 4) int32, inclusive, visible ones only; ``sizes`` b 2 original width
+    and height (0 when unknown); ``status`` one of ``schema.STATUSES``; ``reason`` why it is not ok, or, on
+    an ok row, which boxes were left out.
     """
 
     records: tuple[Record | None, ...]

@@ -147,7 +147,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_class_file(path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Lines ``id name`` -> ids, names (the name is the id where there is none). Raises :class:`InputError`."""
+    """Lines ``id name`` -> ids, names (the id where there is none). Raises :class:`InputError`."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message names the subject, what was received, what is valid, what to do."""
+    """Input that cannot be used; the message: the subject, what was received, what is valid, what to do."""

@@ -1,4 +1,4 @@
-"""How a picture and its boxes get into the model's input: resize, crop, pad, and the boxes through the same map.
+"""How a picture gets into the model's input (resize, crop, pad), and its boxes through the same map.
 
 A point of the original image lies at ``x_model = x * scale - offset`` (continuous coordinates: pixel ``i``
 covers ``[i, i+1)``). Three geometries:
@@ -71,7 +71,7 @@ def shorter_side_size(width: int, height: int, side: int) -> tuple[int, int]:
 
 
 def open_image(data: bytes) -> Image.Image:
-    """The picture of an image file, header read only. Raises :class:`InputError` for what it will not decode."""
+    """The picture of an image file, header read only. Raises :class:`InputError`."""
     if not data:
         raise InputError("the image file is empty")
     try:
@@ -95,9 +95,11 @@ def image_size(data: bytes) -> tuple[int, int]:
 def draw(image: Image.Image, view: View, card: ModelCard) -> np.ndarray:
     """The model's view as h w 3 uint8 RGB.
 
-    Antialiased bilinear (triangle of the width of an output pixel), computed on the crop only: within one grey
-    level of resizing the whole image with Pillow and cropping afterwards. EXIF orientation and colour profiles
-    are ignored, as by everyone who trained on ImageNet. Raises :class:`InputError` when the data are damaged.
+    Antialiased bilinear (triangle of the width of an output pixel), computed on the crop only: within one
+    grey level of resizing the whole image with Pillow and cropping afterwards. EXIF orientation and colour
+    profiles are ignored, as by everyone who trained on ImageNet.
+
+    Raises :class:`InputError` when the data are damaged.
     """
     try:
         image.load()
@@ -150,7 +152,7 @@ def clean_boxes(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
 
 
 def map_boxes(boxes: np.ndarray, view: View, card: ModelCard) -> np.ndarray:
-    """(n, 4) original inclusive boxes -> (m, 4) int32 inclusive boxes in the input; invisible ones are left out.
+    """(n, 4) original inclusive boxes -> (m, 4) int32 inclusive boxes in the input, visible ones only.
 
     A pixel of the input belongs to a box when its centre does; a box thinner than a pixel keeps one.
     """

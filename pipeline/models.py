@@ -1,6 +1,6 @@
 """Where a model comes from, and the card that says how its input is prepared.
 
-Sources: a ``keras.applications`` name, a ``.keras`` or ``.h5`` file, ``package.module:function``, ``planted``.
+Sources: a ``keras.applications`` name, a ``.keras`` or ``.h5`` file, ``package.module:function``, planted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CROP = 0.875  # share of the shorter side that ImageNet evaluation crops: 224 of
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network and its card. ``sha256`` of the file, or of architecture and weights where there is no file."""
+    """A network and its card. ``sha256`` of the file, or of the weights where there is no file."""
 
     model: keras.Model
     card: ModelCard
@@ -39,7 +39,7 @@ class LoadedModel:
 def load_model(config: ModelConfig, dataset: Dataset | None = None) -> LoadedModel:
     """The model that ``config`` describes.
 
-    ``dataset`` is needed by the source ``planted`` only: its network is trained on it, once, and kept beside it.
+    ``dataset`` is needed by the source ``planted`` only: its network is trained on it and kept beside it.
     Raises :class:`InputError` when the model or its card cannot be had.
     """
     source = config.source
@@ -106,8 +106,8 @@ def _from_applications(config: ModelConfig) -> LoadedModel:
     if not inspect.isfunction(build):
         names = ", ".join(application_names())
         raise InputError(
-            f"model {config.source!r} is unknown; valid: a .keras or .h5 file, package.module:function, planted, "
-            f"or one of keras.applications: {names}"
+            f"model {config.source!r} is unknown; valid: a .keras or .h5 file, package.module:function, "
+            f"planted, or one of keras.applications: {names}"
         )
     weights = None if config.weights == "none" else config.weights
     if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
@@ -161,8 +161,8 @@ def _planted(config: ModelConfig, dataset: Dataset | None) -> LoadedModel:
 
     if not isinstance(dataset, PlantedDataset):
         raise InputError(
-            "model 'planted' is trained on the planted dataset; use it with dataset source 'planted', or name "
-            "another model"
+            "model 'planted' is trained on the planted dataset; use it with dataset source 'planted', or "
+            "name another model"
         )
     path = planted_model(dataset)
     return _from_file(config.model_copy(update={"source": str(path)}), path)
@@ -174,8 +174,8 @@ def _finish(model: Any, card: ModelCard, digest: str, name: str) -> LoadedModel:
         raise InputError(f"model {name}: received {type(model).__name__}, valid is a keras.Model")
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
         raise InputError(
-            f"model {name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; valid is one image "
-            "in (b h w c), one vector of classes out"
+            f"model {name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; valid is one "
+            "image in (b h w c), one vector of classes out"
         )
     expected = (card.height, card.width, card.channels)
     if any(size not in (None, want) for size, want in zip(model.input_shape[1:], expected, strict=True)):

@@ -41,7 +41,7 @@ def planted_card(side: int, classes: tuple[str, ...]) -> ModelCard:
 
 
 def build_planted_model(side: int, classes: int, seed: int = 0) -> keras.Model:
-    """Untrained: four blocks of convolution, BatchNorm, ReLU and some max-pooling; global average; dense; softmax."""
+    """Untrained: four blocks of convolution, BatchNorm and ReLU; global average; dense; softmax."""
     x = inputs = keras.Input((side, side, 3), name="image")
     for i, (width, kernel, stride, pool) in enumerate(BLOCKS, 1):
         init = keras.initializers.HeUniform(seed=seed * 100 + i)
@@ -70,7 +70,7 @@ def read_split(dataset: PlantedDataset, split: str, card: ModelCard) -> tuple[np
 
 
 def train_planted_model(dataset: PlantedDataset, seed: int = 0, epochs: int = EPOCHS) -> keras.Model:
-    """Train on the split ``train``: Adam with cosine decay, fixed seed; takes well under 90 s on two cores."""
+    """Train on the split ``train``: Adam with cosine decay, fixed seed; well under 90 s on two cores."""
     spec = dataset.spec
     inputs, labels = read_split(dataset, "train", planted_card(spec.side, spec.classes))
     keras.utils.set_random_seed(seed)
@@ -83,7 +83,7 @@ def train_planted_model(dataset: PlantedDataset, seed: int = 0, epochs: int = EP
 
 
 def planted_model(dataset: PlantedDataset, seed: int = 0) -> Path:
-    """Path of the trained network beside ``dataset``, with its card as ``.toml``; trained if it is not there."""
+    """The trained network beside ``dataset``, its card as ``.toml``; trained if it is not there."""
     path = model_path(dataset, seed)
     if path.is_file() and path.with_suffix(".toml").is_file():
         return path

@@ -44,7 +44,7 @@ def ilsvrc_dataset(ilsvrc: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared dataset in the layout of ILSVRC: 12 drawn photographs from archives made on the spot."""
+    """A prepared dataset in the layout of ILSVRC: 12 pictures from archives made here."""
     from pipeline.datasets.ilsvrc2012 import prepare_ilsvrc2012
     from tests.archives import write_archives
 

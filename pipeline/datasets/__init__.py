@@ -81,12 +81,12 @@ class Dataset(Protocol):
     def info(self) -> DatasetInfo: ...
 
     def read(self, shard: Shard) -> Iterator[Record]:
-        """The records of ``shard`` in order, exactly ``len(shard)`` of them: unreadable ones carry an error."""
+        """The records of ``shard`` in order, ``len(shard)`` of them: unreadable ones carry an error."""
         ...
 
 
 def open_dataset(config: DatasetConfig) -> Dataset:
-    """The dataset that ``config`` describes. Raises :class:`InputError` when there is none or it is unusable."""
+    """The dataset that ``config`` describes. Raises :class:`InputError` when it cannot be used."""
     if config.source not in SOURCES:
         raise InputError(f"dataset source {config.source!r} is unknown; valid: {', '.join(sorted(SOURCES))}")
     module = importlib.import_module(SOURCES[config.source][0])

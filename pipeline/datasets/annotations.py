@@ -34,8 +34,8 @@ class BoxList:
     def choose(self, folder: str) -> tuple[str, np.ndarray]:
         """The image's class, and its boxes.
 
-        The sub-folder, if there is one, is the class; boxes of other classes are left out if any box is of this
-        one (a folder may be named by id, the boxes by name: then all of them count).
+        The sub-folder, if there is one, is the class; boxes of other classes are left out if any box is of
+        this one (a folder may be named by id, the boxes by name: then all of them count).
         """
         boxes = np.array(self.boxes, np.float32).reshape(-1, 4)
         label = folder

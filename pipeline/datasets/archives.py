@@ -1,4 +1,4 @@
-"""Reading the official ILSVRC archives as streams: nothing is unpacked to disk, nothing in them is trusted."""
+"""The official ILSVRC archives as streams: nothing is unpacked to disk, nothing in them is trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawing for the planted dataset: objects, backgrounds and the artefacts that a network may learn instead."""
+"""Drawing for the planted dataset: objects, backgrounds and artefacts that a network may learn instead."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ SHAPES: dict[str, tuple[tuple[np.ndarray, int], ...]] = {
 def free_place(
     rng: np.random.Generator, size: tuple[int, int], box: Box, side: int
 ) -> tuple[int, int] | None:
-    """Left and top of a random ``size`` = (width, height) rectangle that does not touch ``box``; None: no room."""
+    """Left and top of a random (width, height) rectangle that does not touch ``box``; None: no room."""
     width, height = size
     rows, columns = np.mgrid[1 : side - height, 1 : side - width]
     apart = (

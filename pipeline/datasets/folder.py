@@ -61,7 +61,7 @@ class FolderDataset:
 
     @functools.cached_property
     def info(self) -> DatasetInfo:
-        """See :class:`DatasetInfo`; the fingerprint covers names, sizes, classes and boxes, not the pixels."""
+        """See :class:`DatasetInfo`; the fingerprint covers names, sizes, classes and boxes, not pixels."""
         digest = hashlib.sha256()
         for item in self._items:
             path = self.root / item.name

@@ -1,9 +1,9 @@
 """The planted dataset: drawn objects with boxes, some classes with a known artefact beside the object.
 
 The shape of a planted class is hard to tell from that of another class (rhombus and square, hexagram and
-star, sickle and crescent) while its mark is easy to see: the short cut that a network takes by itself. Colour, size,
-place and background are drawn from the same distribution for every class, so neither the box nor the colour
-gives a class away. The object and background of an image do not depend on the artefacts: the same seed with
+star, sickle and crescent) while its mark is easy to see: the short cut that a network takes by itself.
+Colour, size, place and background are drawn from the same distribution for every class, so neither the box
+nor the colour gives a class away. The object and background of an image do not depend on the artefacts: the same seed with
 and without artefacts gives paired images.
 """
 
@@ -80,7 +80,7 @@ DEFAULT_ARTEFACTS = (
 
 @dataclass(frozen=True)
 class PlantedSpec:
-    """Everything that determines a planted dataset. ``artefacts``: (class, artefact) pairs; () is clean data."""
+    """All that determines a planted dataset. ``artefacts``: (class, artefact) pairs; () is clean data."""
 
     classes: tuple[str, ...] = tuple(drawing.SHAPES)
     artefacts: tuple[tuple[str, Artefact], ...] = DEFAULT_ARTEFACTS

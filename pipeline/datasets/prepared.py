@@ -52,7 +52,7 @@ def builder_info(
 def prepare(make_builder: Callable[[str], tfds.core.GeneratorBasedBuilder], out: str | Path) -> Path:
     """Write the dataset of ``make_builder(data_dir)`` so that ``out`` itself is the dataset's folder.
 
-    It is built beside ``out`` under a temporary name and renamed at the end, so a killed or failed preparation
+    It is built beside ``out`` under a temporary name and renamed at the end: a killed or failed preparation
     never leaves something that looks like a dataset. Raises :class:`InputError` when ``out`` is taken, cannot
     be written, or the source is unusable.
     """

@@ -131,8 +131,8 @@ def _open_builder(config: DatasetConfig) -> Any:
         raise InputError("dataset source 'tfds': received neither name nor path; give one of them")
     if not (Path(config.path) / "dataset_info.json").is_file():
         raise InputError(
-            f"{config.path}: no dataset there (no dataset_info.json); give a folder made by `hansaudit prepare`, "
-            "or the folder <data_dir>/<name>/<version> of a TFDS dataset"
+            f"{config.path}: no dataset there (no dataset_info.json); give a folder made by "
+            "`hansaudit prepare`, or the folder <data_dir>/<name>/<version> of a TFDS dataset"
         )
     try:
         return tfds.builder_from_directory(config.path)

@@ -46,7 +46,7 @@ def read_records(path: str | Path, start: int, stop: int) -> Iterator[bytes | st
         return
     for i in range(start, stop):
         if i >= len(offsets):
-            yield f"{name}: record {i} is missing: the file ends or is damaged after record {len(offsets) - 1}"
+            yield f"{name}: record {i} is missing: the file ends or is damaged after {len(offsets)} records"
             continue
         try:
             yield reader.read(offsets[i])[0]
