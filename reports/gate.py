@@ -1,7 +1,7 @@
 """Is a run good enough? A policy's checks against the stored tables: exit code, Markdown, JUnit XML.
 
-Reads ``manifest.json`` and ``ranking.json`` only; the Parquet tables where a check asks for a stored metric, or
-where the ranking is missing or older than the run. Missing data fails, never passes.
+Reads ``manifest.json`` and ``ranking.json`` only; the Parquet tables where a check asks for a stored metric,
+or where the ranking is missing or older than the run. Missing data fails, never passes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from reports.policy import (
     show,
 )
 
-__all__ = ["Policy", "PolicyError", "Result", "Verdict", "judge", "load_policy", "parse_policy"]
+__all__ = ["Policy", "PolicyError", "Result", "Verdict", "evaluate", "load_policy", "parse_policy"]
 
 _AGGREGATE: Mapping[str, Callable[[Sequence[float]], float]] = {
     "mean": statistics.fmean,
@@ -53,16 +53,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Result:
-    """One check and what it found."""
+    """One check and what it found; ``excused``: known classes that would have failed."""
 
     name: str
     findings: tuple[Finding, ...]
-    excused: tuple[str, ...] = ()  # known classes that would have failed
+    excused: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """All findings pass, and there is one."""
         return bool(self.findings) and all(f.passed for f in self.findings)
+
+    @property
+    def message(self) -> str:
+        """What was found, in one line."""
+        if len(self.findings) == 1:
+            text = self.findings[0].message
+        else:
+            text = f"{self.name}: {len(self.breaches)} of {len(self.findings)} classes in breach"
+        return text + (f" (known and excused: {', '.join(self.excused)})" if self.excused else "")
 
     @property
     def breaches(self) -> tuple[Finding, ...]:
@@ -74,24 +83,25 @@ class Verdict:
     """The outcome of a policy on a run."""
 
     run: str
-    results: tuple[Result, ...]
+    checks: tuple[Result, ...]
 
     @property
     def passed(self) -> bool:
-        return bool(self.results) and all(r.passed for r in self.results)
+        return bool(self.checks) and all(r.passed for r in self.checks)
 
     @property
     def exit_code(self) -> int:
         """0: every check holds. 1: a breach."""
         return 0 if self.passed else 1
 
-    def to_markdown(self) -> str:
+    def markdown(self) -> str:
         """A headline, a table of the checks and, below, every breach (the first 20 of a check)."""
-        failed = sum(not r.passed for r in self.results)
-        head = "passed" if self.passed else f"failed: {failed} of {len(self.results)} checks"
+        failed = sum(not r.passed for r in self.checks)
+        head = "passed" if self.passed else f"failed: {failed} of {len(self.checks)} checks"
         lines = [f"# Gate {head}", "", f"Run: {_cell(self.run)}", "", "| check | result |", "| --- | --- |"]
-        lines += [f"| {_cell(r.name)} | {_cell(_outcome(r))} |" for r in self.results]
-        for result in self.results:
+        words = {True: "pass", False: "FAIL"}
+        lines += [f"| {_cell(r.name)} | {words[r.passed]}: {_cell(r.message)} |" for r in self.checks]
+        for result in self.checks:
             if len(result.findings) > 1 and result.breaches:
                 lines += ["", f"## {_cell(result.name)}", ""]
                 lines += [f"- {_cell(f.message)}" for f in result.breaches[:_LISTED]]
@@ -99,22 +109,26 @@ class Verdict:
                     lines.append(f"- and {more} more")
         return "\n".join(lines) + "\n"
 
-    def to_junit(self) -> str:
+    def junit(self) -> str:
         """JUnit XML: a test suite per check, a test case per judged class (or one for the run)."""
         from reports.junit import junit_xml
 
         return junit_xml(self)
 
+    def to_markdown(self, path: str | Path) -> None:
+        """Write :meth:`markdown`. Raises :class:`InputError` when the file cannot be written."""
+        _write(path, self.markdown())
 
-def _outcome(result: Result) -> str:
-    word = "pass" if result.passed else "FAIL"
-    if len(result.findings) == 1:
-        text = f"{word}: {result.findings[0].message}"
-    else:
-        text = f"{word}: {len(result.breaches)} of {len(result.findings)} classes in breach"
-    if result.excused:
-        text += f" (known and excused: {', '.join(result.excused)})"
-    return text
+    def to_junit(self, path: str | Path) -> None:
+        """Write :meth:`junit`. Raises :class:`InputError` when the file cannot be written."""
+        _write(path, self.junit())
+
+
+def _write(path: str | Path, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}; choose another file") from None
 
 
 def _cell(text: str) -> str:
@@ -125,13 +139,14 @@ def _cell(text: str) -> str:
     return flat
 
 
-def judge(run: str | Path, policy: Policy) -> Verdict:
-    """Apply ``policy`` to the run folder.
+def evaluate(run: str | Path, policy: Policy | str | Path) -> Verdict:
+    """Apply ``policy`` (or the TOML file that holds it) to the run folder.
 
     Raises:
-        PolicyError: a class, metric or method that the run does not have (the nearest is named).
+        PolicyError: a policy that is not valid, or asks for a class, metric or method that the run does not have (the nearest is named).
         InputError: not a run folder.
     """
+    policy = policy if isinstance(policy, Policy) else load_policy(policy)
     evidence = _Run(str(run))
     known = {k for name in policy.known for k in evidence.labels_of(name, "known class")}
     results = [] if policy.allow_incomplete else [_complete(evidence)]

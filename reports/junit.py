@@ -15,8 +15,8 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def junit_xml(verdict: Verdict) -> str:
     """One ``testsuite`` per check, one ``testcase`` per judged class; excused classes are ``skipped``."""
-    root = ElementTree.Element("testsuites", _counts(verdict.results) | {"name": "hansaudit gate"})
-    for result in verdict.results:
+    root = ElementTree.Element("testsuites", _counts(verdict.checks) | {"name": "hansaudit gate"})
+    for result in verdict.checks:
         suite = ElementTree.SubElement(root, "testsuite", {"name": clean(result.name)} | _counts([result]))
         for found in result.findings:
             case = _case(suite, result.name, found.subject or result.name)
