@@ -81,6 +81,24 @@ class AuditConfig(_Section):
     seed: int = Field(default=0, ge=0)
 
 
+class PerturbationConfig(_Section):
+    """Perturbation curves (``[perturbation]``; without the section there are none). MATHS section 5."""
+
+    orders: tuple[Literal["morf", "lerf", "random", "deletion", "insertion"], ...] = (
+        "morf",
+        "lerf",
+        "random",
+    )
+    region: int = Field(default=9, ge=1, description="side of a region, pixel")
+    steps: int = Field(default=100, ge=1, description="regions replaced one after the other, at most")
+    repeats: int = Field(default=10, ge=1, description="random fills, random orders and orders of ties")
+    fill: Literal["uniform", "mean", "zero", "blur"] = "uniform"
+    score: Literal["softmax", "logit"] = "softmax"
+    by: Literal["signed", "absolute", "positive"] = "signed"  # relevance of a pixel: sum over its channels
+    auc_steps: int = Field(default=50, ge=1, description="points of a deletion or insertion curve")
+    budget: int = Field(default=0, ge=0, description="images per class, a seeded choice; 0 = all")
+
+
 class ExecutionConfig(_Section):
     """How the work is done: none of this changes a result, so none of it is part of the run id."""
 
@@ -113,12 +131,16 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     methods: tuple[MethodConfig, ...] = (MethodConfig(name="lrp.preset_a"),)
     audit: AuditConfig = AuditConfig()
+    perturbation: PerturbationConfig | None = None
     execution: ExecutionConfig = ExecutionConfig()
     ranking: RankingConfig = RankingConfig()
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that determines the results."""
-        return self.model_dump(mode="json", exclude={"execution", "ranking"})
+        result = self.model_dump(mode="json", exclude={"execution", "ranking"})
+        if self.perturbation is None:
+            del result["perturbation"]  # a run without curves is the same run as before there were any
+        return result
 
     def canonical_json(self) -> str:
         """Sorted, compact JSON of :meth:`identity`: equal for equal audits."""
