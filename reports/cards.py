@@ -12,7 +12,7 @@ from reports import words
 from reports.data import Heat, RunData, records
 from reports.pictures import heat_uri, mean_uri, photo_uri
 
-SUSPECTS, CONTRAST = 10, 2  # cards: a page of pictures that a person looks through, and a few MB
+SUSPECTS, CLOSEST, CONTRAST = 10, 3, 2  # cards: a page of pictures that a person looks through, and a few MB
 MOST, LEAST = 4, 2  # images shown of each kind
 MEAN_OVER = 48  # images in the average picture of a class
 
@@ -54,7 +54,9 @@ class Card:
 def carded(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The classes with a card: most suspicious ones (else those that come closest), and the best."""
     found = table[table["verdict"] == "suspicious"]
-    suspects = found.head(SUSPECTS) if len(found) else table[table["n"] > 0].head(3)
+    # without any: those whose interval reaches least far up, whatever the few images of the others look like
+    closest = table[table["n"] > 0].sort_values("high", kind="stable")
+    suspects = found.head(SUSPECTS) if len(found) else closest.head(CLOSEST)
     fit = table[(table["verdict"] == "unremarkable") & ~table["label"].isin(suspects["label"])]
     return suspects, fit.sort_values("adjusted_lift", ascending=False, kind="stable").head(CONTRAST)
 
@@ -69,7 +71,7 @@ class _Choice:
 
     @classmethod
     def of(cls, images: pd.DataFrame) -> _Choice:
-        n_most = min(MOST, (len(images) + 1) // 2)
+        n_most = min(MOST, len(images))  # of few images all are shown, most suspicious first
         every = max(1, -(-len(images) // MEAN_OVER))
         return cls(images.head(n_most), images.iloc[n_most:].tail(LEAST).iloc[::-1], images.iloc[::every])
 
@@ -113,7 +115,9 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         verdict=str(row["verdict"]),
         sentence=sentence(row),
         facts=_facts(row),
-        groups=(("Most suspicious images", most), ("Least suspicious images", least)),
+        groups=(("Most suspicious images", most), ("Least suspicious images", least))
+        if least
+        else (("Its images" if len(most) > 1 else "Its only image", most),),
         mean=mean,
         n_mean=len(in_mean),
         missing=_missing(run, choice, stored),
@@ -141,7 +145,10 @@ def sentence(row: dict[str, Any]) -> str:
     if not words.known(row["adjusted_lift"]):
         return f"On its {images} the localisation is not defined."
     odds = words.times_less(float(row["adjusted_lift"]))
-    text = f"On {images}, the odds that relevance falls on the object are {odds} on comparable images."
+    unsure = " so far" if row["verdict"] == "undecided" else ""
+    text = (
+        f"On {images}, the odds that relevance falls on the object are{unsure} {odds} on comparable images."
+    )
     if words.known(row["mass"]) and words.known(row["box_area"]):
         text += (
             f" {words.percent(row['mass'])} of the relevance lies inside boxes "

@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from reports.data import Expected
-from reports.words import VERDICTS, known, number, percent, signed
+from reports.words import VERDICTS, count, known, number, percent, signed
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def strips(rows: Sequence[Strip], title: str) -> Markup:
         middle = top + step * (i + 0.5)
         name = row.name if len(row.name) <= 22 else row.name[:21] + "…"
         body.append(_text(176, middle - 1, name, "name", "end"))
-        body.append(_text(176, middle + 14, f"{len(row.values)} images", "tick", "end"))
+        body.append(_text(176, middle + 14, count(len(row.values), "image"), "tick", "end"))
         body.append(_outline(row, x, middle) if len(row.values) > 150 else _beads(row, x, middle))
         if len(row.values):
             centre = x(float(np.median(row.values)))

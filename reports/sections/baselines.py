@@ -57,7 +57,9 @@ def build(run: RunData) -> dict[str, Any] | None:
     if len(table) < 2:
         return None
     values = run.ranking.summary.get("correlations", {})
-    ranks = [("rank", "this audit"), *((column, title) for _, column, title, _ in BASELINES)]
+    # a constant map has nearly the order of the small boxes: its correlation says enough
+    listed = [(column, title) for key, column, title, _ in BASELINES if key != "constant_map"]
+    ranks = [("rank", "this audit"), *listed]
     return {
         "n": len(table),
         "tops": [(title, _top(table, column)) for column, title in ranks],

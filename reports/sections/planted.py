@@ -11,6 +11,7 @@ from reports import words
 from reports.data import RunData, records
 from reports.sections import Section
 
+ROWS = 12
 RANKINGS = (
     ("rank", "this audit"),
     ("ratio_rank", "ratio"),
@@ -45,7 +46,8 @@ TEMPLATE = """
 </tr></tfoot>
 </table>
 </div>
-<p class="fine">The last columns: rank by this audit, by the chapter's ratio, by the smallest box and by
+<p class="fine">{% if more %}{{ more }} more planted classes are in the table of all classes. {% endif %}
+The last columns: rank by this audit, by the chapter's ratio, by the smallest box and by
 the lowest
 accuracy.</p>
 {% endif %}
@@ -68,6 +70,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "total": len(table),
         "headings": [title for _, title in RANKINGS],
         "precision": [average_precision(neutral[column], truth) for column, _ in RANKINGS],
+        "more": max(0, len(marked) - ROWS),
         "rows": [
             {
                 "label": int(r["label"]),
@@ -76,7 +79,7 @@ def build(run: RunData) -> dict[str, Any] | None:
                 "verdict": r["verdict"],
                 "ranks": [r[column] for column, _ in RANKINGS],
             }
-            for r in records(marked)
+            for r in records(marked.head(ROWS))
         ],
     }
 
@@ -97,7 +100,8 @@ def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
     first = places == list(range(1, n + 1))
     hits, false = len(named & set(marked["label"])), len(named - set(marked["label"]))
     who = "the one planted class" if n == 1 else f"the {words.spell(n)} planted classes"
-    where = f"{who} came first" if first else f"{who}: at {words.listing([str(r) for r in places], 8)}"
+    among = sum(place <= n for place in places)
+    where = f"{who} came first" if first else f"{among} of the first {n} places are theirs"
     text = (
         f"In this generated data, {words.count(n, 'class carries', 'classes carry')} an artefact beside the "
         f"object on purpose. In the ranking, {where}. {words.spell(hits).capitalize()} of them "
