@@ -23,7 +23,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer import rich_utils
 
-from flows.settings import quiet_tensorflow
+from flows.settings import quiet_logs
 
 DONE, BREACH, WRONG_INPUT, FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -83,7 +83,7 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code and never raises."""
     debug = "--debug" in arguments or bool(os.environ.get("HANSAUDIT_DEBUG"))
-    quiet_tensorflow()
+    quiet_logs()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app([a for a in arguments if a != "--debug"], prog_name="hansaudit", standalone_mode=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RankingConfig
-from pipeline.ranking import SUSPICIOUS, Ranking, rank, records
+from pipeline.ranking import SUSPICIOUS, UNDECIDED, Ranking, rank, records
 from pipeline.store import Store
 
 if TYPE_CHECKING:
@@ -80,9 +80,11 @@ def suspicious_classes(ranking: Ranking) -> pd.DataFrame:
 def headline(ranking: Ranking) -> str:
     """One sentence."""
     n, classes = len(suspicious_classes(ranking)), len(ranking.table)
+    undecided = int((ranking.table["verdict"] == UNDECIDED).sum())
+    rest = f"; {undecided} undecided, with too few images for a statement" if undecided else ""
     if n == 0:
-        return f"None of {classes} classes is suspicious."
-    return f"{n} of {classes} classes {'looks' if n == 1 else 'look'} right for the wrong reason."
+        return f"None of {classes} classes is suspicious{rest}."
+    return f"{n} of {classes} classes {'looks' if n == 1 else 'look'} right for the wrong reason{rest}."
 
 
 def _cell(text: str) -> str:

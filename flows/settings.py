@@ -5,7 +5,12 @@ Call :func:`prepare_prefect` before the first import of Prefect. What the user h
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _DEFAULTS = {
     # analytics and version look-ups would try the network
@@ -26,9 +31,38 @@ def prepare_prefect() -> None:
         os.environ.setdefault(name, value)
 
 
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up messages off the terminal unless the user asked for them."""
+def quiet_logs() -> None:
+    """Keep the libraries' information off this process's terminal: it shows progress and results."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not logging.root.handlers:
+        # absl would install a handler that prints everybody's information, Prefect's included
+        logging.root.addHandler(logging.NullHandler())
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without the lines that its libraries print before any setting can stop them."""
+    if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1"):
+        return
+    with tempfile.TemporaryFile() as held, _standard_error_to(held.fileno()):
+        try:
+            import tensorflow  # noqa: F401 - for its side effect
+        except BaseException:
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+
+
+@contextmanager
+def _standard_error_to(target: int) -> Iterator[None]:
+    """Redirect what this process, C++ included, writes to its standard error."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    os.dup2(target, 2)
+    try:
+        yield
+    finally:
+        os.dup2(original, 2)
+        os.close(original)
 
 
 def start_server() -> None:

@@ -17,10 +17,10 @@ from pipeline.config import Config, parse_config
 
 if TYPE_CHECKING:
     import pandas as pd
-    from reports.gate import Verdict
 
     from flows.audit import AuditResult
     from pipeline.ranking import Ranking
+    from reports.gate import Verdict
 
 STYLES = {"suspicious": "bold red", "unfocused": "yellow", "undecided": "dim", "unremarkable": "green"}
 _ROWS = 15
@@ -81,7 +81,10 @@ def print_ranking(ranking: Ranking, top: int) -> None:
     from flows.report import headline
 
     table = Table(
-        title=Text(f"Classes by {ranking.method}, most suspicious first"), title_justify="left", box=SIMPLE
+        title=Text(f"Classes by {ranking.method}, most suspicious first"),
+        title_justify="left",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
     )
     columns = _columns(console.width, bool(ranking.table["planted"].notna().any()))
     for name in columns:
@@ -90,11 +93,10 @@ def print_ranking(ranking: Ranking, top: int) -> None:
             name,
             justify="left" if words else "right",
             no_wrap=True,
-            min_width=10 if name == "class" else None,
-            overflow="ellipsis",
         )
+    room = 22 if console.width < 110 else 40
     for _, row in ranking.table.head(top).iterrows():
-        cells = _cells(row)
+        cells = _cells(row) | {"class": Text(_shortened(str(row["class_name"]), room))}
         table.add_row(*(cells[name] for name in columns))
     console.print(table)
     if len(ranking.table) > top:
@@ -106,24 +108,27 @@ def print_ranking(ranking: Ranking, top: int) -> None:
 def _columns(width: int, planted: bool) -> list[str]:
     """As many columns as fit: the verdict and what it rests on always, the rest on a wide terminal."""
     wide = ["q", "ratio", "box area"] if width >= 110 else []
-    return ["#", "class", "images", "accuracy", "lift", "95 %", *wide, "verdict", *["planted"] * planted]
+    return ["#", "class", "n", "right", "lift", "95 % interval", *wide, "verdict", *["planted"] * planted]
 
 
 def _cells(row: pd.Series) -> dict[str, str | Text]:
     verdict = str(row["verdict"])
     return {
         "#": str(row["rank"]),
-        "class": Text(str(row["class_name"])),
-        "images": str(row["n"]),
-        "accuracy": _number(row["accuracy"], ".0%"),
+        "n": str(row["n"]),
+        "right": _number(row["accuracy"], ".0%"),
         "lift": _number(row["adjusted_lift"], "+.2f"),
-        "95 %": f"{_number(row['low'], '+.2f')} {_number(row['high'], '+.2f')}",
+        "95 % interval": f"{_number(row['low'], '+.2f')} {_number(row['high'], '+.2f')}",
         "q": _number(row["q_relative"], ".3f"),
         "ratio": _number(row["ratio"], ".2f"),
         "box area": _number(row["box_area"], ".1%"),
         "verdict": Text(verdict, style=STYLES.get(verdict, "")),
         "planted": Text("planted" if row["planted"] is True else "", style="magenta"),
     }
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _number(value: Any, form: str) -> str:

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from flows.settings import quiet_tensorflow
+from flows.settings import load_tensorflow
 from pipeline.config import Config
 from pipeline.errors import InputError
 
@@ -23,7 +23,7 @@ def bench_for(config: Config) -> Bench:
     key = config.model_dump_json()
     with _lock:
         if key not in _benches:
-            quiet_tensorflow()
+            load_tensorflow()
             from pipeline.audit import open_bench, warm_up
 
             _benches.clear()  # one model at a time: a second one would only hold memory

@@ -49,7 +49,9 @@ def ilsvrc2012(
     ] = None,
 ) -> None:
     """ILSVRC-2012 validation images and boxes, read from the archives without unpacking them."""
-    from flows import terminal
+    from flows import settings, terminal
+
+    settings.load_tensorflow()
     from pipeline.datasets.ilsvrc2012 import prepare_ilsvrc2012
 
     with terminal.console.status("reading the archives, writing TFRecord shards"):
@@ -73,7 +75,9 @@ def datasets() -> None:
 
 def models() -> None:
     """The networks that `hansaudit run --model` takes."""
-    from flows import terminal
+    from flows import settings, terminal
+
+    settings.load_tensorflow()
     from pipeline.models import application_names
 
     terminal.print_list(
@@ -89,8 +93,10 @@ def models() -> None:
 
 def methods() -> None:
     """The explanation methods that `hansaudit run --method` takes."""
+    from flows import settings, terminal
+
+    settings.load_tensorflow()
     from explainers import list_methods
-    from flows import terminal
 
     rows = [(m.name, m.family, str(m.cost), str(m.needs), m.paper) for m in list_methods()]
     terminal.print_list("method", rows, ("family", "cost", "needs", "paper"))
