@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", os.environ.get("HANSAUDIT_TEST_DEVICES", "-1"))
+
+# the same examples every time, and no deadline: a busy machine is no defect
+settings.register_profile("hansaudit", deadline=None, derandomize=True, database=None)
+settings.load_profile("hansaudit")
 
 if TYPE_CHECKING:  # nothing here may load TensorFlow for tests that do not need it
     import keras
@@ -56,7 +61,7 @@ def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedDataset:
-    """A planted dataset of 4 classes, 2 of them with a mark; 12 training and 6 validation images per class."""
+    """A planted dataset of 4 classes, 2 with a mark; 12 training and 6 validation images per class."""
     from pipeline.config import DatasetConfig
     from pipeline.datasets.planted import Artefact, PlantedDataset, PlantedSpec, prepare_planted
 
