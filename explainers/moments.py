@@ -56,7 +56,9 @@ class Covariance:
         centred = batch - mean
         total = self.count + n
         shift = mean - self.mean
-        self.products = self.products + centred.T @ centred + np.outer(shift, shift) * (self.count * n / total)
+        self.products = (
+            self.products + centred.T @ centred + np.outer(shift, shift) * (self.count * n / total)
+        )
         self.mean = self.mean + shift * (n / total)
         self.count = total
 

@@ -1,7 +1,7 @@
 """Who wants to know how far long work is: a listener, set for the time of a `with` block.
 
-    with listen(lambda what, done, total: print(what, done, total)):
-        fitted.analyze(x)
+with listen(lambda what, done, total: print(what, done, total)):
+    fitted.analyze(x)
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ class Evaluator:
     def __init__(self, what: str, program: Program, weights: Any, limit: int):
         self.what, self.limit = what, limit
 
-        def gathered(weights: Any, inputs: tuple[Tensor, ...], index: Tensor, target: Tensor, *spec: Tensor) -> Tensor:
+        def gathered(
+            weights: Any, inputs: tuple[Tensor, ...], index: Tensor, target: Tensor, *spec: Tensor
+        ) -> Tensor:
             items = tuple(ops.take(value, index, axis=0) for value in inputs)
             return program(weights, items, target, *spec)
 
@@ -88,7 +90,9 @@ def output_program(net: Network, vary: Callable[..., Tensor]) -> Program:
     return program
 
 
-def gradient_program(net: Network, vary: Callable[..., Tensor], function: Function | None) -> tuple[Program, Any]:
+def gradient_program(
+    net: Network, vary: Callable[..., Tensor], function: Function | None
+) -> tuple[Program, Any]:
     """The gradient of the target at `vary(x, *extras, *spec)`, and the weights that the program takes."""
     head = net.head(by_chain_rule("gradient"), "one")
 
@@ -100,7 +104,9 @@ def gradient_program(net: Network, vary: Callable[..., Tensor], function: Functi
     return program, {"nodes": net.weights, "head": head.constants}
 
 
-def varied(net: Network, items: tuple[Tensor, ...], vary: Callable[..., Tensor], spec: Any) -> tuple[Tensor, ...]:
+def varied(
+    net: Network, items: tuple[Tensor, ...], vary: Callable[..., Tensor], spec: Any
+) -> tuple[Tensor, ...]:
     """The model's inputs with the explained one replaced by its variant."""
     n = len(net.graph.inputs)
     own, extras = list(items[:n]), items[n:]
@@ -156,7 +162,9 @@ class SamplingFitted(Fitted):
         """Check the parameters against the network, make what every call needs."""
 
     @abstractmethod
-    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Result:
+    def explain(
+        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
+    ) -> Result:
         """Maps for the explained input `x` b h w c; `inputs` are all inputs, `output` the logits b k."""
 
     def analyze(self, x: Any, target: Any = None, ledger: bool = False) -> Explanation:
@@ -218,7 +226,9 @@ def image_shape(net: Network, method: str) -> tuple[int, int, int]:
 def stream(net: Network, data: Any, method: str) -> Iterator[tuple[np.ndarray, ...]]:
     """Batches of the model's inputs from an array or an iterable of batches. Raises InvalidInput without data."""
     if data is None:
-        raise InvalidInput(f"{method} estimates from data; valid: fit(model, data) with an array b h w c or its batches")
+        raise InvalidInput(
+            f"{method} estimates from data; valid: fit(model, data) with an array b h w c or its batches"
+        )
     if hasattr(data, "shape") or isinstance(data, dict):
         yield check_input(net, data)
         return

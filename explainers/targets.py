@@ -53,7 +53,9 @@ def resolve(target: Any, output: np.ndarray) -> Goal:
         chosen = _values(target, output)
         if np.issubdtype(chosen.dtype, np.floating):
             if chosen.shape != (batch,):
-                raise InvalidInput(f"target function gives shape {chosen.shape}; valid: one number per image, ({batch},)")
+                raise InvalidInput(
+                    f"target function gives shape {chosen.shape}; valid: one number per image, ({batch},)"
+                )
             return Goal(np.full(batch, -1, "int32"), target)
     else:
         chosen = np.asarray(target)

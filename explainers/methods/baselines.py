@@ -36,12 +36,16 @@ class RandomFitted(SamplingFitted):
 
     analyzer: Random
 
-    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Result:
+    def explain(
+        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
+    ) -> Result:
         return Result(np.stack([self._draw(image) for image in x]))
 
     def _draw(self, image: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest()
-        return np.random.default_rng((self.analyzer.seed, int.from_bytes(digest, "big"))).standard_normal(image.shape)
+        return np.random.default_rng((self.analyzer.seed, int.from_bytes(digest, "big"))).standard_normal(
+            image.shape
+        )
 
 
 @register("constant", family="baseline", paper="none", cost="1 forward")
@@ -58,5 +62,7 @@ class Constant(SamplingAnalyzer):
 class ConstantFitted(SamplingFitted):
     """Maps of ones."""
 
-    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Result:
+    def explain(
+        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
+    ) -> Result:
         return Result(np.ones_like(x))

@@ -79,7 +79,9 @@ class IntegratedGradientsFitted(SamplingFitted):
 
         self.slopes = Slopes("integrated gradients", self.network, between, a.batch_size)
 
-    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Result:
+    def explain(
+        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
+    ) -> Result:
         contained(x, self.analyzer.low, self.analyzer.high)
         steps = self.analyzer.steps
         alphas = midpoints(steps).astype(self.network.dtype)
@@ -89,7 +91,9 @@ class IntegratedGradientsFitted(SamplingFitted):
         relevance = (x.astype(np.float64) - self.reference) * total / steps
         return Result(relevance, sums_to=self._difference(x, inputs, goal, output))
 
-    def _difference(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> np.ndarray:
+    def _difference(
+        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
+    ) -> np.ndarray:
         """`f(x) - f(x')` per image."""
         i = explained_index(self.network)
         at = (*inputs[:i], np.broadcast_to(self.reference, x.shape), *inputs[i + 1 :])

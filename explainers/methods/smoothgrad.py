@@ -115,7 +115,9 @@ class VarGrad(NoisyGradient):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.augment_by_n < 2:
-            raise InvalidParameter(f"augment_by_n: received {self.augment_by_n}; valid: 2 or more for a variance")
+            raise InvalidParameter(
+                f"augment_by_n: received {self.augment_by_n}; valid: 2 or more for a variance"
+            )
 
     def collected(self, moments: Moments) -> np.ndarray:
         return np.asarray(moments.squares) / (moments.count - 1)
@@ -140,7 +142,9 @@ class NoisyGradientFitted(SamplingFitted):
         ]
         return (np.stack(draws) * self.scale).astype(dtype)
 
-    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Result:
+    def explain(
+        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
+    ) -> Result:
         a = self.analyzer
         contained(x, a.low, a.high)
         moments = [Moments() for _ in x]

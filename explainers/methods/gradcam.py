@@ -1,0 +1,186 @@
+"""Grad-CAM and Grad-CAM++: feature maps of a late convolution, weighted by their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from keras import ops
+
+from explainers.backward import Step, backward
+from explainers.checks import whole
+from explainers.engine import Tensor
+from explainers.errors import InvalidParameter
+from explainers.graph import Graph, Node
+from explainers.network import Network
+from explainers.presets import by_chain_rule
+from explainers.registry import register
+from explainers.rules import divide
+from explainers.sampling import (
+    Evaluator,
+    Program,
+    Result,
+    SamplingAnalyzer,
+    SamplingFitted,
+    image_shape,
+    spread,
+)
+from explainers.targets import Function, Goal, start_of
+
+CONV = ("conv", "depthwise_conv", "separable_conv", "conv_transpose")
+_SAME_PLACE = ("activation", "scale", "normalize", "add", "concat", "multiply", "average", "maximum")
+
+
+@dataclass(frozen=True)
+class GradCamAnalyzer(SamplingAnalyzer):
+    """Base of both: `layer` names the node whose maps are taken; empty: see `last_maps`."""
+
+    method: ClassVar[str] = ""
+    layer: str = ""
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        whole("batch_size", self.batch_size)
+        if not isinstance(self.layer, str):
+            raise InvalidParameter(
+                f"layer: received {self.layer!r}; valid: the name of a node, or '' for the last"
+            )
+
+    def weigh(self, maps: Tensor, gradients: Tensor) -> Tensor:
+        """Weights of the channels, b 1 1 c."""
+        raise NotImplementedError
+
+    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> GradCamFitted:
+        return GradCamFitted(self, net, state)
+
+
+@register(
+    "gradcam",
+    family="activation map",
+    paper="Selvaraju et al. 2017 (arXiv:1610.02391)",
+    cost="1 forward, 1 backward",
+)
+@dataclass(frozen=True)
+class GradCam(GradCamAnalyzer):
+    """`R = relu(sum_k w_k A_k)`, `w_k` the mean of `df/dA_k` over all places, enlarged bilinearly."""
+
+    method: ClassVar[str] = "gradcam"
+
+    def weigh(self, maps: Tensor, gradients: Tensor) -> Tensor:
+        return ops.mean(gradients, axis=(1, 2), keepdims=True)
+
+
+@register(
+    "gradcam_plus_plus",
+    family="activation map",
+    paper="Chattopadhay et al. 2018 (arXiv:1710.11063)",
+    cost="1 forward, 1 backward",
+)
+@dataclass(frozen=True)
+class GradCamPlusPlus(GradCamAnalyzer):
+    """Grad-CAM with `w_k = sum_ij a_ij relu(g_ij)`, `a = g^2 / (2 g^2 + sum_ij A_ij g^3)`.
+
+    That is the paper's formula for `Y = exp(f)`, whose common factor `exp(f)` is left out: it scales
+    the whole map and overflows.
+    """
+
+    method: ClassVar[str] = "gradcam_plus_plus"
+
+    def weigh(self, maps: Tensor, gradients: Tensor) -> Tensor:
+        square = gradients**2
+        below = 2 * square + ops.sum(maps, axis=(1, 2), keepdims=True) * square * gradients
+        return ops.sum(divide(square, below) * ops.relu(gradients), axis=(1, 2), keepdims=True)
+
+
+def last_maps(graph: Graph) -> Node | None:
+    """Where Grad-CAM looks: the last convolution, followed through what keeps its places and channels'
+    meaning (activation, normalisation, branches) to the last such node; None without a convolution.
+    """
+    found: Node | None = None
+    for node in graph:
+        if len(node.shape) != 4 or node.name == graph.output:
+            continue
+        if node.kind in CONV or (
+            found is not None
+            and node.kind in _SAME_PLACE
+            and found.name in node.inputs
+            and node.shape[1:3] == found.shape[1:3]
+        ):
+            found = node
+    return found
+
+
+def chosen_maps(graph: Graph, layer: str) -> Node | None:
+    """The node that the parameter `layer` names. Raises InvalidParameter."""
+    if not layer:
+        return last_maps(graph)
+    valid = [node.name for node in graph if len(node.shape) == 4 and node.kind != "input"]
+    if layer not in valid:
+        raise InvalidParameter(
+            f"layer: received {layer!r}; valid: {', '.join(valid) or 'none, the model has no maps'}"
+        )
+    return graph[layer]
+
+
+def map_program(
+    net: Network, node: Node, analyzer: GradCamAnalyzer, function: Function | None
+) -> tuple[Program, Any]:
+    """The map at the size of the node, b h w, and the weights that the program takes."""
+    head = net.head(by_chain_rule("gradient"), "one")
+
+    def program(weights: Any, items: tuple[Tensor, ...], target: Tensor) -> Tensor:
+        record = net.record(weights["nodes"], items)
+        seen: dict[str, Tensor] = {}
+
+        def enter(step: Step, relevance: Tensor, flow: Any) -> None:
+            seen[step.site.node.name] = relevance
+
+        backward(
+            net.graph,
+            head.steps,
+            weights["head"],
+            record,
+            start_of(function, record[net.graph.output], target),
+            enter,
+        )
+        maps = record[node.name]
+        return ops.relu(ops.sum(analyzer.weigh(maps, seen[node.name]) * maps, axis=-1))
+
+    return program, {"nodes": net.weights, "head": head.constants}
+
+
+class GradCamFitted(SamplingFitted):
+    """Grad-CAM of one network."""
+
+    analyzer: GradCamAnalyzer
+
+    def prepare(self) -> None:
+        self.node = chosen_maps(self.network.graph, self.analyzer.layer)
+        self._known: tuple[Function | None, Evaluator] | None = None
+
+    def _evaluator(self, node: Node, function: Function | None) -> Evaluator:
+        if self._known is None or self._known[0] is not function:
+            program, weights = map_program(self.network, node, self.analyzer, function)
+            self._known = (
+                function,
+                Evaluator(self.analyzer.method, program, weights, self.analyzer.batch_size),
+            )
+        return self._known[1]
+
+    def explain(
+        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
+    ) -> Result:
+        if self.node is None:
+            return Result(
+                np.zeros_like(x), ("the model has no convolution whose maps could be weighted",) * len(x)
+            )
+        image_shape(self.network, self.analyzer.method)
+        tensors = tuple(ops.convert_to_tensor(value) for value in inputs)
+        pieces = self._evaluator(self.node, goal.function)(tensors, goal, 1, lambda rows, which: ())
+        maps = np.concatenate([piece.values for piece in pieces])
+        large = ops.image.resize(
+            maps[..., None], x.shape[1:3], interpolation="bilinear", data_format="channels_last"
+        )
+        return Result(spread(np.asarray(ops.convert_to_numpy(large), np.float64)[..., 0], x.shape[-1]))
