@@ -1,0 +1,83 @@
+"""The configuration: validation, identity, methods as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import Config, ConfigError, MethodConfig, load_config, parse_config, parse_method
+
+
+def test_defaults_are_a_valid_audit():
+    assert Config().methods[0].key == "lrp.preset_a"
+    assert Config() == parse_config({})
+
+
+@pytest.mark.parametrize(
+    "section",
+    [{"execution": {"batch_size": 3, "workers": 4}}, {"ranking": {"draws": 500}}],
+    ids=["execution", "ranking"],
+)
+def test_how_the_work_is_done_is_no_part_of_the_run_id(section):
+    assert parse_config(section).run_id == Config().run_id
+
+
+@pytest.mark.parametrize(
+    "section",
+    [{"audit": {"seed": 1}}, {"dataset": {"limit": 3}}, {"methods": [{"name": "gradient"}]}],
+    ids=["seed", "limit", "methods"],
+)
+def test_what_changes_a_result_changes_the_run_id(section):
+    assert parse_config(section).run_id != Config().run_id
+
+
+def test_every_fault_is_one_line_with_field_and_value():
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"audit": {"pooling": "max"}, "execution": {"batch_size": 0}, "extra": 1}, "a.toml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("a.toml: ") for line in lines)
+    assert any("audit.pooling" in line and "'max'" in line for line in lines)
+    assert any("execution.batch_size" in line and "received 0" in line for line in lines)
+
+
+@pytest.mark.parametrize("content", [b"a = ", b"\xff\xfe"], ids=["syntax", "encoding"])
+def test_a_broken_file_is_one_error(tmp_path: Path, content: bytes):
+    (tmp_path / "a.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(tmp_path / "a.toml")
+
+
+def test_a_missing_file_is_one_error(tmp_path: Path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_a_file_becomes_a_config(tmp_path: Path):
+    (tmp_path / "a.toml").write_text('[model]\nsource = "VGG16"\n[[methods]]\nname = "gradient"\n')
+    config = load_config(tmp_path / "a.toml")
+    assert (config.model.source, config.methods) == ("VGG16", (MethodConfig(name="gradient"),))
+
+
+_values = st.one_of(
+    st.integers(-(2**31), 2**31),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=8),
+    st.lists(st.integers(0, 9), max_size=3),
+)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,6}", fullmatch=True), _values, max_size=3))
+def test_a_methods_key_reads_back(params: dict):
+    method = MethodConfig(name="lrp.x", params=params)
+    assert parse_method(method.key) == method
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a(", "a(1)", "a(x=)", "a(x=1) b", "a(x=1)(y=2)"])
+def test_what_is_no_method_is_refused(text: str):
+    with pytest.raises(ConfigError, match="method"):
+        parse_method(text)
