@@ -16,6 +16,7 @@ import pyarrow as pa
 from explainers import Explanation, analyze_many, create_analyzer
 from pipeline.batches import Batch, iter_batches
 from pipeline.config import Config
+from pipeline.curves import Perturber, open_perturber
 from pipeline.datasets import Dataset, open_dataset
 from pipeline.metrics import get_metric
 from pipeline.models import LoadedModel, load_model
@@ -32,12 +33,14 @@ class Bench:
 
     Attributes:
         methods: fitted analyzers by method key, in the order of the configuration.
+        perturber: draws perturbation curves, where the configuration asks for them.
     """
 
     config: Config
     dataset: Dataset
     model: LoadedModel
     methods: Mapping[str, Any]
+    perturber: Perturber | None = None
 
 
 def open_bench(config: Config) -> Bench:
@@ -52,7 +55,7 @@ def open_bench(config: Config) -> Bench:
     dataset = open_dataset(config.dataset)
     model = load_model(config.model, dataset)
     fitted = {key: analyzer.fit(model.model) for key, analyzer in analyzers.items()}
-    return Bench(config, dataset, model, fitted)
+    return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
 
 
 def audit_shard(
@@ -67,6 +70,7 @@ def audit_shard(
     batches = iter_batches(bench.dataset, shard, bench.model.card, bench.config.execution.batch_size)
     pieces: list[dict[str, pa.Table]] = []
     pending: deque[Future[dict[str, pa.Table]]] = deque()
+    curves: list[dict[str, pa.Table]] = []
 
     def collect() -> None:
         pieces.append(pending.popleft().result())
@@ -75,12 +79,15 @@ def audit_shard(
 
     with ThreadPoolExecutor(1, "measure") as measuring:
         for batch in batches:
-            pending.append(measuring.submit(batch_tables, batch, explain(batch, bench), recipe))
+            explanations = explain(batch, bench)
+            pending.append(measuring.submit(batch_tables, batch, explanations, recipe))
+            if bench.perturber:
+                curves.append(bench.perturber.tables(batch, explanations, recipe.methods))
             while len(pending) > _PENDING:
                 collect()
         while pending:
             collect()
-    return _joined(pieces, recipe)
+    return _joined([*pieces, *curves], (*recipe.tables, *(("curves",) if bench.perturber else ())))
 
 
 def explain(batch: Batch, bench: Bench) -> list[Explanation]:
@@ -113,11 +120,11 @@ def _recipe(shard: Shard, bench: Bench) -> Recipe:
     )
 
 
-def _joined(pieces: Sequence[Mapping[str, pa.Table]], recipe: Recipe) -> dict[str, pa.Table]:
+def _joined(pieces: Sequence[Mapping[str, pa.Table]], names: Sequence[str]) -> dict[str, pa.Table]:
     """The batches' tables one below the other, each as one piece of memory."""
     return {
-        name: pa.concat_tables([TABLES[name].empty_table(), *(p[name] for p in pieces)])
+        name: pa.concat_tables([TABLES[name].empty_table(), *(p[name] for p in pieces if name in p)])
         .unify_dictionaries()
         .combine_chunks()
-        for name in recipe.tables
+        for name in names
     }

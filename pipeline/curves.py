@@ -13,11 +13,12 @@ import pyarrow as pa
 from explainers import Explanation
 from pipeline.batches import Batch
 from pipeline.card import ModelCard
-from pipeline.config import PerturbationConfig
+from pipeline.config import Config, PerturbationConfig
 from pipeline.datasets import Dataset
 from pipeline.evaluate import Evaluator, Variants
 from pipeline.metrics import NOT_FINITE, ZERO_MAP, channel_sum, pool
 from pipeline.metrics.perturbation import CURVE_METRICS, Grid, curve_metrics, fill_picture, rank_regions
+from pipeline.models import LoadedModel
 from pipeline.rows import probabilities
 from pipeline.schema import CURVES, SCORES
 from pipeline.seeds import generator, stable_hash
@@ -188,7 +189,7 @@ class _Sheet:
         fills = config.repeats if config.fill == "uniform" else 1
         pictures = [image, *(fill_picture(config.fill, image, span, rng(f"fill {r}")) for r in range(fills))]
         limits = 1 + fills, config.repeats * (1 + 2 * len(maps))
-        self.regions = _Plan(Grid(*image.shape[:2], config.region), pictures, limits)
+        self.regions = _Plan(Grid(card.height, card.width, config.region), pictures, limits)
         counts = np.arange(min(config.steps, self.regions.grid.count) + 1)
         for r in range(config.repeats):
             breaks = rng(f"ties {r}").permutation(self.regions.grid.count)
@@ -207,7 +208,7 @@ class _Sheet:
     ) -> None:
         """Deletion towards 0, insertion into a blurred picture, pixel by pixel (RISE's protocol)."""
         wanted = [o for o in config.orders if o in PIXEL_ORDERS]
-        grid = Grid(*image.shape[:2], 1)
+        grid = Grid(image.shape[0], image.shape[1], 1)
         zero, blur = (
             (fill_picture(kind, image, span, rng) for kind in ("zero", "blur")) if wanted else (image, image)
         )
@@ -228,6 +229,19 @@ class _Sheet:
             for (m, order), lines in self._lines.items()
             if m == method
         }
+
+
+def open_perturber(config: Config, dataset: Dataset, model: LoadedModel) -> Perturber | None:
+    """What ``[perturbation]`` asks for; None where the configuration has no such section."""
+    if config.perturbation is None:
+        return None
+    return Perturber(
+        evaluator=Evaluator(model.model, config.execution.batch_size),
+        card=model.card,
+        config=config.perturbation,
+        seed=config.audit.seed,
+        chosen=choose_images(dataset, config.perturbation.budget, config.audit.seed),
+    )
 
 
 def choose_images(dataset: Dataset, budget: int, seed: int) -> frozenset[str] | None:

@@ -1,7 +1,7 @@
 """A run's clusters as a ViRelAy project: pictures, heat maps and analyses in its HDF5 layout.
 
 Anders et al. 2021, "Software for dataset-wide XAI"; the layout is the one that ViRelAy 0.4 reads: per
-category (class) ``index``, ``embedding/<name>`` with the attribute ``eigenvalue``, and ``cluster/<name>`` with
+category (class) ``index``, ``embedding/<name>`` with the attribute ``eigenvalue``, ``cluster/<name>`` with
 the attributes ``embedding``, ``k`` and ``index``.
 """
 
