@@ -73,12 +73,12 @@ class Evidence:
                 images=frame.assign(expected=np.nan, adjusted_lift=np.nan),
             )
         adjusted = adjust(lift, area, distance, bounds)
-        estimates = _estimate(adjusted, bounds, config)
+        estimates = estimate(adjusted, bounds, config)
         return cls(
             label=label,
             n=n,
             **estimates,
-            p_relative=_relative(adjusted, area, bounds, estimates["high"], config),
+            p_relative=relative(adjusted, area, bounds, estimates["high"], config),
             area=area,
             adjusted=adjusted,
             absolute=absolute,
@@ -86,7 +86,7 @@ class Evidence:
         )
 
 
-def _estimate(adjusted: Adjusted, bounds: Ints, config: RankingConfig) -> dict[str, Any]:
+def estimate(adjusted: Adjusted, bounds: Ints, config: RankingConfig) -> dict[str, Any]:
     """Class mean, shrunken mean, interval and variance of one image.
 
     The uncertainty of the curve is part of the standard error, and stretches the interval: with few classes
@@ -112,7 +112,7 @@ def _estimate(adjusted: Adjusted, bounds: Ints, config: RankingConfig) -> dict[s
     }
 
 
-def _relative(adjusted: Adjusted, area: Floats, bounds: Ints, high: Floats, config: RankingConfig) -> Floats:
+def relative(adjusted: Adjusted, area: Floats, bounds: Ints, high: Floats, config: RankingConfig) -> Floats:
     """p of the relative test (C,), stepping down.
 
     "Comparable images" should not include those of classes that are suspicious themselves: three planted

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -57,7 +58,7 @@ def relative_p(residual: Floats, bounds: Ints, strata: Ints, draws: int, seed: i
     p = (exceed + 1) / (draws + 1)
     counts = np.bincount(label * len(pieces) + strata, minlength=n_classes * len(pieces))
     counts = counts.reshape(n_classes, len(pieces))
-    atoms = [_atoms(values) for values, _ in pieces]
+    atoms = [Atoms.of(values) for values, _ in pieces]
     for c in np.flatnonzero(exceed < TAIL):
         tail = tail_probability(float(observed[c]), counts[c], atoms)
         if np.isfinite(tail):
@@ -89,75 +90,105 @@ def _count_permutations(
         return np.sum(list(pool.map(block, range(0, draws, step))), axis=0)
 
 
-def _atoms(values: Floats) -> tuple[Floats, Floats, int]:
-    """A stratum's distribution as at most 384 atoms: (values, probabilities, number of images).
+@dataclass(frozen=True)
+class Atoms:
+    """The values of a stratum as at most 384 atoms: value and number of images of each, images in all."""
 
-    The lowest 128 and highest 64 values stay as they are (they make the tail), the middle is binned by rank.
+    values: Floats
+    times: Floats
+    images: int
+
+    @classmethod
+    def of(cls, values: Floats) -> Atoms:
+        """The lowest 128 and highest 64 stay as they are (they make the tail), the middle is binned by rank."""
+        v = np.sort(values)
+        n = len(v)
+        if n <= _LOWEST + _MIDDLE + _HIGHEST:
+            return cls(v, np.ones(n), n)
+        cuts = np.linspace(_LOWEST, n - _HIGHEST, _MIDDLE + 1).astype(np.int64)
+        start = np.r_[np.arange(_LOWEST), cuts[:-1], np.arange(n - _HIGHEST, n)]
+        size = np.diff(np.r_[start, n]).astype(float)
+        return cls(np.add.reduceat(v, start) / size, size, n)
+
+
+def tail_probability(total: float, counts: Ints, atoms: Sequence[Atoms]) -> float:
+    """P(sum <= total) when ``counts[s]`` images are drawn without replacement from each stratum s.
+
+    Double saddlepoint: drawing m of N is N independent Bernoulli(m / N) choices given that m were made.
+    With their cumulant generating function ``K(t, a) = sum log(1 - m/N + m/N exp(a_s + t v))``, maximised
+    at ``(t, a)`` in ``t total + a.m - K``: ``Phi(r) + phi(r) (1/r - 1/u)``, ``r = -sqrt(2 (t total + a.m -
+    K))``, ``u = t sqrt(det K'' / det K''_aa(0))`` (Skovgaard 1987; for permutation tests Robinson 1982,
+    Booth and Butler 1990). Skewness, heavy tails, few images and the finite population are all in K. nan
+    where the total lies too far out to be reached, or at the middle (the count is right there). Never below
+    the chance of the one most extreme choice of images.
     """
-    v = np.sort(values)
-    n = len(v)
-    if n <= _LOWEST + _MIDDLE + _HIGHEST:
-        return v, np.full(n, 1 / n), n
-    cuts = np.linspace(_LOWEST, n - _HIGHEST, _MIDDLE + 1).astype(np.int64)
-    start = np.r_[np.arange(_LOWEST), cuts[:-1], np.arange(n - _HIGHEST, n)]
-    size = np.diff(np.r_[start, n])
-    return np.add.reduceat(v, start) / size, size / n, n
-
-
-def tail_probability(total: float, counts: Ints, atoms: list[tuple[Floats, Floats, int]]) -> float:
-    """P(sum <= total) when ``counts[s]`` values are drawn from each stratum s, by the saddlepoint.
-
-    Lugannani and Rice (1980): ``Phi(r) + phi(r) (1/r - 1/u)`` with ``K'(t) = total``, ``r = -sqrt(2 (t
-    total - K))``, ``u = t sqrt(K'')``. K is the cumulant generating function of the strata's own values, so
-    skewness, heavy tails and a class of 5 images are all in it. Drawing is without replacement: deviations
-    are scaled by ``sqrt((N - m) / (N - 1))``, which makes mean and variance exact. nan where the total lies
-    beyond what the scaled values can reach (then the count stands). Never below the chance of the one most
-    extreme choice of images.
-    """
-    used = [(v, w, n, m) for (v, w, n), m in zip(atoms, counts, strict=True) if m and n > m]
-    scaled = [(np.sqrt((n - m) / (n - 1)) * v, w, m) for v, w, n, m in used]
-    if not scaled or total <= sum(m * v[0] for v, _, m in scaled):
+    used = [(a, m) for a, m in zip(atoms, counts.tolist(), strict=True) if 0 < m < a.images]
+    if not used:
         return np.nan
-    t, cumulants = _saddlepoint(total, scaled)
-    k0, _, k2 = cumulants
-    if not (t < 0 < k2):
+    solved = _saddlepoint(total, _Tilt.of(used))
+    if solved is None:
         return np.nan
-    r = -np.sqrt(max(2 * (t * total - k0), 0.0))
-    u = t * np.sqrt(k2)
-    if r > -1e-3:
+    t, height, ratio = solved
+    r, u = -np.sqrt(2 * max(height, 0.0)), t * np.sqrt(ratio)
+    if t >= 0 or r > -0.5:
         return np.nan
     p = special.ndtr(r) + np.exp(-r * r / 2) / np.sqrt(2 * np.pi) * (1 / r - 1 / u)
-    choices = sum(
-        special.gammaln(n + 1) - special.gammaln(m + 1) - special.gammaln(n - m + 1) for *_, n, m in used
-    )
+    n, m = np.array([(a.images, m) for a, m in used], dtype=float).T
+    choices = np.sum(special.gammaln(n + 1) - special.gammaln(m + 1) - special.gammaln(n - m + 1))
     return float(np.clip(p, np.exp(-choices), 1.0))
 
 
-def _saddlepoint(total: float, scaled: list[tuple[Floats, Floats, int]]) -> tuple[float, Floats]:
-    """The t with ``K'(t) = total`` by Newton's method inside a bracket, and (K, K', K'') there."""
-    low, high = -np.inf, np.inf
-    t = 0.0
-    cumulants = _cumulants(t, scaled)
-    for _ in range(200):
-        _, k1, k2 = cumulants
-        low, high = (t, high) if k1 < total else (low, t)
-        new = t - (k1 - total) / k2 if k2 > 0 else np.nan
-        if not low < new < high:
-            new = (low + high) / 2 if np.isfinite(low) and np.isfinite(high) else (2 * t - 1)
-        if abs(new - t) <= 1e-10 * (1e-6 + abs(t)):
-            break
-        t, cumulants = new, _cumulants(new, scaled)
-    return t, cumulants
+@dataclass(frozen=True)
+class _Tilt:
+    """Strata as one padded matrix: values and multiplicities (S, B), images drawn (S,), their share (S, 1)."""
+
+    values: Floats
+    times: Floats
+    drawn: Floats
+    share: Floats
+
+    @classmethod
+    def of(cls, used: Sequence[tuple[Atoms, int]]) -> _Tilt:
+        width = max(len(a.values) for a, _ in used)
+        values, times = np.zeros((len(used), width)), np.zeros((len(used), width))
+        for s, (a, _) in enumerate(used):
+            values[s, : len(a.values)], times[s, : len(a.values)] = a.values, a.times
+        drawn = np.array([m for _, m in used], dtype=float)
+        return cls(values, times, drawn, drawn[:, None] / np.array([[a.images] for a, _ in used]))
+
+    def chosen(self, t: float, a: Floats) -> tuple[float, Floats]:
+        """K(t, a) and the chance (S, B) of every image to be chosen."""
+        x = special.logit(self.share) + a[:, None] + t * self.values
+        k = np.logaddexp(0, x) + np.log1p(-self.share)
+        return float(np.sum(self.times * k)), special.expit(x)
 
 
-def _cumulants(t: float, scaled: list[tuple[Floats, Floats, int]]) -> Floats:
-    """(K, K', K'') at t of the sum of m draws from each stratum."""
-    out = np.zeros(3)
-    for v, w, m in scaled:
-        exponent = t * v
-        top = exponent.max()
-        tilted = w * np.exp(exponent - top)
-        mass = tilted.sum()
-        mean = float(tilted @ v) / mass
-        out += m * np.array([np.log(mass) + top, mean, float(tilted @ (v - mean) ** 2) / mass])
-    return out
+def _saddlepoint(total: float, tilt: _Tilt) -> tuple[float, float, float] | None:
+    """(t, t total + a.m - K, det K'' / det K''_aa(0)) at the maximum, by Newton's method; None without one."""
+    t, a = 0.0, np.zeros(len(tilt.drawn))
+    k, chance = tilt.chosen(t, a)
+    base = (tilt.times * chance * (1 - chance)).sum(axis=1)
+    height = 0.0
+    for _ in range(100):
+        spread = tilt.times * chance * (1 - chance)
+        aa, at = spread.sum(axis=1), (spread * tilt.values).sum(axis=1)
+        free = float((spread * tilt.values**2).sum() - (at**2 / aa).sum())
+        if not free > 1e-12 * float((tilt.times * tilt.values**2).sum()):
+            return None
+        miss_a = tilt.drawn - (tilt.times * chance).sum(axis=1)
+        miss_t = total - float((tilt.times * chance * tilt.values).sum())
+        step_t = (miss_t - float((at / aa) @ miss_a)) / free
+        step_a = (miss_a - at * step_t) / aa
+        gain = miss_t * step_t + float(miss_a @ step_a)
+        if gain < 1e-10:
+            ratio = free * float(np.exp(np.sum(np.log(aa) - np.log(base))))
+            return t, height, ratio
+        size = 1.0
+        while True:  # the height is concave: halve the step until it rises
+            k, chance = tilt.chosen(t + size * step_t, a + size * step_a)
+            risen = (t + size * step_t) * total + float((a + size * step_a) @ tilt.drawn) - k
+            if risen >= height + 0.1 * size * gain or size < 1e-6:
+                break
+            size /= 2
+        t, a, height = t + size * step_t, a + size * step_a, risen
+    return None
