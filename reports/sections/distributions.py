@@ -24,7 +24,7 @@ as a whole relies on something else in every picture. One that falls into two he
 perhaps
 only the pictures of one source carry the mark.</p>
 {% else %}
-<p class="missing">No image could be used, so there is no distribution to show.</p>
+<p class="missing">No two classes have usable images: there is nothing to compare and nothing to show.</p>
 {% endif %}
 """
 
@@ -37,7 +37,7 @@ def build(run: RunData) -> dict[str, Any]:
     }
     found = table[table["verdict"] == "suspicious"]
     chosen = (found if len(found) else table[table["n"] > 0]).head(ROWS)
-    used = run.used
+    used = run.used[run.used["excess"].notna()]
     rows = [
         Strip(
             str(r["class_name"]),

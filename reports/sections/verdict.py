@@ -42,10 +42,10 @@ TEMPLATE = """
 </div>
 <div class="caveats">
 {% for title, text in caveats %}
-<div><h3>{{ title }}</h3><p>{{ text }}</p></div>
+<div><h2>{{ title }}</h2><p>{{ text }}</p></div>
 {% endfor %}
 {% if unconfirmed %}
-<div><h3>What does this not show?</h3><p>A heat map says where the evidence lies, not what would happen
+<div><h2>What does this not show?</h2><p>A heat map says where the evidence lies, not what would happen
 without it.
 Take a named class as a reason to look, and intervene on its images with <code>hansaudit confirm</code>
 before acting
