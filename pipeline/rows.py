@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pipeline.batches import Batch
 
 THUMBNAIL_QUALITY = 85
-UNKNOWN_LABEL = "the true class is not one of the network's"
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -172,7 +171,7 @@ def _scores(batch: Batch, explanation: Explanation, rows: np.ndarray, of: tuple[
     """Long rows of one method: image by image, the metrics in the order of the configuration."""
     method, recipe = of
     names = recipe.audit.metrics
-    blocked = [(batch.status[i], _why_not(batch, explanation, i, recipe)) for i in rows]
+    blocked = [_blocked(batch, explanation, i) for i in rows]
     measured = measure(
         _take(explanation.relevance, rows), _take(batch.masks, rows), blocked, names, recipe.audit.pooling
     )
@@ -192,12 +191,10 @@ def _scores(batch: Batch, explanation: Explanation, rows: np.ndarray, of: tuple[
     )
 
 
-def _why_not(batch: Batch, explanation: Explanation, row: int, recipe: Recipe) -> str | None:
-    if batch.status[row] == STATUS_FAILED:
-        return batch.reason[row]
-    if recipe.audit.target == "label" and batch.labels[row] < 0:
-        return UNKNOWN_LABEL
-    return explanation.reason[row]
+def _blocked(batch: Batch, explanation: Explanation, row: int) -> tuple[str, str | None]:
+    """Status of the image, and why there is no map: what was wrong with it, else what the method says."""
+    status = batch.status[row]
+    return status, batch.reason[row] if status == STATUS_FAILED else explanation.reason[row]
 
 
 def _maps(batch: Batch, explanation: Explanation, rows: np.ndarray, of: tuple[str, Recipe]) -> pa.Table:
