@@ -94,7 +94,7 @@ def explain(batch: Batch, bench: Bench) -> list[Explanation]:
     """One explanation per method, sharing the forward pass where the methods can."""
     target = None
     if bench.config.audit.target == "label":
-        # a label that the network does not know cannot be explained: class 0 stands in, the row is refused
+        # -1 stands for a label that the network does not know, or for padding: such rows have failed anyway
         target = batch.labels.clip(0)
     return analyze_many(list(bench.methods.values()), batch.inputs, target)
 
