@@ -56,6 +56,8 @@ def after(value: Tensor, dependency: Tensor) -> Tensor:
 def _vjp_tensorflow(function: Callable[..., Tensor], primals: tuple, cotangent: Tensor) -> tuple:
     import tensorflow as tf
 
+    if len({id(primal) for primal in primals}) < len(primals):  # x * x: the tape would add up both shares
+        primals = tuple(tf.identity(primal) for primal in primals)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(primals)
         value = function(*primals)
