@@ -178,20 +178,21 @@ def test_pictures_enlarge_and_close(open_page):
 
 
 SPILL = """
+const width = arguments[0];  // not innerWidth: a phone zooms out until what spills fits
 const spill = [];
 const clipped = e => (e = e.parentElement) && (getComputedStyle(e).overflowX !== 'visible' || clipped(e));
 for (const e of document.body.querySelectorAll('*')) {
   const box = e.getBoundingClientRect();
-  if (box.width && box.right > innerWidth + 1 && !clipped(e))
+  if (box.width && box.right > width + 1 && !clipped(e))
     spill.push(e.tagName + '.' + e.className);
 }
-return [document.documentElement.scrollWidth - innerWidth, spill];
+return [document.documentElement.scrollWidth - width, spill];
 """
 
 
 @pytest.mark.parametrize("width", [320, 375, 768, 1024, 1920])
 def test_no_width_makes_the_page_scroll_sideways(open_page, width):
-    over, spill = open_page(width).execute_script(SPILL)
+    over, spill = open_page(width).execute_script(SPILL, width)
     assert spill == []
     assert over <= 0
 
