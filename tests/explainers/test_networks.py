@@ -16,7 +16,7 @@ from explainers import create_analyzer
 from tests.explainers import numpy_networks as reference
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-N_IMAGES = 8
+N_IMAGES = 5
 Expected = tuple[np.ndarray, np.ndarray]  # maps, logits
 
 
