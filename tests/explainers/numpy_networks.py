@@ -12,7 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from tests.oracles import Array, divide, negative, positive, stab
+from tests import oracles
+from tests.oracles import Array, divide, negative, positive, stab, unroll
 
 Rule = Callable[["Convolution", Array, Array], Array]
 
@@ -63,10 +64,47 @@ def alpha_beta(node: Convolution, a: Array, r: Array, alpha: float, beta: float)
     return total
 
 
-PRESETS: dict[str, Rule] = {
-    "lrp.epsilon": epsilon,
-    "lrp.preset_a": partial(alpha_beta, alpha=1.0, beta=0.0),
-    "lrp.preset_b": partial(alpha_beta, alpha=2.0, beta=1.0),
+def gamma(node: Convolution, a: Array, r: Array, gamma: float = 0.25, eps: float = 1e-6) -> Array:
+    """The inputs here are ReLU's: their contributions have the sign of the weight."""
+    assert (a >= 0).all()
+    up = node(a) >= 0
+    total = np.zeros_like(a)
+    for sign, chosen in ((positive, up), (negative, ~up)):
+        kernel, bias = node.kernel + gamma * sign(node.kernel), node.bias + gamma * sign(node.bias)
+        z = np.where(chosen, node.forward(a, kernel) + bias, 1.0)
+        total += a * node.transpose(np.where(chosen, r, 0) / stab(z, eps), kernel, a.shape)
+    return total
+
+
+def unrolled(rule: Callable[..., Array], **parameters: float) -> Rule:
+    """A rule of ``tests.oracles`` on the unrolled matrix of a small convolution."""
+
+    def apply(node: Convolution, a: Array, r: Array) -> Array:
+        matrix = unroll(lambda v: np.array([node.forward(image, node.kernel) for image in v]), a.shape)
+        bias = np.broadcast_to(node.bias, r.shape).reshape(-1)
+        return rule(a.reshape(-1), matrix, bias, r.reshape(-1), **parameters).reshape(a.shape)
+
+    return apply
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Rules of convolutions and of the first one; Epsilon's eps where dense layers and that rule use it."""
+
+    conv: Rule
+    first: Rule
+    eps: float = 1e-6
+
+
+PLUS, PLUS_MINUS = partial(alpha_beta, alpha=1.0, beta=0.0), partial(alpha_beta, alpha=2.0, beta=1.0)
+LOW, HIGH = -6.0, 6.0
+PRESETS = {
+    "lrp.epsilon": Preset(epsilon, epsilon),
+    "lrp.epsilon(eps=0.1)": Preset(partial(epsilon, eps=0.1), partial(epsilon, eps=0.1), eps=0.1),
+    "lrp.preset_a": Preset(PLUS, PLUS),
+    "lrp.preset_b": Preset(PLUS_MINUS, PLUS_MINUS),
+    "lrp.preset_a_flat": Preset(PLUS, unrolled(oracles.flat)),
+    "lrp.epsilon_gamma_box": Preset(gamma, unrolled(oracles.z_box, low=LOW, high=HIGH)),
 }
 
 
@@ -92,14 +130,14 @@ def global_average_back(a: Array, r: Array, eps: float = 1e-6) -> Array:
     return a * (r / stab(a.sum((0, 1)), eps))
 
 
-def dense_back(a: Array, w: Array, b: Array, r: Array, eps: float = 1e-6) -> Array:
+def dense_back(a: Array, w: Array, b: Array, r: Array, eps: float) -> Array:
     return a * (w @ (r / stab(a @ w + b, eps)))
 
 
 # SqueezeNet 1.1
 
 
-def squeezenet(weights: dict[str, list[Array]], x: Array, rule: Rule) -> tuple[Array, Array]:
+def squeezenet(weights: dict[str, list[Array]], x: Array, preset: Preset) -> tuple[Array, Array]:
     """Relevance ``(224, 224, 3)`` of the largest logit, and the logits ``(1000,)``."""
 
     def convolution(name: str, stride: int = 1, pad: int = 0) -> Convolution:
@@ -110,6 +148,7 @@ def squeezenet(weights: dict[str, list[Array]], x: Array, rule: Rule) -> tuple[A
 
     def conv(a: Array, name: str, stride: int = 1) -> Array:
         node = convolution(name, stride)
+        rule = preset.first if name == "conv1" else preset.conv
         back.append(lambda r: rule(node, a, r))
         return relu(node(a))
 
@@ -122,7 +161,7 @@ def squeezenet(weights: dict[str, list[Array]], x: Array, rule: Rule) -> tuple[A
         a = conv(a, f"{name}_squeeze1x1")
         one, three = convolution(f"{name}_expand1x1"), convolution(f"{name}_expand3x3", pad=1)
         n = one.kernel.shape[-1]
-        back.append(lambda r: rule(one, a, r[..., :n]) + rule(three, a, r[..., n:]))
+        back.append(lambda r: preset.conv(one, a, r[..., :n]) + preset.conv(three, a, r[..., n:]))
         return np.concatenate([relu(one(a)), relu(three(a))], axis=-1)
 
     a = pool(conv(x, "conv1", stride=2))
@@ -149,7 +188,7 @@ def batch_norm(weights: list[Array], eps: float = 1e-3) -> tuple[Array, Array]:
     return scale, shift - scale * mean
 
 
-def residual(weights: dict[str, list[Array]], x: Array, rule: Rule) -> tuple[Array, Array]:
+def residual(weights: dict[str, list[Array]], x: Array, preset: Preset) -> tuple[Array, Array]:
     """Relevance of the largest logit and the logits ``(k,)`` of ``test_networks.residual_model``."""
 
     def conv_bn(name: str, pad: int) -> Convolution:
@@ -177,8 +216,8 @@ def residual(weights: dict[str, list[Array]], x: Array, rule: Rule) -> tuple[Arr
     logits = pooled @ w + b
 
     r = np.where(np.arange(len(logits)) == logits.argmax(), logits, 0.0)
-    r = rule(last, a2, global_average_back(a3, dense_back(pooled, w, b, r)))
-    r = added * scale * r / stab(normed, 1e-6)
+    r = preset.conv(last, a2, global_average_back(a3, dense_back(pooled, w, b, r, preset.eps)))
+    r = added * scale * r / stab(normed, preset.eps)
     share = r / stab(added, 1e-6)
-    r = rule(first, a0, rule(second, a1, left * share)) + rule(side, a0, right * share)
-    return rule(stem, x, r), logits
+    r = preset.conv(first, a0, preset.conv(second, a1, left * share)) + preset.conv(side, a0, right * share)
+    return preset.first(stem, x, r), logits

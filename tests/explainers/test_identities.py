@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers import create_analyzer
+from explainers.presets import Named, compose, structure
+from explainers.rules import AlphaBeta, ZBox, Zero
 
 layers = keras.layers
 SIDE = 8
@@ -107,6 +109,33 @@ def test_w_square_is_flat_when_all_weights_have_one_size(drawn: Network) -> None
     model, x = build(drawn, bias=True)
     model.set_weights([0.3 * np.sign(w) if w.ndim > 1 else w for w in model.get_weights()])
     assert_close(explain("lrp.w_square", model, x), explain("lrp.flat", model, x))
+
+
+@few
+@given(networks)
+def test_a_box_of_no_size_is_zero_without_bias(drawn: Network) -> None:
+    model, x = build(drawn, bias=False)
+    rules = {"dense": Zero(), "conv": Zero(), "rest": structure()}
+    boxed, plain = (
+        create_analyzer("lrp", preset=compose("test", first=first, **rules)).fit(model).analyze(x).relevance
+        for first in (ZBox(0.0, 0.0), Zero())
+    )
+    assert_close(boxed, plain)
+
+
+@few
+@given(networks)
+def test_maps_are_linear_in_the_start_relevance(drawn: Network) -> None:
+    """A sum of two logits on top hands each logit down as its start relevance: their maps add up."""
+    model, x = build(drawn, bias=True)
+    top = layers.Dense(1, use_bias=False, dtype="float64", name="top")
+    both = keras.Model(model.inputs, top(model.outputs[0]))
+    top.set_weights([np.array([[1.0], [1.0], [0.0]])])
+    rule = AlphaBeta(2, 1)
+    preset = compose("test", rule, rule, rule, structure()).before((Named("top"), Zero()))
+    explained = create_analyzer("lrp", preset=preset).fit(model)
+    apart = sum(explained.analyze(x, target=k).relevance for k in (0, 1))
+    assert_close(create_analyzer("lrp", preset=preset).fit(both).analyze(x, target=0).relevance, apart)
 
 
 @few
