@@ -27,13 +27,12 @@ from flows.settings import quiet_logs
 
 DONE, BREACH, WRONG_INPUT, FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
 
-COMMANDS = ("run", "results", "data", "serve", "plan")
+COMMANDS = ("run", "results", "clusters", "confirm", "rank_methods", "data", "serve", "plan")
 # errors that a user can mend, looked up only in modules that are already loaded
 _INPUT_ERRORS = (
     ("pipeline.config", "ConfigError"),
     ("pipeline.errors", "InputError"),
     ("explainers.errors", "ExplainError"),
-    ("reports.data", "ReportError"),
 )
 
 app = typer.Typer(

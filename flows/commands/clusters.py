@@ -1,0 +1,90 @@
+"""``hansaudit clusters``: the strategies inside a class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.commands import examples
+
+if TYPE_CHECKING:
+    from pipeline.strategies import ClassStrategies
+
+Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        no_args_is_help=True,
+        epilog=examples(
+            "clusters runs/squeezenet",
+            "clusters runs/squeezenet --class tench --class n01443537",
+            "clusters runs/squeezenet --class tench --virelay virelay-project",
+        ),
+    )(clusters)
+
+
+def clusters(
+    run: Run,
+    class_: Annotated[
+        list[str] | None, typer.Option("--class", help="Class: name, id or index. Repeatable.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Without --class: the most suspicious classes.", min=1)] = 5,
+    method: Annotated[str, typer.Option(help="Explanation method; default the run's first.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the clustering.")] = 0,
+    virelay: Annotated[
+        str | None, typer.Option(help="Also write a ViRelAy project into this folder.")
+    ] = None,
+) -> None:
+    """Find the strategies inside a class: spectral clustering (SpRAy) of the stored maps.
+
+    A cluster that stands apart and looks beside the object is a candidate for a Clever-Hans strategy. Writes
+    clusters.parquet and clusters.json into the run.
+    """
+    from flows import terminal
+    from pipeline.classes import find_class
+    from pipeline.config import parse_config
+    from pipeline.store import Store
+    from pipeline.strategies import cluster_run
+
+    store = Store(run)
+    manifest = store.manifest
+    names, ids = manifest["dataset"]["class_names"], manifest["dataset"]["class_ids"]
+    if class_:
+        labels = [find_class(wanted, names, ids) for wanted in class_]
+    else:
+        from pipeline.ranking import rank
+
+        config = parse_config(manifest["config"]).ranking
+        table = rank(store, config.model_copy(update={"method": method or config.method})).table
+        labels = table.loc[table["n"] > 0, "label"].head(top).tolist()
+    found = cluster_run(store, list(dict.fromkeys(labels)), method, seed)
+    rows = [
+        (
+            one.class_name,
+            str(one.n),
+            one.reason or str(len(one.clusters)),
+            "" if one.tau is None else f"{one.tau:.2f} (chance {one.tau_null:.2f})",
+            _candidates(one),
+        )
+        for one in found
+    ]
+    terminal.print_list("class", rows, ("images", "clusters", "tau", "Clever-Hans candidates"))
+    written = f"written: {run}/clusters.parquet, {run}/clusters.json"
+    terminal.console.print(written, markup=False, soft_wrap=True)
+    if virelay:
+        from pipeline.virelay import export_virelay
+
+        path = export_virelay(store, virelay)
+        terminal.console.print(f"ViRelAy: python -m virelay {path}", markup=False, soft_wrap=True)
+
+
+def _candidates(one: ClassStrategies) -> str:
+    """How many of the clusters are candidates, and the lowest of them."""
+    if not one.candidates:
+        return "none"
+    lowest = min(one.candidates, key=lambda c: c.adjusted_lift)
+    images = sum(c.n for c in one.candidates)
+    return f"{len(one.candidates)} ({images} images), adjusted lift down to {lowest.adjusted_lift:+.2f}"

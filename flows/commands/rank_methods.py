@@ -1,0 +1,53 @@
+"""``hansaudit rank-methods``: which explanation method describes the model best."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands import examples
+
+Run = Annotated[str, typer.Argument(help="Run folder with perturbation curves.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        name="rank-methods",
+        no_args_is_help=True,
+        epilog=examples("rank-methods runs/methods", "rank-methods runs/methods --metric insertion_auc"),
+    )(rank_methods)
+
+
+def rank_methods(
+    run: Run,
+    metric: Annotated[
+        str, typer.Option(help="aopc_gap, aopc_morf_random, aopc_morf, deletion_auc, insertion_auc, ...")
+    ] = "aopc_gap",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Rank the methods of a run by their perturbation curves, with paired intervals over the same images.
+
+    The run must have curves: give it several methods and a [perturbation] section. Writes methods.json.
+    """
+    from flows import terminal
+    from pipeline.method_ranking import rank_methods
+    from pipeline.store import Store
+
+    found = rank_methods(Store(run), metric, seed)
+    rows = [
+        (
+            row["method"],
+            "{mean:+.4f} [{low:+.4f}, {high:+.4f}]".format(**row),
+            "best" if place == 0 else "{behind:.4f} [{behind_low:+.4f}, {behind_high:+.4f}]".format(**row),
+            "tied with the best" if row["tied"] and place else "",
+        )
+        for place, row in enumerate(found.table.to_dict("records"))
+    ]
+    terminal.print_list("method", rows, (found.metric, "behind the best (paired)", ""))
+    terminal.console.print(
+        f"{found.n} images; {found.left_out} left out for want of a value. written: {run}/methods.json",
+        markup=False,
+        soft_wrap=True,
+    )
