@@ -113,7 +113,9 @@ def card_from_dict(data: dict[str, Any], where: str) -> ModelCard:
         raise InputError(f"{where}: unknown field {unknown[0]!r}; valid: {', '.join(sorted(valid))}")
     if missing := sorted({"height", "width"} - set(data)):
         raise InputError(f"{where}: field {missing[0]!r} is missing")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in valid}
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in valid
+    }
     try:
         return ModelCard(**values)
     except InputError as error:

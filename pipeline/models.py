@@ -98,7 +98,7 @@ def _from_function(config: ModelConfig) -> LoadedModel:
         raise InputError(
             f"model {config.source!r}: give --card, or return (model, ModelCard) from the function"
         )
-    return _finish(model, card, model_sha256(model), config.source)
+    return _finish(model, card, "", config.source)
 
 
 def _from_applications(config: ModelConfig) -> LoadedModel:
@@ -123,7 +123,7 @@ def _from_applications(config: ModelConfig) -> LoadedModel:
         card = load_card(config.card)
     else:
         card = application_card(model, importlib.import_module(build.__module__).preprocess_input)
-    return _finish(model, card, model_sha256(model), config.source)
+    return _finish(model, card, "", config.source)
 
 
 def application_card(model: keras.Model, preprocess: Callable[[np.ndarray], np.ndarray]) -> ModelCard:
@@ -169,7 +169,7 @@ def _planted(config: ModelConfig, dataset: Dataset | None) -> LoadedModel:
 
 
 def _finish(model: Any, card: ModelCard, digest: str, name: str) -> LoadedModel:
-    """Check card against network and fill in what the network itself says."""
+    """Check card against network and fill in what the network itself says; ``digest`` "": of its weights."""
     if not isinstance(model, keras.Model):
         raise InputError(f"model {name}: received {type(model).__name__}, valid is a keras.Model")
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
@@ -183,6 +183,7 @@ def _finish(model: Any, card: ModelCard, digest: str, name: str) -> LoadedModel:
     classes = model.output_shape[-1]
     if card.classes not in (0, classes):
         raise InputError(f"model {name}: has {classes} outputs, but its card says {card.classes} classes")
+    digest = digest or model_sha256(model)
     return LoadedModel(model, replace(card, classes=classes, output=_output_kind(model, card)), digest, name)
 
 

@@ -3,8 +3,8 @@
 The shape of a planted class is hard to tell from that of another class (rhombus and square, hexagram and
 star, sickle and crescent) while its mark is easy to see: the short cut that a network takes by itself.
 Colour, size, place and background are drawn from the same distribution for every class, so neither the box
-nor the colour gives a class away. The object and background of an image do not depend on the artefacts: the same seed with
-and without artefacts gives paired images.
+nor the colour gives a class away. The object and background of an image do not depend on the artefacts: the
+same seed with and without artefacts gives paired images.
 """
 
 from __future__ import annotations

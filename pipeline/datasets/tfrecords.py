@@ -16,8 +16,7 @@ _HEADER, _FOOTER = 12, 4
 
 
 @functools.lru_cache(maxsize=64)
-def record_offsets(path: str, size: int) -> tuple[int, ...]:
-    """Byte offset of every whole record in ``path`` (of ``size`` bytes); a truncated tail is left out."""
+def _offsets(path: str, size: int, changed: int) -> tuple[int, ...]:
     offsets, offset = [], 0
     with open(path, "rb") as file:
         while offset + _HEADER + _FOOTER <= size:
@@ -31,6 +30,12 @@ def record_offsets(path: str, size: int) -> tuple[int, ...]:
     return tuple(offsets)
 
 
+def record_offsets(path: str | Path) -> tuple[int, ...]:
+    """Byte offset of every whole record in a file; a truncated tail is left out. Remembered until it changes."""
+    state = os.stat(path)
+    return _offsets(str(path), state.st_size, state.st_mtime_ns)
+
+
 def read_records(path: str | Path, start: int, stop: int) -> Iterator[bytes | str]:
     """Records ``start <= i < stop`` of one file, in order; a ``str`` says why a record cannot be read."""
     # Not exported by name, but the only reader with random access and checksums; sequential ones stop for
@@ -39,7 +44,7 @@ def read_records(path: str | Path, start: int, stop: int) -> Iterator[bytes | st
 
     name = Path(path).name
     try:
-        offsets = record_offsets(str(path), os.path.getsize(path))
+        offsets = record_offsets(path)
         reader = tf_record_random_reader(str(path))
     except OSError as error:
         yield from (f"{name}: {error.strerror or error}" for _ in range(start, stop))
