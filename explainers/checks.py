@@ -56,7 +56,8 @@ def span(low: Any, high: Any) -> tuple[Numbers, Numbers]:
         fits = False
     if not fits:
         raise InvalidParameter(
-            f"low and high: received {low!r} and {high!r}; valid: the model's input range, low < high in every channel"
+            f"low and high: received {low!r} and {high!r}; valid: the model's input range, low < high in "
+            "every channel"
         )
     return low, high
 
@@ -71,8 +72,8 @@ def within(name: str, value: Any, low: Numbers, high: Numbers) -> Numbers:
         fits = False
     if not fits:
         raise InvalidParameter(
-            f"{name}: received {value!r}, outside the input range [{low}, {high}]; valid: a number inside it, or one "
-            "per channel; give the model's own range as low and high"
+            f"{name}: received {value!r}, outside the input range [{low}, {high}]; valid: a number inside "
+            "it, or one per channel; give the model's own range as low and high"
         )
     return value
 
@@ -83,8 +84,8 @@ def contained(x: np.ndarray, low: Numbers, high: Numbers) -> None:
     slack = 1e-4 * (1 + highs - lows)
     if np.any(x < lows - slack) or np.any(x > highs + slack):
         raise InvalidInput(
-            f"the input spans [{x.min():.4g}, {x.max():.4g}], outside the declared range [{low}, {high}]; give the "
-            "range of the model's preprocessed input as low and high"
+            f"the input spans [{x.min():.4g}, {x.max():.4g}], outside the declared range [{low}, {high}]; "
+            "give the range of the model's preprocessed input as low and high"
         )
 
 
@@ -93,6 +94,6 @@ def per_channel(name: str, value: Numbers, channels: int) -> np.ndarray:
     array = np.asarray(value, np.float64)
     if array.ndim and len(array) not in (1, channels):
         raise InvalidParameter(
-            f"{name}: received {len(array)} numbers; valid: one, or one per channel ({channels} for this model)"
+            f"{name}: received {len(array)} numbers; valid: one, or one per channel ({channels} here)"
         )
     return np.broadcast_to(array, (channels,))

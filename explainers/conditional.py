@@ -78,7 +78,8 @@ def patches(net: Network, data: Any, side: int, count: int, seed: int) -> dict[s
         images = batch[explained_index(net)]
         if min(images.shape[1:3]) < side:
             raise InvalidInput(
-                f"size + 2 padding is {side}; valid: at most the images' shorter side, {min(images.shape[1:3])}"
+                f"size + 2 padding is {side}; valid: at most the images' shorter side, "
+                f"{min(images.shape[1:3])}"
             )
         each = max(1, -(-count // (len(images) if hasattr(data, "shape") else 100)))
         axes = tuple(range(images.ndim - 1))

@@ -153,7 +153,7 @@ def trace(model: Any, output: str | int | None = None, explained: str | None = N
     function = _function(model)
     nodes, values = _inputs(function)
     _walk(function, values, "", nodes)
-    index = _choose("output", list(model.output_names), output)
+    index = _choose("output", list(function.output_names), output)
     chosen = values[id(function.outputs[index])]
     inputs = tuple(values[id(tensor)] for tensor in function.inputs)
     graph = Graph(tuple(nodes), inputs, "", chosen, model, index)

@@ -130,7 +130,7 @@ def _moments_of(net: Network, nodes: Iterable[Node]) -> Any:
 
 
 def _sums(linear: Linear, kernel: Tensor, a: Tensor, y: Tensor, positive: bool) -> tuple[Tensor, ...]:
-    """Per channel: chosen count, mean y, mean y of all; per weight: `sum x`, `sum x (y - mean)`; count of all."""
+    """Count, mean y, mean y of all per channel; `sum x`, `sum x (y - mean)` per weight; count of all."""
     chosen = ops.cast(y > 0, y.dtype) if positive else ops.ones_like(y)
     axes = tuple(range(len(y.shape) - 1))
     count = ops.sum(chosen, axis=axes)

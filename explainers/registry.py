@@ -68,7 +68,11 @@ def create_analyzer(name: str, /, **parameters: Any) -> Analyzer:
         raise InvalidParameter(
             f"method {name!r} needs the parameter {missing[0]!r}; valid: {', '.join(info.parameters)}"
         )
-    return factory(**parameters)
+    made = factory(**parameters)
+    bound = inspect.signature(factory).bind(**parameters)
+    bound.apply_defaults()
+    object.__setattr__(made, "origin", (name, dict(bound.arguments)))  # what saving.to_config writes down
+    return made
 
 
 def list_methods() -> tuple[MethodInfo, ...]:

@@ -18,6 +18,7 @@ from keras import ops
 from explainers import engine
 from explainers.analyzer import Analyzer, Explanation, Fitted, check_input
 from explainers.backward import Ledger, backward
+from explainers.checks import per_channel
 from explainers.engine import Tensor
 from explainers.errors import InvalidInput, InvalidParameter
 from explainers.network import Network, network
@@ -170,7 +171,8 @@ class SamplingFitted(Fitted):
     def analyze(self, x: Any, target: Any = None, ledger: bool = False) -> Explanation:
         if ledger and not self.complete:
             raise InvalidParameter(
-                f"{type(self.analyzer).__name__} has no ledger: its maps sum to nothing in particular; valid: ledger=False"
+                f"{type(self.analyzer).__name__} has no ledger: its maps sum to nothing in particular; "
+                "valid: ledger=False"
             )
         inputs = check_input(self.network, x)
         image = inputs[explained_index(self.network)]
@@ -183,10 +185,7 @@ class SamplingFitted(Fitted):
 
     def constant(self, name: str, value: Any) -> np.ndarray:
         """A constant per channel as an array of the explained input's rank, without the batch axis."""
-        from explainers.checks import per_channel
-
-        channels = self.network.graph[self.network.graph.explained].shape[-1]
-        return per_channel(name, value, channels).astype(self.network.dtype)
+        return per_channel(name, value, channels(self.network)).astype(self.network.dtype)
 
 
 def guarded(result: Result, image: np.ndarray) -> tuple[np.ndarray, tuple[str | None, ...]]:
@@ -210,21 +209,29 @@ def _ledger(relevance: np.ndarray, sums_to: np.ndarray) -> Ledger:
     return Ledger(("completeness",), *(line[None] for line in lines))
 
 
-def spread(values: np.ndarray, channels: int) -> np.ndarray:
-    """A map per pixel `... h w` as relevance `... h w c` whose channels sum to it."""
-    return np.repeat(values[..., None] / channels, channels, axis=-1)
+def spread(values: np.ndarray, count: int) -> np.ndarray:
+    """A map per pixel `... h w` as relevance of `count` channels whose sum it is."""
+    return np.repeat(values[..., None] / count, count, axis=-1)
 
 
-def image_shape(net: Network, method: str) -> tuple[int, int, int]:
+def channels(net: Network) -> int:
+    """Channels of the explained input."""
+    count = net.graph[net.graph.explained].shape[-1]
+    if count is None:
+        raise InvalidParameter("the model's input has any number of channels; valid: a fixed number")
+    return count
+
+
+def image_shape(net: Network, method: str) -> tuple[int | None, int | None, int]:
     """Height, width, channels of the explained input. Raises InvalidParameter unless it is an image."""
     shape = net.graph[net.graph.explained].shape
     if len(shape) != 4:
         raise InvalidParameter(f"{method} explains images (b h w c); the model's input is {shape}")
-    return shape[1], shape[2], shape[3]
+    return shape[1], shape[2], channels(net)
 
 
 def stream(net: Network, data: Any, method: str) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches of the model's inputs from an array or an iterable of batches. Raises InvalidInput without data."""
+    """Batches of the model's inputs from an array or an iterable of batches. Raises InvalidInput if empty."""
     if data is None:
         raise InvalidInput(
             f"{method} estimates from data; valid: fit(model, data) with an array b h w c or its batches"

@@ -10,6 +10,7 @@ import numpy as np
 from explainers.checks import between, one_of, whole
 from explainers.errors import InvalidInput, InvalidParameter
 from explainers.network import Network
+from explainers.sampling import explained_index, stream
 
 SEGMENTATIONS = ("quickshift", "grid")
 
@@ -68,14 +69,11 @@ def quickshift(image: np.ndarray, kernel_size: float, max_dist: float, ratio: fl
 
 
 def background(net: Network, data: Any, value: np.ndarray, limit: int, method: str) -> np.ndarray:
-    """What stands where a segment is off: `m h w c` images of the data (the first `limit`), else the constant."""
-    from explainers.sampling import explained_index, stream
-
+    """What stands where a segment is off, m h w c: the first `limit` images of the data, else `value`."""
     if data is None:
-        shape = net.graph[net.graph.explained].shape[1:]
-        if None in shape:
-            shape = (*[1] * (len(shape) - 1), shape[-1])
-        return np.broadcast_to(value, shape)[None].astype(net.dtype)
+        # one pixel, broadcast to whatever size the images have
+        rank = len(net.graph[net.graph.explained].shape) - 2
+        return np.reshape(value, (1, *[1] * rank, len(value))).astype(net.dtype)
     found: list[np.ndarray] = []
     for batch in stream(net, data, method):
         found.extend(batch[explained_index(net)])
@@ -84,13 +82,6 @@ def background(net: Network, data: Any, value: np.ndarray, limit: int, method: s
     if len({image.shape for image in found}) != 1:
         raise InvalidInput(f"{method}: the reference images have different shapes; valid: one shape")
     return np.stack(found[:limit])
-
-
-def too_many(segments: int, samples: int, method: str) -> str | None:
-    """Why a surrogate with one weight per segment cannot be fitted."""
-    if samples > segments:
-        return None
-    return f"{method} has {samples} samples for {segments} segments; give more samples than segments, or larger segments"
 
 
 def check_samples(samples: Any) -> int:

@@ -61,8 +61,8 @@ def resolve(target: Any, output: np.ndarray) -> Goal:
         chosen = np.asarray(target)
     if not np.issubdtype(chosen.dtype, np.integer) or chosen.shape not in ((), (batch,)):
         raise InvalidInput(
-            f"target is {chosen.dtype} of shape {chosen.shape}; valid: None, a class, one class per image (shape "
-            f"({batch},)) or a function of the output"
+            f"target is {chosen.dtype} of shape {chosen.shape}; valid: None, a class, one class per image "
+            f"(shape ({batch},)) or a function of the output"
         )
     if np.any(chosen < 0) or np.any(chosen >= classes):
         bad = chosen[(chosen < 0) | (chosen >= classes)].flat[0]

@@ -40,9 +40,21 @@ def paint(values: np.ndarray, where: np.ndarray, size: tuple[int, int], shape: t
         (where[:, 0], right, -1),
         (bottom, where[:, 1], -1),
     ):
-        np.add.at(steps, (slice(None), rows, columns), sign * values)
+        np.add.at(steps, np.index_exp[:, rows, columns], sign * values)  # type: ignore[arg-type]
     sums = steps.cumsum(axis=1).cumsum(axis=2)[:, :-1, :-1]
     return sums[:-1] / np.maximum(np.rint(sums[-1]), 1)
+
+
+def enlarged(maps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Maps `b r c` at `shape` (height, width), bilinear with half-pixel centres, float64."""
+    rows, columns = (_interpolation(n, small) for n, small in zip(shape, maps.shape[1:], strict=True))
+    return rows @ np.asarray(maps, np.float64) @ columns.T
+
+
+def _interpolation(length: int, small: int) -> np.ndarray:
+    """`length small` weights; each row sums to 1."""
+    place = np.clip((np.arange(length) + 0.5) * small / length - 0.5, 0, small - 1)
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(small)))
 
 
 def fits(name: str, size: int, shape: tuple[int, ...]) -> None:

@@ -11,14 +11,23 @@ from keras import ops
 
 from explainers import engine
 from explainers.backward import backward
-from explainers.checks import Numbers, span, whole, within
+from explainers.checks import Numbers, per_channel, span, whole, within
 from explainers.engine import Tensor
+from explainers.errors import InvalidInput
 from explainers.graph import LINEAR
 from explainers.network import Network
 from explainers.presets import Kinds, Preset
 from explainers.registry import register
 from explainers.rules import Constants, Flow, Gradient, Rule, Site, total
-from explainers.sampling import Evaluator, Program, Result, SamplingAnalyzer, SamplingFitted, explained_index
+from explainers.sampling import (
+    Evaluator,
+    Program,
+    Result,
+    SamplingAnalyzer,
+    SamplingFitted,
+    channels,
+    explained_index,
+)
 from explainers.segments import background
 from explainers.structure import ChainRule
 from explainers.targets import Function, Goal, start_of
@@ -54,7 +63,7 @@ class Multiplier(Rule):
 
 @dataclass(frozen=True)
 class Rescale(Multiplier):
-    """Element-wise activations: `m_in = m (z - z') / (a - a')`, the derivative where `a` is as good as `a'`."""
+    """Element-wise activations: `m_in = m (z - z') / (a - a')`; the derivative where `a` is near `a'`."""
 
     def back(self, site: Site, a: tuple[Tensor, ...], z: Tensor, m: Tensor) -> tuple[Tensor, ...]:
         (x, other), (y, y_other) = halves(a[0]), halves(z)
@@ -183,10 +192,8 @@ class DeepLift(DifferenceAnalyzer):
             object.__setattr__(self, "reference", within("reference", self.reference, low, high))
 
     def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
-        from explainers.checks import per_channel
-
-        channels = net.graph[net.graph.explained].shape[-1]
-        value = per_channel("reference", self.low if self.reference == "low" else self.reference, channels)
+        given = self.low if isinstance(self.reference, str) else self.reference
+        value = per_channel("reference", given, channels(net))
         return {"references": background(net, None, value, 1, "deeplift")}
 
 
@@ -217,8 +224,6 @@ class DeepShap(DifferenceAnalyzer):
 
 def references(net: Network, data: Any, limit: int, method: str) -> np.ndarray:
     """The first images of the data. Raises InvalidInput without data."""
-    from explainers.errors import InvalidInput
-
     if data is None:
         raise InvalidInput(
             f"{method} compares with reference images; valid: fit(model, data) with images b h w c"

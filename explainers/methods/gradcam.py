@@ -28,6 +28,7 @@ from explainers.sampling import (
     spread,
 )
 from explainers.targets import Function, Goal, start_of
+from explainers.windows import enlarged
 
 CONV = ("conv", "depthwise_conv", "separable_conv", "conv_transpose")
 _SAME_PLACE = ("activation", "scale", "normalize", "add", "concat", "multiply", "average", "maximum")
@@ -180,7 +181,4 @@ class GradCamFitted(SamplingFitted):
         tensors = tuple(ops.convert_to_tensor(value) for value in inputs)
         pieces = self._evaluator(self.node, goal.function)(tensors, goal, 1, lambda rows, which: ())
         maps = np.concatenate([piece.values for piece in pieces])
-        large = ops.image.resize(
-            maps[..., None], x.shape[1:3], interpolation="bilinear", data_format="channels_last"
-        )
-        return Result(spread(np.asarray(ops.convert_to_numpy(large), np.float64)[..., 0], x.shape[-1]))
+        return Result(spread(enlarged(maps, x.shape[1:3]), x.shape[-1]))

@@ -61,7 +61,7 @@ class PredictionDifference(SamplingAnalyzer):
 
     def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
         height, width, _ = image_shape(net, "prediction_difference")
-        if height and width:
+        if height and width and data is not None:
             fits("size + 2 padding", self.outer, (height, width))
         return patches(net, data, self.outer, self.patches, self.seed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
-from explainers.checks import Numbers, between, numbers, whole
+from explainers.checks import Numbers, between, numbers, per_channel, whole
 from explainers.engine import Tensor
 from explainers.methods.deeplift import reference_scores, references
 from explainers.methods.lime import switched
@@ -35,7 +35,7 @@ LUNDBERG = "Lundberg, Lee 2017 (arXiv:1705.07874)"
 )
 @dataclass(frozen=True)
 class GradientShap(SamplingAnalyzer):
-    """`R = mean_s (x - x'_s) df/dx (x'_s + a_s (x + n_s - x'_s))`, `a_s ~ U(0, 1)`, `n_s ~ N(0, noise_scale^2)`.
+    """`R = mean_s (x - x'_s) df/dx (x'_s + a_s (x + n_s - x'_s))`, `a ~ U(0, 1)`, `n ~ N(0, noise_scale^2)`.
 
     References x'_s are drawn from the first `references` images of the data of `fit`, each equally
     often up to one. The maps sum to `f(x) - mean f(x')` in expectation. `noise_scale` is in units of
@@ -145,10 +145,7 @@ class KernelShap(SamplingAnalyzer):
         return Segmentation(self.segmentation, self.size, self.kernel_size, self.max_dist, self.ratio)
 
     def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
-        from explainers.checks import per_channel
-
-        image_shape(net, "kernel_shap")
-        value = per_channel("value", self.value, net.graph[net.graph.explained].shape[-1])
+        value = per_channel("value", self.value, image_shape(net, "kernel_shap")[2])
         return {"references": background(net, data, value, self.references, "kernel_shap")}
 
     def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> KernelShapFitted:
@@ -242,8 +239,8 @@ class KernelShapFitted(SamplingFitted):
         return Result(spread(np.stack(maps), x.shape[-1]))
 
     def _scores(
-        self, inputs: tuple[np.ndarray, ...], goal: Goal, labels: np.ndarray, z: list[np.ndarray], others: np.ndarray
-    ) -> np.ndarray:  # fmt: skip
+        self, inputs: Sequence[np.ndarray], goal: Goal, labels: np.ndarray, z: list, others: np.ndarray
+    ) -> np.ndarray:
         """`b n`: the score of every coalition, averaged over the references."""
         most, longest = max(one.shape[1] for one in z), max(len(one) for one in z)
         padded = np.zeros((len(z), max(longest, 1), most), np.int32)

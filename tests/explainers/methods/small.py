@@ -41,7 +41,9 @@ def convolutional(dtype: str = "float32", softmax: bool = True) -> keras.Model:
     t = layers.Flatten(dtype=dtype)(layers.Add(dtype=dtype)([t, side]))
     out = layers.Dense(5, activation="softmax" if softmax else None, dtype=dtype)(t)
     model = keras.Model(x, out)
-    model.set_weights([rng.normal(size=w.shape) / max(1, np.prod(w.shape[:-1])) ** 0.5 for w in model.weights])
+    model.set_weights(
+        [rng.normal(size=w.shape) / max(1, np.prod(w.shape[:-1])) ** 0.5 for w in model.weights]
+    )
     return model
 
 

