@@ -151,7 +151,7 @@ class Adjusted:
 
     residual: lift minus the curve fitted without the image's own class (nan where no other class exists).
     pooled: lift minus the curve of all images: does not know the classes, so classes may be permuted over it.
-    curve_variance: per class, variance of the curve's mean over the images of the class.
+    curve_variance: per class, variance of the curve's mean over the images of the class, and of its centre.
     """
 
     residual: Floats
@@ -208,6 +208,8 @@ def _leave_class_out(
     kink, reach = kink[order], np.abs(x).max(axis=0)
     hessian = _gram(x, active) + np.diag(penalty)
     spread = float(psi @ psi) / max(int(active.sum()), 1)  # E psi^2 / E psi'
+    # the centre is a median of class means: pi / 2 times the variance of a mean, which the curve's holds
+    centre = (np.pi / 2 - 1) * spread / (len(x) - np.diff(bounds))
     for c, (i, j) in enumerate(pairwise(bounds)):
         own = x[i:j]
         rest = hessian - own.T @ (own * active[i:j, None])
@@ -227,7 +229,7 @@ def _leave_class_out(
             delta = huber(x[others], y[others], penalty, scale=fit.scale).beta - fit.beta
         shift[c] = delta
         mean = own.mean(axis=0)
-        variance[c] = spread * float(mean @ _solve(rest, mean))
+        variance[c] = spread * float(mean @ _solve(rest, mean)) + centre[c]
     return shift, variance
 
 

@@ -62,8 +62,18 @@ def relative_p(residual: Floats, bounds: Ints, strata: Ints, draws: int, seed: i
     for c in np.flatnonzero(exceed < TAIL):
         tail = tail_probability(float(observed[c]), counts[c], atoms)
         if np.isfinite(tail):
-            p[c] = tail
+            p[c] = np.clip(tail, *plausible(int(exceed[c]), draws))
     return p
+
+
+def plausible(count: int, draws: int) -> tuple[float, float]:
+    """99 % interval (Clopper and Pearson 1934) of a probability of which ``count`` of ``draws`` were seen.
+
+    One extreme image can put a step into the tail, which the smooth approximation cannot follow: what the
+    draws rule out is not believed.
+    """
+    low = float(special.betaincinv(count, draws - count + 1, 0.005)) if count else 0.0
+    return low, float(special.betaincinv(count + 1, draws - count, 0.995))
 
 
 def _count_permutations(
@@ -100,7 +110,7 @@ class Atoms:
 
     @classmethod
     def of(cls, values: Floats) -> Atoms:
-        """The lowest 128 and highest 64 stay as they are (they make the tail), the middle is binned by rank."""
+        """The lowest 128 and highest 64 stay (they make the tail), the middle is binned by rank."""
         v = np.sort(values)
         n = len(v)
         if n <= _LOWEST + _MIDDLE + _HIGHEST:
@@ -140,7 +150,7 @@ def tail_probability(total: float, counts: Ints, atoms: Sequence[Atoms]) -> floa
 
 @dataclass(frozen=True)
 class _Tilt:
-    """Strata as one padded matrix: values and multiplicities (S, B), images drawn (S,), their share (S, 1)."""
+    """Strata as one padded matrix: values and times (S, B), images drawn (S,), their share (S, 1)."""
 
     values: Floats
     times: Floats
@@ -164,7 +174,7 @@ class _Tilt:
 
 
 def _saddlepoint(total: float, tilt: _Tilt) -> tuple[float, float, float] | None:
-    """(t, t total + a.m - K, det K'' / det K''_aa(0)) at the maximum, by Newton's method; None without one."""
+    """(t, t total + a.m - K, det K'' / det K''_aa(0)) at the maximum, by Newton; None without one."""
     t, a = 0.0, np.zeros(len(tilt.drawn))
     k, chance = tilt.chosen(t, a)
     base = (tilt.times * chance * (1 - chance)).sum(axis=1)
@@ -172,6 +182,8 @@ def _saddlepoint(total: float, tilt: _Tilt) -> tuple[float, float, float] | None
     for _ in range(100):
         spread = tilt.times * chance * (1 - chance)
         aa, at = spread.sum(axis=1), (spread * tilt.values).sum(axis=1)
+        if not aa.min() > 1e-12:  # the choice is forced: the total is at the end of what can be reached
+            return None
         free = float((spread * tilt.values**2).sum() - (at**2 / aa).sum())
         if not free > 1e-12 * float((tilt.times * tilt.values**2).sum()):
             return None

@@ -1,0 +1,192 @@
+"""Is the relative test calibrated, does the interval cover, and what effect does it find?
+
+    python -m benchmarks.calibration            # the tables and the picture of docs/statistics.md
+    python -m benchmarks.calibration --quick    # a tenth of the runs
+
+Every run is a simulated table (tests/tables.py): classes differ in the size of their boxes, lift depends on
+size and place of the box, noise is heavy-tailed or skewed, and its width depends on that size. Without an
+effect, any class with q <= 0.05 is a false alarm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.adjust import adjust
+from pipeline.config import RankingConfig
+from pipeline.evidence import estimate, relative
+from pipeline.statistics import discovery_rates
+from tests.tables import draw_examples, expected_lift
+
+CLASSES = (10, 50, 1000)
+PER_CLASS: tuple[int | str, ...] = (5, 10, 20, 50, "5-50")
+RUNS = {10: 1000, 50: 500, 1000: 150}
+# Only q <= 0.05 matters here, and with 1000 classes that is always the computed tail: few draws suffice.
+DRAWS = {10: 2000, 50: 2000, 1000: 300}
+EFFECTS = (-0.25, -0.5, -1.0, -1.5, -2.0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One simulated run: per class, p, q, whether suspicious, interval and the true shift."""
+
+    p: np.ndarray
+    q: np.ndarray
+    suspicious: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    shift: np.ndarray
+
+
+def simulate(
+    n_classes: int, per_class: int | str, seed: int, effect: float = 0.0, noise: str = "t"
+) -> Outcome:
+    """Draw a table, with ``effect`` on a tenth of the classes (at least one), and test its classes."""
+    rng = np.random.default_rng([seed, 99])
+    counts = rng.integers(5, 51, n_classes) if isinstance(per_class, str) else per_class
+    shift = np.zeros(n_classes)
+    if effect:
+        shift[: max(1, n_classes // 10)] = effect
+    frame = draw_examples(n_classes, counts, seed, dict(enumerate(shift)))
+    frame = frame.sort_values("label", kind="stable")
+    label, area = frame["label"].to_numpy(), frame["box_area"].to_numpy()
+    distance, lift = frame["box_distance"].to_numpy(), frame["lift"].to_numpy()
+    if noise == "skewed":
+        width = 0.6 + 0.12 * np.abs(np.log(area / (1 - area)))
+        lift = expected_lift(area, distance) + shift[label] + width * (1 - rng.gamma(1, size=len(label)))
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(label, minlength=n_classes))])
+    config = RankingConfig(draws=DRAWS[n_classes], seed=seed)
+    adjusted = adjust(lift, area, distance, bounds)
+    found = estimate(adjusted, bounds, config)
+    p = relative(adjusted, area, bounds, found["high"], config)
+    q = discovery_rates(p, np.ones(n_classes, dtype=bool), config.fdr)
+    return Outcome(p, q, (q <= config.level) & (found["high"] < 0), found["low"], found["high"], shift)
+
+
+def null_table(share: float) -> Iterator[dict]:
+    """False alarms without any effect."""
+    for noise in ("t", "skewed"):
+        for n_classes in CLASSES:
+            for per_class in PER_CLASS:
+                runs = max(10, int(RUNS[n_classes] * share * (1 if noise == "t" else 0.5)))
+                found = [simulate(n_classes, per_class, seed, noise=noise) for seed in range(runs)]
+                alarms = np.mean([(f.q <= 0.05).any() for f in found])
+                p = np.concatenate([f.p for f in found])
+                inside = np.concatenate([(f.low <= 0) & (f.high >= 0) for f in found])
+                yield {
+                    "noise": noise,
+                    "classes": n_classes,
+                    "images per class": per_class,
+                    "runs": runs,
+                    "runs with a false alarm": alarms,
+                    "+-": 1.96 * np.sqrt(0.05 * 0.95 / runs),
+                    "runs with a suspicious class": np.mean([f.suspicious.any() for f in found]),
+                    "p <= 0.05": (p <= 0.05).mean(),
+                    "p <= 0.001": (p <= 0.001).mean(),
+                    "coverage of the interval": inside.mean(),
+                }
+
+
+def power_table(share: float) -> Iterator[dict]:
+    """Share of the affected classes found, and of the found ones that are not affected."""
+    for n_classes in CLASSES:
+        for per_class in PER_CLASS[:4]:
+            for effect in EFFECTS:
+                runs = max(4, int(RUNS[n_classes] * share * (0.02 if n_classes == 1000 else 0.1)))
+                found = [simulate(n_classes, per_class, 10_000 + seed, effect) for seed in range(runs)]
+                hit = [f.suspicious[f.shift < 0].mean() for f in found]
+                false = [(f.suspicious & (f.shift == 0)).sum() / max(f.suspicious.sum(), 1) for f in found]
+                yield {
+                    "classes": n_classes,
+                    "images per class": per_class,
+                    "effect": effect,
+                    "runs": runs,
+                    "found": np.mean(hit),
+                    "false among the found": np.mean(false),
+                }
+
+
+def plot(null: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
+    """Left: false alarms with their Monte-Carlo band. Right: power over the effect."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    colours = {10: "#1b6ca8", 50: "#d1662b", 1000: "#2f8f5b"}
+    marks = {5: "o", 10: "s", 20: "^", 50: "D", "5-50": "v"}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
+    ticks = []
+    for k, row in enumerate(null.to_dict("records")):
+        full = row["noise"] == "t"
+        colour = colours[row["classes"]]
+        left.errorbar(
+            k,
+            100 * row["runs with a false alarm"],
+            yerr=100 * row["+-"],
+            fmt=marks[row["images per class"]],
+            color=colour,
+            markerfacecolor=colour if full else "white",
+            elinewidth=1,
+        )
+        ticks.append(str(row["images per class"]))
+    left.axhline(5, color="0.3", linewidth=1, linestyle="--")
+    left.set_xticks(range(len(ticks)), ticks, rotation=90, fontsize=7)
+    left.set(ylim=(0, None), xlabel="images per class", ylabel="runs with a false alarm, %")
+    left.set_title("No effect: false alarms at q ≤ 0.05 (filled: t noise, open: skewed)", fontsize=10)
+    for (n_classes, per_class), part in power.groupby(["classes", "images per class"], sort=False):
+        right.plot(
+            -part["effect"],
+            100 * part["found"],
+            color=colours[n_classes],
+            marker=marks[per_class],
+            markersize=4,
+            linewidth=1.2,
+            label=f"{n_classes} classes, {per_class} images",
+        )
+    right.set(xlabel="planted drop of the lift, log odds", ylabel="affected classes found, %", ylim=(0, 102))
+    right.set_title("Power: a tenth of the classes affected", fontsize=10)
+    right.legend(fontsize=7, frameon=False)
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    for n_classes, colour in colours.items():
+        left.plot([], [], "o", color=colour, label=f"{n_classes} classes")
+    left.legend(fontsize=7, frameon=False, loc="upper right")
+    figure.savefig(path, dpi=130)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table with three decimals."""
+    head = "| " + " | ".join(table.columns) + " |\n|" + " --- |" * len(table.columns) + "\n"
+    rows = (
+        "| "
+        + " | ".join(f"{v:.3f}" if isinstance(v, float) and c != "effect" else str(v) for c, v in row.items())
+        for row in table.to_dict("records")
+    )
+    return head + " |\n".join(rows) + " |\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the runs")
+    parser.add_argument("--out", type=Path, default=Path("docs/calibration.png"))
+    options = parser.parse_args()
+    share, start = (0.1 if options.quick else 1.0), time.perf_counter()
+    null = pd.DataFrame(null_table(share))
+    print(markdown(null), flush=True)
+    power = pd.DataFrame(power_table(share))
+    print(markdown(power), flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    plot(null, power, options.out)
+    print(f"{options.out}: {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
