@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from explainers.attention import open_attention
 from explainers.graph import Node
 from explainers.linear import Conv, ConvTranspose, Dense, DepthwiseConv, Einsum, Linear, Scale, Separable
 
@@ -278,7 +279,7 @@ _LAYERS: dict[str, Builder] = {
         ("LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"),
         _is("normalize"),
     ),
-    "MultiHeadAttention": _is("attention"),
+    "MultiHeadAttention": open_attention,
     **dict.fromkeys(_IDENTITIES, _is("identity")),
 }
 
