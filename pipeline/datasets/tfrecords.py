@@ -31,7 +31,7 @@ def _offsets(path: str, size: int, changed: int) -> tuple[int, ...]:
 
 
 def record_offsets(path: str | Path) -> tuple[int, ...]:
-    """Byte offset of every whole record in a file; a truncated tail is left out. Remembered until it changes."""
+    """Byte offset of every whole record in a file, without a truncated tail; remembered until it changes."""
     state = os.stat(path)
     return _offsets(str(path), state.st_size, state.st_mtime_ns)
 
