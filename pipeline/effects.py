@@ -31,6 +31,7 @@ DECIDING = ("sufficiency", "necessity")
 RELEVANT = 0.1  # probability: what a background must contribute, beyond the control classes, to matter
 LEVEL = 0.05
 DRAWS = 2000
+FEWEST_ORDINARY = 3
 
 
 @dataclass(frozen=True)
@@ -118,17 +119,20 @@ def judge(classes: Sequence[ClassEffects], n_min: int = 5, seed: int = 0) -> lis
 
     A class *depends on its background* iff the lower limit of ``sufficiency`` or of ``necessity`` (two
     contrasts: each at half the level) exceeds ``RELEVANT`` + the median of that contrast over the other
-    classes, where that is above 0. What all classes share, natural context or a leak of the edit, is no
-    finding.
+    classes that the ranking does not suspect (over all others where these are fewer than 3), if that is above
+    0. What ordinary classes share, natural context or a leak of the edit, is therefore no finding.
     """
     two = LEVEL / len(DECIDING)
     found = [
         {k: summarise(v, seed, two if k in DECIDING else LEVEL) for k, v in c.values.items()} for c in classes
     ]
-    return [
-        _judge_one(c, found[i], [f for j, f in enumerate(found) if j != i], n_min)
-        for i, c in enumerate(classes)
-    ]
+    ordinary = [i for i, c in enumerate(classes) if not c.attribution]
+    judged = []
+    for i, one in enumerate(classes):
+        rest = [j for j in ordinary if j != i]
+        rest = rest if len(rest) >= FEWEST_ORDINARY else [j for j in range(len(classes)) if j != i]
+        judged.append(_judge_one(one, found[i], [found[j] for j in rest], n_min))
+    return judged
 
 
 def _judge_one(

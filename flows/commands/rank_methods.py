@@ -33,6 +33,7 @@ def rank_methods(
     """
     from flows import terminal
     from pipeline.method_ranking import rank_methods
+    from pipeline.ranking import records
     from pipeline.store import Store
 
     found = rank_methods(Store(run), metric, seed)
@@ -43,7 +44,7 @@ def rank_methods(
             "best" if place == 0 else "{behind:.4f} [{behind_low:+.4f}, {behind_high:+.4f}]".format(**row),
             "tied with the best" if row["tied"] and place else "",
         )
-        for place, row in enumerate(found.table.to_dict("records"))
+        for place, row in enumerate(records(found.table))
     ]
     terminal.print_list("method", rows, (found.metric, "behind the best (paired)", ""))
     terminal.console.print(

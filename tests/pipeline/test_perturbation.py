@@ -312,3 +312,71 @@ def test_the_budget_is_stratified_seeded_and_independent_of_the_order():
     assert chosen != choose_images(Listed(list(range(60))), 5, 2)
     assert [sum(a <= int(i) < b for i in chosen) for a, b in ((0, 40), (40, 58), (58, 60))] == [5, 5, 2]
     assert choose_images(Listed([]), 0, 1) is None
+
+
+# -- a run
+
+
+def test_curves_of_a_run(small_run):
+    curves = small_run.read("curves").to_pandas()
+    examples = small_run.read("examples", ["example_id", "label"]).to_pandas()
+    assert len(curves) == 4 * 3 * 2 * 3  # classes, budget, methods, orders
+    labels = curves.merge(examples, on="example_id")["label"]
+    assert labels.value_counts().tolist() == [18] * 4
+    assert {len(v) for v in curves["values"]} == {7}
+    # the first value is the confidence that the table of examples has for the explained class
+    confidence = small_run.read("examples", ["example_id", "confidence"]).to_pandas()
+    both = curves.merge(confidence, on="example_id")
+    np.testing.assert_allclose(both["values"].str[0], both["confidence"], atol=1e-5)
+
+
+def test_average_curves(small_run):
+    from pipeline.method_ranking import average_curves
+
+    table = average_curves(small_run)
+    curves = small_run.read("curves").to_pandas()
+    one = curves[(curves["method"] == "gradient") & (curves["order"] == "lerf")]["values"]
+    values = np.stack(one.to_numpy())
+    mine = table[(table["method"] == "gradient") & (table["order"] == "lerf")]
+    np.testing.assert_allclose(mine["mean"], values.mean(axis=0), atol=1e-9)
+    half = 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    np.testing.assert_allclose(mine["high"] - mine["mean"], half, atol=1e-6)
+    assert average_curves(small_run, label=1)["n"].unique().tolist() == [3]
+
+
+def test_methods_are_ranked_on_the_same_images(small_run):
+    from pipeline.method_ranking import rank_methods
+
+    found = rank_methods(small_run)
+    scores = small_run.read("scores").to_pandas()
+    wide = (
+        scores[scores["metric"] == "aopc_gap"]
+        .pivot(index="example_id", columns="method", values="value")
+        .dropna()
+    )
+    assert found.n == len(wide)
+    assert found.n + found.left_out == 12
+    assert found.table["method"].tolist() == wide.mean().sort_values(ascending=False).index.tolist()
+    last = found.table.iloc[-1]
+    assert last["behind"] == pytest.approx(wide.mean().max() - wide.mean().min())
+    assert last["behind_low"] <= last["behind"] <= last["behind_high"]
+
+
+def test_rank_methods_says_what_is_missing(small_run, tmp_path):
+    from pipeline.errors import InputError
+    from pipeline.method_ranking import rank_methods
+    from pipeline.store import Store
+    from tests.tables import write_run
+
+    with pytest.raises(InputError, match="no metric of a curve; valid: aopc_morf"):
+        rank_methods(small_run, "lift")
+    write_run(tmp_path, n_classes=2, per_class=3, seed=0, maps=False, thumbnails=False)
+    with pytest.raises(InputError, match=r"run the audit with a \[perturbation\] section"):
+        rank_methods(Store(tmp_path))
+
+
+def test_the_run_id_changes_with_curves_only():
+    from pipeline.config import Config, PerturbationConfig
+
+    assert "perturbation" not in Config().identity()
+    assert Config(perturbation=PerturbationConfig()).run_id != Config().run_id

@@ -1,0 +1,42 @@
+"""A whole run of the real parts, made once: what later analyses of a finished run are tested on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.datasets.planted import PlantedDataset
+    from pipeline.store import Store
+
+
+@pytest.fixture(scope="session")
+def small_run(
+    tiny_planted: PlantedDataset, tiny_cnn_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Store:
+    """``tiny_planted`` audited with two methods and perturbation curves of 3 images per class; 2 shards."""
+    from flows.work import plan, provenance_of
+    from pipeline.audit import audit_shard, open_bench
+    from pipeline.config import parse_config
+    from pipeline.store import Store
+
+    config = parse_config(
+        {
+            "dataset": {"source": "planted", "path": tiny_planted.config.path},
+            "model": {"source": str(tiny_cnn_file)},
+            "methods": [{"name": "lrp.preset_a"}, {"name": "gradient"}],
+            "audit": {"maps": 16},
+            "perturbation": {"region": 8, "steps": 6, "repeats": 2, "budget": 3},
+            "execution": {"batch_size": 8, "shard_size": 12},
+            "ranking": {"images": "all", "n_min": 2, "draws": 200},
+        }
+    )
+    bench = open_bench(config)
+    store = Store(tmp_path_factory.mktemp("small") / "run")
+    store.open_or_create(config, provenance_of(bench, 12))
+    for shard in plan(bench, 12):
+        store.write_shard(shard.key, audit_shard(shard, bench))
+    return store
