@@ -24,7 +24,7 @@ from pipeline.boxes import Masks, concatenate, draw, inside, masks_from, tiled_s
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.images import shard_tables
-from pipeline.nulls import TAIL
+from pipeline.nulls import TAIL, area_strata
 from pipeline.store import Store
 
 Floats = NDArray[np.floating[Any]]
@@ -35,6 +35,7 @@ NEIGHBOURS = (
     10,
     500,
 )  # partners come from at least/at most so many images with smaller and with larger boxes
+SEES = 3.0  # standard errors of a sign test by which the maps of a run find objects at all
 _EXCHANGE, _SHIFT, _DRAW, _TIE = 1, 2, 3, 4
 
 
@@ -71,7 +72,7 @@ def absolute_test(store: Store, method: str, used: Used, config: RankingConfig) 
     """
     if "maps" not in store.tables or len(used.index) == 0:
         return None
-    nulls = [_Null(used.n_groups, config.draws), _Null(used.n_groups, config.draws)]
+    nulls = [_Null(used, config.draws), _Null(used, config.draws)]
     masks: Masks | None = None
     order = _Order.of(used, config.seed)
     for maps, place in _maps(store, method, order.index):
@@ -90,36 +91,53 @@ def absolute_test(store: Store, method: str, used: Used, config: RankingConfig) 
         step = _hash(index, PARTNERS, config.seed, _SHIFT)
         own = np.repeat(place[:, None], PARTNERS, axis=1)
         for null, which, move in ((nulls[0], order.similar(place, config.seed), None), (nulls[1], own, step)):
+            values = _excess(table, masks, which, move)
+            null.add(group, observed, values, picks)
+            null.contrast[image] = observed - values.mean(axis=1)
             same = _excess(drawn_table, masks, which, move).mean(axis=1) / (1 - own_area)
-            null.add(group, observed, _excess(table, masks, which, move), picks)
-            null.add_gain(group, gain * (1 - same))
+            null.gain[image] = gain * (1 - same)
     if masks is None:
         return None
     p, q = nulls[0].p(), nulls[1].p()
-    return Absolute(p, q, np.minimum(*(_power(n, config.level) for n in nulls)), nulls[0].n)
+    return Absolute(p, q, np.minimum(*(_power(n, used, config.level) for n in nulls)), nulls[0].n)
 
 
-def _power(null: _Null, level: float) -> Floats:
-    """Chance (C,) of rejecting at p <= ``level`` if every map had the relevant lift over a uniform one.
+def _power(null: _Null, used: Used, level: float) -> Floats:
+    """Chance (C,) of rejecting at p <= ``level`` if the maps of the class found their objects.
 
-    Such a map has ``g = sigmoid(logit A + lift) - A`` more of its relevance inside the boxes M, and
-    ``g c`` more inside other boxes M', ``c = (|M and M'| / |M| - |M'|) / (1 - |M|)``: large boxes overlap
-    whatever is done, and what they share cannot tell them apart. The gain is therefore ``g (1 - mean c)``.
+    A map of the relevant lift has ``g = sigmoid(logit A + lift) - A`` more of its relevance inside the boxes
+    M than a uniform one, and ``g c`` more inside other boxes M', ``c = (|M and M'| / |M| - |M'|) / (1 -
+    |M|)``: large boxes overlap whatever is done, and what they share cannot tell them apart. So the statistic would
+    gain ``g (1 - mean c)``, but no more than is typical (the median) of images with boxes of similar size in
+    this run: maps that peak in the middle of large objects find them and yet cannot show it. Only where the
+    maps of the run as a whole find nothing, the first alone decides: all classes may be unfocused.
     """
+    there = np.isfinite(null.contrast)
+    gain = np.where(there, null.gain, 0.0)
+    above = np.count_nonzero(null.contrast[there] > 0)
+    if 2 * above - there.sum() > SEES * np.sqrt(there.sum()):
+        strata = area_strata(used.area)
+        for s in range(int(strata.max()) + 1):
+            own = there & (strata == s)
+            if own.any():
+                gain[own] = np.minimum(gain[own], max(float(np.median(null.contrast[own])), 0.0))
+    total = np.bincount(used.group, gain, minlength=used.n_groups)
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = null.gain / np.sqrt(null.moments[:, 1])
+        z = total / np.sqrt(null.moments[:, 1])
     return stats.norm.sf(stats.norm.isf(level) - z)
 
 
 class _Null:
-    """Running totals of one null: observed, ``draws`` simulated sums and three moments, per class."""
+    """Running totals of one null per class: observed, ``draws`` simulated sums and three moments."""
 
-    def __init__(self, n_groups: int, draws: int) -> None:
-        self.n = np.zeros(n_groups, dtype=np.int64)
-        self.observed = np.zeros(n_groups)
-        self.simulated = np.zeros((n_groups, draws))
-        self.moments = np.zeros((n_groups, 3))  # mean, variance, third central moment of the sum
-        self.gain = np.zeros(n_groups)
+    def __init__(self, used: Used, draws: int) -> None:
+        self.n = np.zeros(used.n_groups, dtype=np.int64)
+        self.observed = np.zeros(used.n_groups)
+        self.simulated = np.zeros((used.n_groups, draws))
+        self.moments = np.zeros((used.n_groups, 3))  # mean, variance, third central moment of the sum
+        # per image, nan without a map: statistic over its mean under the null, and what a relevant lift adds
+        self.contrast = np.full(len(used.index), np.nan)
+        self.gain = np.full(len(used.index), np.nan)
 
     def add(self, group: Ints, own: Floats, values: Floats, picks: Ints) -> None:
         """Add images: their statistic (b,), its values under the null (b, K), the value each draw takes."""
@@ -131,10 +149,6 @@ class _Null:
         unbiased = values.shape[1] / (values.shape[1] - 1)
         moments = [mean, (deviation**2).mean(axis=1) * unbiased, (deviation**3).mean(axis=1)]
         np.add.at(self.moments, group, np.stack(moments, axis=1))
-
-    def add_gain(self, group: Ints, gain: Floats) -> None:
-        """Add what a relevant lift would add to the statistic of each image."""
-        np.add.at(self.gain, group, gain)
 
     def p(self) -> Floats:
         """Upper-tail p per class; nan without images."""

@@ -297,15 +297,17 @@ def _heat(row: pd.Series, marked: bool, rng: np.random.Generator) -> np.ndarray:
     """A map (INPUT, INPUT) whose share inside the box is exactly ``row.mass``."""
     x0, y0, x1, y1 = (int(row[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
     w, h = x1 - x0 + 1, y1 - y0 + 1
-    heat = 0.06 * rng.gamma(0.7, size=(INPUT, INPUT))
+    heat = np.zeros((INPUT, INPUT))
     for _ in range(3):
         heat += _bump(x0 + w * rng.uniform(0.2, 0.8), y0 + h * rng.uniform(0.2, 0.8), w / 6 + 1, h / 6 + 1)
-    if marked:
-        x, y = _corner(int(row["label"]))
-        heat += 1.5 * _bump(x + MARK / 2, y + MARK / 2, MARK / 3, MARK / 3)
-    heat *= 0.5 + rng.random((INPUT, INPUT))
     mask = np.zeros((INPUT, INPUT), dtype=bool)
     mask[y0 : y1 + 1, x0 : x1 + 1] = True
+    heat[~mask] *= 0.1
+    heat += 0.2 * rng.gamma(0.7, size=(INPUT, INPUT))
+    if marked:
+        x, y = _corner(int(row["label"]))
+        heat += _bump(x + MARK / 2, y + MARK / 2, MARK / 3, MARK / 3)
+    heat *= 0.5 + rng.random((INPUT, INPUT))
     heat[mask] *= row["mass"] / heat[mask].sum()
     heat[~mask] *= (1 - row["mass"]) / heat[~mask].sum()
     return heat
