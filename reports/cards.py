@@ -36,13 +36,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One class; ``groups`` are (heading, pictures)."""
+    """One class; ``groups`` are (heading, pictures), ``tested`` the verdict of an intervention or empty."""
 
     label: int
     rank: int
     name: str
     id: str
     verdict: str
+    tested: str
     sentence: str
     facts: tuple[tuple[str, str], ...]
     groups: tuple[tuple[str, tuple[Picture, ...]], ...]
@@ -113,6 +114,7 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         name=str(row["class_name"]),
         id=str(row["class_id"]),
         verdict=str(row["verdict"]),
+        tested=run.confirmation.get(int(row["label"]), {}).get("verdict", ""),
         sentence=sentence(row),
         facts=_facts(row),
         groups=(("Most suspicious images", most), ("Least suspicious images", least))
@@ -160,29 +162,36 @@ def sentence(row: dict[str, Any]) -> str:
     return text
 
 
+def show_images(run: RunData, ids: Sequence[str]) -> list[Picture | None]:
+    """The images ``ids`` with their maps, in that order; None where nothing is stored of one."""
+    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids))
+    rows = {r["example_id"]: r for r in records(run.images[run.images["example_id"].isin(ids)])}
+    return [_picture(rows[i], stored) if i in rows else None for i in ids]
+
+
 def _pictures(rows: pd.DataFrame, stored: _Stored) -> tuple[Picture, ...]:
-    out = []
-    for row in records(rows):
-        key = row["example_id"]
-        jpeg, heat = stored.thumbnails.get(key), stored.maps.get(key)
-        if jpeg is None and heat is None:
-            continue
-        out.append(
-            Picture(
-                photo=photo_uri(jpeg) if jpeg else None,
-                heat=heat_uri(jpeg, heat, stored.size) if heat is not None and not heat.is_zero else None,
-                rects=rectangles(row["boxes_model"]),
-                alt=f"{row['class_name']}, {row['file_name'] or key}",
-                file=str(row["file_name"] or key),
-                mass=row["mass"],
-                area=row["box_area"],
-                lift=row["lift"],
-                excess=row["excess"],
-                correct=bool(row["correct"]),
-                confidence=row["confidence"],
-            )
-        )
-    return tuple(out)
+    found = (_picture(row, stored) for row in records(rows))
+    return tuple(picture for picture in found if picture is not None)
+
+
+def _picture(row: dict[str, Any], stored: _Stored) -> Picture | None:
+    key = row["example_id"]
+    jpeg, heat = stored.thumbnails.get(key), stored.maps.get(key)
+    if jpeg is None and heat is None:
+        return None
+    return Picture(
+        photo=photo_uri(jpeg) if jpeg else None,
+        heat=heat_uri(jpeg, heat, stored.size) if heat is not None and not heat.is_zero else None,
+        rects=rectangles(row["boxes_model"]),
+        alt=f"{row['class_name']}, {row['file_name'] or key}",
+        file=str(row["file_name"] or key),
+        mass=row["mass"],
+        area=row["box_area"],
+        lift=row["lift"],
+        excess=row["excess"],
+        correct=bool(row["correct"]),
+        confidence=row["confidence"],
+    )
 
 
 def rectangles(boxes: Sequence[dict[str, float]] | None) -> tuple[tuple[float, float, float, float], ...]:

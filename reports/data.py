@@ -5,6 +5,8 @@ Tables only: nothing here needs the images, the model or TensorFlow again.
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.errors import InputError
@@ -114,13 +117,28 @@ class RunData:
         rows = self.used
         return rows[rows["label"] == label].sort_values(["excess", "lift", "index"], kind="stable")
 
+    def document(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run folder, such as ``confirm.json``; empty where there is none."""
+        raw = self.store.files.get(name)
+        return json.loads(raw) if raw else {}
+
+    def side_table(self, name: str) -> pd.DataFrame | None:
+        """A single-file table of the run folder, such as ``clusters.parquet``; None where there is none."""
+        raw = self.store.files.get(name)
+        return pq.read_table(io.BytesIO(raw)).to_pandas() if raw else None
+
+    @cached_property
+    def confirmation(self) -> dict[int, dict[str, Any]]:
+        """What the interventions said about each class they looked at, by label."""
+        return {int(c["label"]): c for c in self.document("confirm.json").get("classes", ())}
+
     def rule(self, key: str) -> Any:
         """One value of the configuration of the ranking."""
         return self.ranking.summary["config"][key]
 
     def setting(self, section: str, key: str, default: Any = None) -> Any:
         """One value of the run's configuration."""
-        return self.manifest.get("config", {}).get(section, {}).get(key, default)
+        return (self.manifest.get("config", {}).get(section) or {}).get(key, default)
 
     def thumbnails(self, ids: Iterable[str]) -> dict[str, bytes]:
         """JPEG bytes by example id; ids without a thumbnail are absent."""

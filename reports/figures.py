@@ -5,90 +5,43 @@ Every function returns :class:`markupsafe.Markup`; texts that come from outside 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup, escape
 
+from reports import svg
 from reports.data import Expected
+from reports.svg import Axis, span
 from reports.words import VERDICTS, count, known, number, percent, signed
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A linear scale: values ``low``..``high`` to pixels ``start``..``stop``."""
-
-    low: float
-    high: float
-    start: float
-    stop: float
-
-    def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + min(max(share, 0.0), 1.0) * (self.stop - self.start), 1)
-
-    def holds(self, value: float) -> bool:
-        return self.low <= value <= self.high
-
-    def ticks(self, about: int = 6) -> list[float]:
-        """Round values inside the scale, about that many."""
-        raw = (self.high - self.low) / max(about, 1)
-        power = 10.0 ** math.floor(math.log10(raw))
-        step = next(power * f for f in (1, 2, 2.5, 5, 10) if power * f >= raw * 0.999)
-        first = math.ceil(self.low / step - 1e-9)
-        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
-
-
-def span(values: Sequence[float], margin: float = 0.06, floor: float = 0.5) -> tuple[float, float]:
-    """Limits that hold all finite ``values`` and 0, with a margin; at least ``floor`` to either side of 0."""
-    finite = np.asarray([v for v in values if known(v) and math.isfinite(v)], dtype=float)
-    low, high = min(finite.min(initial=0.0), -floor), max(finite.max(initial=0.0), floor)
-    pad = margin * (high - low)
-    return float(low - pad), float(high + pad)
-
-
-def _svg(width: float, height: float, label: str, body: Sequence[str], kind: str) -> Markup:
-    head = Markup('<svg class="{}" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">')
-    return head.format(kind, width, height, label) + Markup("".join(body)) + Markup("</svg>")
-
-
-def _text(x: float, y: float, text: object, kind: str = "", anchor: str = "middle") -> str:
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _path(points: Sequence[tuple[float, float]], kind: str, close: bool = False) -> str:
-    line = "L".join(f"{x:g} {y:g}" for x, y in points)
-    return f'<path class="{kind}" d="M{line}{"Z" if close else ""}"/>'
-
 
 WHISKER = (120, 18)
 
 
 def whisker_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
     """One scale for all rows of the table: the bulk of the intervals; what is beyond gets an arrow head."""
-    ends = np.asarray([v for v in (*lows, *highs) if known(v) and math.isfinite(v)], dtype=float)
+    ends = np.asarray([v for v in (*lows, *highs) if known(v) and np.isfinite(v)], dtype=float)
     low, high = np.quantile(ends, (0.01, 0.99)) if len(ends) else (-1.0, 1.0)
     low, high = span([low, high])
     return Axis(max(low, -6.0), min(high, 6.0), 4, WHISKER[0] - 4)
 
 
-def whisker(axis: Axis, low: float, middle: float, high: float, verdict: str) -> Markup:
+def whisker(axis: Axis, low: float | None, middle: float | None, high: float | None, kind: str) -> Markup:
     """Interval and estimate of one class on the common scale; a dotted line marks 0."""
     y = WHISKER[1] / 2
     zero = f'<path class="z" d="M{axis(0):g} 0V{WHISKER[1]}"/>'
     body = ""
-    if known(low) and known(high):
+    if low is not None and high is not None and known(low) and known(high):
         body += f'<path d="M{axis(low):g} {y:g}H{axis(high):g}"/>'
         for value, way in ((low, -1), (high, 1)):
             if not axis.holds(value):
                 x = axis(value)
                 body += f'<path d="M{x - 4 * way:g} {y - 4:g}L{x:g} {y:g}L{x - 4 * way:g} {y + 4:g}"/>'
-    if known(middle):
+    if middle is not None and known(middle):
         body += f'<circle cx="{axis(middle):g}" cy="{y:g}" r="3.5"/>'
     return Markup('<svg class="whisker {}" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>').format(
-        verdict, *WHISKER, Markup(zero + body)
+        kind, *WHISKER, Markup(zero + body)
     )
 
 
@@ -137,21 +90,6 @@ def legend_mark(verdict: str) -> Markup:
     return Markup('<svg viewBox="0 0 14 14" aria-hidden="true">') + Markup(mark) + Markup("</svg>")
 
 
-def _frame(x: Axis, y: Axis, titles: tuple[str, str], form: str = "share") -> list[str]:
-    """Grid, ticks and axis titles. ``form``: how x ticks read, ``share`` or ``signed``."""
-    body = []
-    for v in y.ticks():
-        body.append(
-            f'<path class="{"zero" if abs(v) < 1e-9 else "grid"}" d="M{x.start:g} {y(v):g}H{x.stop:g}"/>'
-        )
-        body.append(_text(x.start - 10, y(v) + 4, signed(v, 1), "tick", "end"))
-    for v in x.ticks():
-        body.append(_text(x(v), y.start + 20, percent(v) if form == "share" else signed(v, 1), "tick"))
-    body.append(_text((x.start + x.stop) / 2, y.start + 44, titles[0], "axis"))
-    body.append(_text(x.start - 46, y.stop - 16, titles[1], "axis", "start"))
-    return body
-
-
 def scatter(dots: Sequence[Dot], expected: Expected) -> Markup:
     """Mean lift of each class against the mean area of its boxes, with what a typical image reaches."""
     right = max((d.x for d in dots), default=1.0)
@@ -159,21 +97,21 @@ def scatter(dots: Sequence[Dot], expected: Expected) -> Markup:
     marked = [d for d in dots if d.verdict == "suspicious"]
     bulk = np.quantile([d.y for d in dots], (0.005, 0.995)) if dots else (-1.0, 1.0)
     y = Axis(*span([*bulk, *(d.y for d in marked), *expected.low, *expected.high]), 400, 34)
-    body = _frame(x, y, ("mean share of the picture that the boxes cover", "mean lift"))
+    body = svg.frame(x, y, ("mean share of the picture that the boxes cover", "mean lift"))
     inside = [i for i, a in enumerate(expected.area) if x.holds(float(a))]
     if len(inside) > 1:
         low, middle, high = (
             [(x(expected.area[i]), y(values[i])) for i in inside]
             for values in (expected.low, expected.middle, expected.high)
         )
-        body += [_path(high + low[::-1], "band", close=True), _path(middle, "curve")]
+        body += [svg.path(high + low[::-1], "band", close=True), svg.path(middle, "curve")]
     order = {v: i for i, v in enumerate(reversed(VERDICTS))}
     for d in sorted(dots, key=lambda d: order[d.verdict]):
         mark = _mark(d, x(d.x), y(d.y))
         body.append(f'<a href="#{escape(d.link)}">{mark}</a>' if d.link else mark)
     body += _labels([(x(d.x), y(d.y), d.name) for d in marked[:10]], x.stop)
     label = f"Scatter plot of {len(dots)} classes: mean lift against mean box area; {len(marked)} suspicious"
-    return _svg(860, 454, label, body, "figure")
+    return svg.figure(860, 454, label, body, "figure")
 
 
 def _labels(points: Sequence[tuple[float, float, str]], right: float) -> list[str]:
@@ -190,7 +128,7 @@ def _labels(points: Sequence[tuple[float, float, str]], right: float) -> list[st
             if start < other_stop and other_start < start + width and abs(ty - other_y) < 15:
                 ty = other_y + 15
         placed.append((start, start + width, ty))
-        body.append(_text(px + (-10 if left else 10), ty, text, "name", "end" if left else "start"))
+        body.append(svg.text(px + (-10 if left else 10), ty, text, "name", "end" if left else "start"))
     return body
 
 
@@ -214,11 +152,11 @@ def histogram(groups: dict[str, np.ndarray], title: str) -> Markup:
                 body.append(f'<rect class="fill-{verdict}" x="{left:g}" y="{high:g}" {size}/>')
         base += counts.get(verdict, 0)
     body.append(f'<path class="base" d="M{x.start} {y.start + 0.5:g}H{x.stop}"/>')
-    body += [_text(x(v), y.start + 18, signed(v, 1), "tick") for v in x.ticks()]
-    body.append(_text((x.start + x.stop) / 2, y.start + 42, title, "axis"))
-    body.append(_text(x.start - 10, y.stop + 5, top, "tick", "end"))
-    body.append(_text(x.start - 10, y.start + 4, 0, "tick", "end"))
-    return _svg(860, 220, f"Histogram: {title}, {len(everything)} classes", body, "figure")
+    body += [svg.text(x(v), y.start + 18, signed(v, 1), "tick") for v in x.ticks()]
+    body.append(svg.text((x.start + x.stop) / 2, y.start + 42, title, "axis"))
+    body.append(svg.text(x.start - 10, y.stop + 5, top, "tick", "end"))
+    body.append(svg.text(x.start - 10, y.start + 4, 0, "tick", "end"))
+    return svg.figure(860, 220, f"Histogram: {title}, {len(everything)} classes", body, "figure")
 
 
 @dataclass(frozen=True)
@@ -243,15 +181,15 @@ def strips(rows: Sequence[Strip], title: str) -> Markup:
     for i, row in enumerate(rows):
         middle = top + step * (i + 0.5)
         name = row.name if len(row.name) <= 22 else row.name[:21] + "…"
-        body.append(_text(176, middle - 1, name, "name", "end"))
-        body.append(_text(176, middle + 14, count(len(row.values), "image"), "tick", "end"))
+        body.append(svg.text(176, middle - 1, name, "name", "end"))
+        body.append(svg.text(176, middle + 14, count(len(row.values), "image"), "tick", "end"))
         body.append(_outline(row, x, middle) if len(row.values) > 150 else _beads(row, x, middle))
         if len(row.values):
             centre = x(float(np.median(row.values)))
             body.append(f'<path class="median" d="M{centre:g} {middle - 15:g}v30"/>')
-    body += [_text(x(v), bottom + 20, signed(v, 1), "tick") for v in x.ticks()]
-    body.append(_text((x.start + x.stop) / 2, bottom + 44, title, "axis"))
-    return _svg(860, bottom + 54, f"Strip plot: {title}, {len(rows)} rows", body, "figure")
+    body += [svg.text(x(v), bottom + 20, signed(v, 1), "tick") for v in x.ticks()]
+    body.append(svg.text((x.start + x.stop) / 2, bottom + 44, title, "axis"))
+    return svg.figure(860, bottom + 54, f"Strip plot: {title}, {len(rows)} rows", body, "figure")
 
 
 def _beads(row: Strip, x: Axis, middle: float) -> str:
@@ -279,7 +217,7 @@ def _outline(row: Strip, x: Axis, middle: float) -> str:
     centres = (edges[1:] + edges[:-1]) / 2
     up = [(x(c), round(middle - h, 1)) for c, h in zip(centres, half, strict=True)]
     down = [(x(c), round(middle + h, 1)) for c, h in zip(centres, half, strict=True)]
-    return _path(up + down[::-1], f"outline {row.verdict}", close=True)
+    return svg.path(up + down[::-1], f"outline {row.verdict}", close=True)
 
 
 def correlation(value: float | None) -> Markup:
@@ -290,4 +228,4 @@ def correlation(value: float | None) -> Markup:
         assert value is not None
         a, b = sorted((axis(0), axis(value)))
         body.append(f'<rect class="bar" x="{a:g}" y="5" width="{max(b - a, 1):g}" height="6" rx="1.5"/>')
-    return _svg(240, 16, f"rank correlation {number(value)}", body, "correlation")
+    return svg.figure(240, 16, f"rank correlation {number(value)}", body, "correlation")

@@ -64,6 +64,9 @@ def build(run: RunData) -> dict[str, Any] | None:
     neutral = table.sort_values("label")
     truth = neutral["planted"].eq(True)
     answer, good = _answer(table, marked)
+    if run.confirmation:
+        tested, good = _tested(run, marked)
+        answer = f"{answer} {tested}"
     return {
         "answer": answer,
         "good": good,
@@ -109,6 +112,18 @@ def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
         f"false alarm{'' if false == 1 else 's'}."
     )
     return text, first and hits == n and not false
+
+
+def _tested(run: RunData, marked: pd.DataFrame) -> tuple[str, bool]:
+    """What is left of it after the interventions."""
+    confirmed = {label for label, c in run.confirmation.items() if c["verdict"] == "confirmed"}
+    hits, false = len(confirmed & set(marked["label"])), len(confirmed - set(marked["label"]))
+    text = (
+        f"After the images were edited, {words.spell(hits)} of {words.spell(len(marked))} "
+        f"{'is' if hits == 1 else 'are'} confirmed, with {words.spell(false)} "
+        f"false alarm{'' if false == 1 else 's'}."
+    )
+    return text, hits == len(marked) and not false
 
 
 def average_precision(rank: pd.Series, relevant: pd.Series) -> float:

@@ -60,7 +60,7 @@ heading }}
 {%- if r.planted %} <abbr class="planted" title="planted: known to carry an artefact">planted</abbr>{%
 endif -%}
 </th>
-<td>{{ m.chip(r.verdict) }}</td>
+<td>{{ m.chip(r.verdict) }}{% if r.tested %} {{ m.tested(r.tested) }}{% endif %}</td>
 <td class="num" data-s="{{ r.n }}">{{ r.n | integer }}<small>/{{ r.n_images | integer }}</small></td>
 <td class="num">{{ r.accuracy | percent }}</td>
 <td class="num strong">{{ r.adjusted | signed }}</td>
@@ -98,6 +98,7 @@ def build(run: RunData) -> dict[str, Any]:
             "name": str(r["class_name"]),
             "id": str(r["class_id"]),
             "verdict": r["verdict"],
+            "tested": run.confirmation.get(int(r["label"]), {}).get("verdict", ""),
             "planted": r.get("planted") is True,
             "n": int(r["n"]),
             "n_images": int(r["n_images"]),

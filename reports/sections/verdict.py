@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from reports import words
 from reports.data import RunData, records
@@ -59,35 +60,50 @@ def build(run: RunData) -> dict[str, Any]:
     table, total = run.classes, len(run.classes)
     counts = {v: int((table["verdict"] == v).sum()) for v in words.VERDICTS}
     suspects = table[table["verdict"] == "suspicious"]
-    names = [{"name": str(r["class_name"]), "link": f"row-{r['label']}"} for r in records(suspects.head(6))]
-    rest = len(suspects) - len(names)
-    for i, item in enumerate(names):
-        left = len(names) - 1 - i
-        item["glue"] = ", " if left > 1 or (left == 1 and rest) else " and " if left == 1 else ""
-    if rest and names:
-        names[-1]["glue"] = f" and {rest} more"
+    confirmed = suspects[[_tested(run, label) == "confirmed" for label in suspects["label"]]]
+    named = confirmed if len(confirmed) else suspects
     started = str((run.manifest.get("sessions") or [{}])[0].get("started", ""))
     return {
         "model": run.manifest.get("model", {}).get("name") or "model",
         "dataset": run.manifest.get("dataset", {}).get("name") or "dataset",
         "date": started[:10],
-        "headline": headline(counts, total),
-        "names": names,
-        "found": _found(counts, suspects),
+        "headline": headline(counts, total, len(confirmed)),
+        "names": _names(named),
+        "found": _found(counts, named, len(confirmed) > 0),
         "facts": _facts(run, counts),
         "bar": verdict_bar(counts),
         "verdicts": [(v, counts[v], words.MEANING[v]) for v in words.VERDICTS],
         "caveats": _caveats(run, counts),
-        "unconfirmed": "confirm" not in run.tables,
+        "unconfirmed": not run.confirmation,
     }
 
 
-def headline(counts: dict[str, int], total: int) -> str:
-    """The verdict of the whole audit in one line."""
-    n, undecided = counts["suspicious"], counts["undecided"]
+def _tested(run: RunData, label: int) -> str:
+    """What the interventions say about a class; empty where they did not look."""
+    return str(run.confirmation.get(int(label), {}).get("verdict", ""))
+
+
+def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """Names with links, and the word that follows each."""
+    names = [{"name": str(r["class_name"]), "link": f"row-{r['label']}"} for r in records(rows.head(6))]
+    rest = len(rows) - len(names)
+    for i, item in enumerate(names):
+        left = len(names) - 1 - i
+        item["glue"] = ", " if left > 1 or (left == 1 and rest) else " and " if left == 1 else ""
+    if rest and names:
+        names[-1]["glue"] = f" and {rest} more"
+    return names
+
+
+def headline(counts: dict[str, int], total: int, confirmed: int = 0) -> str:
+    """The verdict of the whole audit in one line; ``confirmed``: suspicious classes that edits confirm."""
+    n, undecided = confirmed or counts["suspicious"], counts["undecided"]
     if n:
-        of = f"{words.spell(n).capitalize()} of {words.spell(total)} {'class' if total == 1 else 'classes'}"
-        return f"{of} {'looks' if n == 1 else 'look'} right for the wrong reason"
+        verb = ("is", "are") if confirmed else ("looks", "look")
+        classes = (
+            f"{words.spell(n).capitalize()} of {words.spell(total)} {'class' if total == 1 else 'classes'}"
+        )
+        return f"{classes} {verb[n > 1]} right for the wrong reason"
     if undecided == total:
         return "Too few images to say anything about any class"
     if undecided > total / 2:
@@ -97,16 +113,17 @@ def headline(counts: dict[str, int], total: int) -> str:
     return "No class looks right for the wrong reason"
 
 
-def _found(counts: dict[str, int], suspects: Any) -> str:
-    if len(suspects):
-        odds = float(np.exp(-suspects["adjusted_lift"].median()))
-        verb = "is" if len(suspects) == 1 else "are"
-        times = f"{words.number(odds, 1)} times lower"
-        return (
+def _found(counts: dict[str, int], named: pd.DataFrame, confirmed: bool) -> str:
+    if len(named):
+        odds = float(np.exp(-named["adjusted_lift"].median()))
+        verb = "is" if len(named) == 1 else "are"
+        median = "" if len(named) == 1 else " (median of these classes)"
+        text = (
             f" {verb} recognised, but what the network goes by lies beside the object more than it should: "
-            f"the odds that its evidence falls inside the object's box are {times} than on comparable images "
-            f"of other classes{'' if len(suspects) == 1 else ' (median of these classes)'}."
+            "the odds that its evidence falls inside the object's box are "
+            f"{words.number(odds, 1)} times lower than on comparable images of other classes{median}."
         )
+        return text + (" Edited images confirm it." if confirmed else "")
     judged = counts["unremarkable"] + counts["unfocused"]
     if not judged:
         return (
@@ -163,7 +180,25 @@ def _caveats(run: RunData, counts: dict[str, int]) -> list[tuple[str, str]]:
         "zero. "
         "Box size and position are accounted for: a small object alone makes no class suspicious."
     )
-    return [("How sure is this?", sure), ("What could not be said?", _unsaid(run, counts))]
+    out = [("How sure is this?", sure), ("What could not be said?", _unsaid(run, counts))]
+    return [*out, ("Was it put to the test?", _test(run))] if run.confirmation else out
+
+
+def _test(run: RunData) -> str:
+    """What the interventions add to the heat maps."""
+    found = {
+        v: [str(c["class_name"]) for c in run.confirmation.values() if c["verdict"] == v]
+        for v in ("confirmed", "attribution_only", "hidden")
+    }
+    parts = [f"The images of {words.count(len(run.confirmation), 'class', 'classes')} were edited."]
+    for verdict, text in (
+        ("confirmed", "the network does depend on what is beside the object"),
+        ("attribution_only", "the maps look beside the object, but the network does not need what is there"),
+        ("hidden", "the network depends on the background, though the maps do not show it"),
+    ):
+        if found[verdict]:
+            parts.append(f"{words.listing(found[verdict], 4)}: {text}.")
+    return " ".join(parts)
 
 
 def _unsaid(run: RunData, counts: dict[str, int]) -> str:

@@ -15,9 +15,10 @@ import pytest
 from pipeline.config import RankingConfig
 from pipeline.ranking import Ranking, rank
 from reports import cards, sections, words
-from reports.figures import Axis, Dot, correlation, scatter, span, verdict_bar, whisker, whisker_axis
+from reports.figures import Dot, correlation, scatter, verdict_bar, whisker, whisker_axis
 from reports.html import write_report
 from reports.sections import planted, verdict
+from reports.svg import Axis, span
 from tests.reports.pages import HOSTILE, QUICK, Page, planted_run
 from tests.tables import write_run
 
