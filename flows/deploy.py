@@ -39,7 +39,7 @@ class Schedule:
 
 
 def serve_audit(config: Config, out: str, schedule: Schedule) -> None:
-    """Try the configuration out, then serve it until interrupted.
+    """Try the configuration out, then serve it until interrupted, which is no failure.
 
     Raises:
         ConfigError, InputError: the schedule or something in the configuration cannot be used; nothing is
@@ -54,14 +54,17 @@ def serve_audit(config: Config, out: str, schedule: Schedule) -> None:
 
         from flows.audit import audit_flow
 
-        audit_flow.serve(
-            name=schedule.name,
-            schedule=Cron(schedule.cron, timezone=schedule.timezone),
-            parameters={"config": config.model_dump(mode="json"), "out": out},
-            description="hansaudit: audit, ranking and report",
-            limit=1,  # two audits at once would only share the machine
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
+        try:
+            audit_flow.serve(
+                name=schedule.name,
+                schedule=Cron(schedule.cron, timezone=schedule.timezone),
+                parameters={"config": config.model_dump(mode="json"), "out": out},
+                description="hansaudit: audit, ranking and report",
+                limit=1,  # two audits at once would only share the machine
+                entrypoint_type=EntrypointType.MODULE_PATH,
+            )
+        except* KeyboardInterrupt:
+            pass  # how serving ends
 
 
 def check_schedule(out: str, schedule: Schedule) -> None:

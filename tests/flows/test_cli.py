@@ -1,0 +1,233 @@
+"""The command line without a model: help, exit codes, light imports, odd names."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from flows import cli, terminal
+from flows.options import Settings, dataset_source
+from pipeline.config import Config, ConfigError
+from pipeline.errors import InputError
+from pipeline.ranking import Ranking, rank
+from tests.tables import write_run
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("tensorflow", "keras", "prefect", "pandas", "pyarrow", "matplotlib", "scipy", "numpy")
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("synthetic") / "run"
+    write_run(path, 6, 40, seed=3, effect={2: -3.0})
+    return path
+
+
+def commands() -> dict[str, object]:
+    """Every command by its full name."""
+    found = {}
+
+    def walk(group, prefix: str) -> None:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                walk(command, f"{prefix}{name} ")
+            else:
+                found[f"{prefix}{name}"] = command
+
+    walk(typer.main.get_command(cli.app), "")
+    return found
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules in memory after ``code`` ran in a fresh interpreter."""
+    script = (
+        f"{code}\nimport sys, json; print(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_issue_s_commands_exist():
+    needed = {
+        "run",
+        "report",
+        "rank",
+        "gate",
+        "serve",
+        "demo",
+        "datasets",
+        "models",
+        "methods",
+        "prepare ilsvrc2012",
+    }
+    assert needed <= set(commands())
+
+
+def test_every_command_shows_examples_that_it_would_take():
+    for name, command in commands().items():
+        shown = [
+            line.partition("hansaudit ")[2]
+            for line in (command.epilog or "").splitlines()
+            if "[cyan]" in line
+        ]
+        assert shown, f"{name}: no examples"
+        for line in shown:
+            words = shlex.split(line.removesuffix("[/]").replace("\\[", "["))
+            assert words[: len(name.split())] == name.split(), line
+            command.make_context(name, words[len(name.split()) :])  # raises when an option does not exist
+
+
+def test_help_of_every_command_can_be_printed():
+    runner = CliRunner()
+    for name in ["", *commands()]:
+        result = runner.invoke(cli.app, [*name.split(), "--help"])
+        assert result.exit_code == 0, name
+        assert name == "" or "Examples" in result.output
+
+
+def test_help_imports_nothing_heavy():
+    loaded = loaded_by("from flows import cli\nassert cli.run(['run', '--help']) == 0")
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_ranking_reporting_and_gating_never_load_tensorflow(run_folder: Path, tmp_path: Path):
+    policy = tmp_path / "gate.toml"
+    policy.write_text(LENIENT)
+    code = f"""
+from flows import cli
+assert cli.run(["rank", {str(run_folder)!r}, "--draws", "100"]) == 0
+assert cli.run(["report", {str(run_folder)!r}, "--out", {str(tmp_path / "r.html")!r}]) == 0
+assert cli.run(["gate", {str(run_folder)!r}, "--policy", {str(policy)!r}]) == 0
+"""
+    assert loaded_by(code).isdisjoint({"tensorflow", "keras", "tensorflow_datasets", "explainers", "prefect"})
+
+
+LENIENT = '[[check]]\nname = "few suspicious"\nstatistic = "n_suspicious"\nmax = 6\n'
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nothing"], ["nothing"], ["rank"], ["run", "--limit", "x", "--out", "o"]]
+)
+def test_wrong_use_is_code_2(arguments, capsys):
+    assert cli.run(arguments) == cli.WRONG_INPUT
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_version(capsys):
+    from importlib.metadata import version
+
+    assert cli.run(["--version"]) == cli.DONE
+    assert capsys.readouterr().out.strip() == version("hansaudit")
+
+
+def test_a_folder_that_is_no_run_is_code_2(tmp_path: Path, capsys):
+    assert cli.run(["rank", str(tmp_path)]) == cli.WRONG_INPUT
+    assert "no manifest.json" in capsys.readouterr().err
+
+
+def test_an_internal_failure_is_code_3_with_a_log(monkeypatch, run_folder: Path, tmp_path: Path, capsys):
+    def broken(*_: object) -> None:
+        raise RuntimeError("the moon\nis full")
+
+    monkeypatch.setattr("flows.report.rank_run", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cli.run(["rank", str(run_folder)]) == cli.FAILURE
+    said = capsys.readouterr().err
+    assert "internal failure: RuntimeError: the moon\n" in said
+    assert "Traceback" not in said
+    log = Path(said.split("what happened is in ")[1].strip())
+    assert "in broken" in log.read_text()
+    assert cli.run(["rank", str(run_folder), "--debug"]) == cli.FAILURE
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interruption_is_code_130(monkeypatch, run_folder: Path, capsys):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.report.rank_run", interrupted)
+    assert cli.run(["rank", str(run_folder)]) == cli.INTERRUPTED
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_rank_writes_what_it_prints(run_folder: Path, capsys):
+    assert cli.run(["rank", str(run_folder), "--draws", "100", "--top", "2"]) == cli.DONE
+    out = capsys.readouterr().out
+    assert "class 002" in out
+    assert "and 4 more classes" in out
+    assert "1 of 6 classes looks right for the wrong reason" in out
+    table = pd.read_csv(run_folder / "ranking.csv")
+    assert table.loc[0, "class_name"] == "class 002"
+    assert json.loads((run_folder / "ranking.json").read_text())["classes"][0]["verdict"] == "suspicious"
+
+
+def test_names_with_markup_are_printed_as_they_are(run_folder: Path, monkeypatch):
+    ranking = rank(run_folder)
+    names = ["[red]a[/red]", "[/]", "b]c[", ":smile:", "c\\[d", "e"]
+    odd = Ranking(ranking.table.assign(class_name=names), ranking.images, "m(x=[1])", ranking.summary)
+    output = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Console(file=output, width=120))
+    terminal.print_ranking(odd, 10)
+    assert all(name in output.getvalue() for name in [*names, "m(x=[1])"])
+
+
+@pytest.mark.parametrize(("limit", "code"), [("6", 0), ("0", 1)])
+def test_gate_decides_the_exit_code(run_folder: Path, tmp_path: Path, limit: str, code: int, capsys):
+    cli.run(["rank", str(run_folder), "--draws", "100"])
+    policy = tmp_path / "gate.toml"
+    policy.write_text(LENIENT.replace("max = 6", f"max = {limit}"))
+    arguments = ["--junit", str(tmp_path / "g.xml"), "--markdown", str(tmp_path / "g.md")]
+    assert cli.run(["gate", str(run_folder), "--policy", str(policy), *arguments]) == code
+    assert ("policy breached" in capsys.readouterr().out) == (code == 1)
+    assert "<testsuite" in (tmp_path / "g.xml").read_text()
+    assert (tmp_path / "g.md").read_text().startswith("# Gate")
+
+
+# -- options
+
+
+def test_options_win_over_the_file(tmp_path: Path):
+    toml = tmp_path / "a.toml"
+    toml.write_text('[dataset]\nsource = "tfds"\nname = "voc"\nsplit = "test"\n[audit]\nseed = 3\nmaps = 7\n')
+    settings = Settings(str(toml))
+    settings.dataset("planted", None)
+    settings.set("audit", seed=5, pooling=None)
+    settings.methods(["gradient", "lrp.epsilon(epsilon=0.1)"])
+    config = settings.config()
+    assert (config.dataset.source, config.dataset.name, config.dataset.split) == ("planted", "", "test")
+    assert (config.audit.seed, config.audit.maps) == (5, 7)
+    assert [m.key for m in config.methods] == ["gradient", "lrp.epsilon(epsilon=0.1)"]
+
+
+def test_no_options_are_the_defaults():
+    assert Settings(None).config() == Config()
+
+
+def test_a_section_that_is_no_table_is_refused(tmp_path: Path):
+    (tmp_path / "a.toml").write_text("audit = 3")
+    with pytest.raises(ConfigError, match="audit: expected a table"):
+        Settings(str(tmp_path / "a.toml")).set("audit", seed=1)
+
+
+def test_what_a_dataset_option_stands_for(tmp_path: Path):
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / "dataset_info.json").write_text("{}")
+    (tmp_path / "photos").mkdir()
+    assert dataset_source("planted") == {"source": "planted"}
+    assert dataset_source("voc/2007") == {"source": "tfds", "name": "voc/2007"}
+    assert dataset_source(str(tmp_path / "prepared"))["source"] == "tfds"
+    assert dataset_source(str(tmp_path / "photos")) == {"source": "folder", "path": str(tmp_path / "photos")}
+    with pytest.raises(InputError, match="no such folder"):
+        dataset_source(str(tmp_path / "none"))

@@ -1,0 +1,179 @@
+"""``hansaudit run`` for real: Prefect, TensorFlow, Parquet; resuming, refusing, failing, being killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows import cli
+from pipeline.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, prefect_api: str, options: list[str]) -> Path:
+    """An audit that ran to its end, from the command line."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    assert cli.run(["run", *options, "--out", str(out)]) == cli.DONE
+    return out
+
+
+def parts(run: Path) -> dict[str, int]:
+    return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in sorted(run.rglob("part-*"))}
+
+
+def test_a_run_leaves_parts_ranking_and_report(finished: Path):
+    store = Store(finished)
+    assert store.missing() == ()
+    assert len(parts(finished)) == 3 * 4
+    for name in ("ranking.csv", "ranking.json", "report.html"):
+        assert (finished / name).stat().st_size > 0
+    session = store.manifest["sessions"][0]
+    assert session["images"] == 24
+    assert session["ended"] is not None
+    assert session["seconds"] > 0
+    assert store.manifest["dataset"]["planted"]
+    assert store.manifest["versions"]["tensorflow"]
+
+
+def test_prefect_saw_one_task_per_shard_and_both_artifacts(finished: Path):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+    with get_client(sync_client=True) as client:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=[str(finished)]))
+        tasks = client.read_task_runs(flow_run_filter=named)
+        flows = client.read_flow_runs(flow_run_filter=named)
+        artifacts = client.read_artifacts(flow_run_filter=named)
+    assert sorted(t.name for t in tasks) == sorted(Store(finished).manifest["shards"])
+    assert {t.state_name for t in tasks} == {"Completed"}
+    assert [f.state_name for f in flows] == ["Completed"]
+    assert {a.key: a.type for a in artifacts} == {"ranking": "table", "verdict": "markdown"}
+
+
+def test_a_finished_run_is_left_alone(finished: Path, options: list[str], capsys):
+    before = parts(finished)
+    assert cli.run(["run", *options, "--out", str(finished)]) == cli.DONE
+    assert parts(finished) == before
+    assert "24 images, 0 of them now" in capsys.readouterr().out
+
+
+def test_only_what_is_missing_is_done_with_the_shards_of_the_first_time(
+    finished: Path, options: list[str], tmp_path: Path, capsys
+):
+    run = tmp_path / "copy"
+    shutil.copytree(finished, run)
+    lost = run / "examples" / f"part-{Store(run).manifest['shards'][1]}.parquet"
+    expected = pq.read_table(lost).to_pylist()
+    lost.unlink()
+    before = parts(run)
+    assert cli.run(["run", *options, "--shard-size", "5", "--batch-size", "4", "--out", str(run)]) == cli.DONE
+    assert "24 images, 8 of them now" in capsys.readouterr().out
+    after = parts(run)
+    assert {name for name in after if before.get(name) != after[name]} == {
+        f"{table}/{lost.name}" for table in ("examples", "scores", "maps", "thumbnails")
+    }
+    assert [r["example_id"] for r in pq.read_table(lost).to_pylist()] == [r["example_id"] for r in expected]
+
+
+def test_another_configuration_is_refused_and_named(finished: Path, options: list[str], capsys):
+    before = parts(finished)
+    code = cli.run(["run", *options, "--seed", "3", "--method", "gradient", "--out", str(finished)])
+    said = capsys.readouterr().err
+    assert code == cli.WRONG_INPUT
+    assert "audit.seed: this folder has 0, asked for 3" in said
+    assert "methods: this folder has" in said
+    assert "Traceback" not in said
+    assert parts(finished) == before
+
+
+def test_too_many_failed_images_is_code_2_after_everything_is_finished(
+    prefect_api, options: list[str], tmp_path: Path, monkeypatch, capsys
+):
+    from pipeline.datasets.planted import PlantedDataset
+
+    def torn(self, shard):
+        for record in super(PlantedDataset, self).read(shard):
+            yield replace(record, image=None, error="torn") if record.index in (3, 9) else record
+
+    monkeypatch.setattr(PlantedDataset, "read", torn, raising=False)
+    run = tmp_path / "run"
+    arguments = ["run", *options, "--no-report", "--out", str(run)]
+    assert cli.run(arguments) == cli.WRONG_INPUT
+    said = capsys.readouterr().err
+    assert "2 of 24 images failed (8.3%, allowed 1.0%)" in said
+    assert "torn" in said
+    assert Store(run).missing() == ()
+    assert (run / "ranking.csv").exists()
+    assert cli.run([*arguments, "--max-failed", "0.1"]) == cli.DONE
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+replace = os.replace
+def die(source, target):
+    replace(source, target)
+    if "examples" in str(target):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = die
+from flows import cli
+cli.run(sys.argv[1:])
+"""
+
+
+def test_a_killed_process_resumes_to_the_same_tables(
+    finished: Path, prefect_api: str, options: list[str], tmp_path: Path
+):
+    run = tmp_path / "killed"
+    arguments = ["run", *options, "--out", str(run)]
+    died = subprocess.run(
+        [sys.executable, "-c", _KILLED, *arguments],
+        env=os.environ | {"PREFECT_API_URL": prefect_api},
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    assert len(Store(run).missing()) == 2
+    assert cli.run(arguments) == cli.DONE
+    for table in ("examples", "scores"):
+        a, b = (Store(r).read(table).to_pandas() for r in (finished, run))
+        assert a["example_id"].tolist() == b["example_id"].tolist()
+    sessions = Store(run).manifest["sessions"]
+    assert [s["ended"] is None for s in sessions] == [True, False]
+    assert sessions[1]["images"] == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "./nowhere"], "no such folder"),
+        (["--model", "nothing.keras"], "no such model file"),
+        (["--model", "ResNet5"], "'ResNet5' is unknown"),
+        (["--method", "lrp.preset_q"], "'lrp.preset_q' is not known"),
+        (["--method", "lrp preset"], "expected name or name"),
+        (["--metrics", "iou"], "metric 'iou' is unknown"),
+        (["--target", "third"], "audit.target"),
+        (["--limit", "-1"], "dataset.limit"),
+        (["--config", "nowhere.toml"], "cannot read the configuration"),
+    ],
+)
+def test_wrong_input_is_one_clear_message(
+    prefect_api, options: list[str], tmp_path: Path, capsys, arguments, message
+):
+    run = tmp_path / "run"
+    assert cli.run(["run", *options, *arguments, "--out", str(run)]) == cli.WRONG_INPUT
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+    assert not run.exists()
