@@ -1,14 +1,27 @@
 """Attribution methods for Keras models: `create_analyzer(name).fit(model).analyze(x)`."""
 
 from explainers.analyzer import Analyzer, Explanation, Fitted, analyze_many
+from explainers.backward import Ledger
+from explainers.errors import ExplainError
+from explainers.graph import Graph, Node, trace
+from explainers.kinds import register_kind
+from explainers.preflight import Plan, plan
 from explainers.registry import MethodInfo, create_analyzer, list_methods
 
 __all__ = [
     "Analyzer",
+    "ExplainError",
     "Explanation",
     "Fitted",
+    "Graph",
+    "Ledger",
     "MethodInfo",
+    "Node",
+    "Plan",
     "analyze_many",
     "create_analyzer",
     "list_methods",
+    "plan",
+    "register_kind",
+    "trace",
 ]

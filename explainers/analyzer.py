@@ -14,15 +14,16 @@ from explainers.backward import Ledger
 from explainers.errors import InvalidInput, InvalidParameter
 from explainers.network import STARTS, Head, Network, network
 from explainers.presets import Preset
+from explainers.targets import Goal, resolve
 
-Target = int | Sequence[int] | np.ndarray | Callable[[np.ndarray], np.ndarray] | None
+Target = int | Sequence[int] | np.ndarray | Callable[[Any], Any] | None
 
 
 class Explanation(NamedTuple):
     """The relevance of each input element for one output of the model, image by image.
 
-    `relevance` b h w c; `output` b k, the explained outputs (logits); `target` b; `reason` says per
-    row why a map is undefined (its relevance is then 0 everywhere); `ledger` on request.
+    `relevance` b h w c; `output` b k, the explained outputs (logits); `target` b (-1: a function of
+    the output); `reason` says per row why a map is undefined (its relevance is then 0 everywhere); `ledger` on request.
     """
 
     relevance: np.ndarray
@@ -90,10 +91,11 @@ class BackwardAnalyzer(Analyzer):
     def fit(self, model: Any, data: Any = None) -> BackwardFitted:
         if self.start() not in STARTS:
             raise InvalidParameter(f"start must be one of {', '.join(STARTS)}, received {self.start()!r}")
-        net = network(model, self.fold())
+        preset = self.preset()
+        net = network(model, self.fold(), preset.subgraphs())
         limits = self.limits()
         bounds = None if limits is None else input_bounds(net, *limits)
-        return BackwardFitted(self, net, net.head(self.preset(), self.start(), self.times_input(), bounds))
+        return BackwardFitted(self, net, net.head(preset, self.start(), self.times_input(), bounds))
 
 
 class BackwardFitted(Fitted):
@@ -131,11 +133,12 @@ def _run(
     inputs = check_input(net, x)
     for one in fitted:
         _check_limits(net, inputs, one)
-    chosen = check_target(net, inputs, target)
-    output, target_, results = net.run([one.head for one in fitted], inputs, chosen, ledger)
-    output, where = ops.convert_to_numpy(output), ops.convert_to_numpy(target_)
+    goal = check_target(net, inputs, target)
+    output, chosen, results = net.run([one.head for one in fitted], inputs, goal, ledger)
+    output = ops.convert_to_numpy(output)
+    goal = goal if goal.function else Goal(ops.convert_to_numpy(chosen))
     return [
-        _explain(one, ops.convert_to_numpy(r), output, where, ops.convert_to_numpy(lines) if ledger else None)
+        _explain(one, ops.convert_to_numpy(r), output, goal, ops.convert_to_numpy(lines) if ledger else None)
         for one, (r, lines) in zip(fitted, results, strict=True)
     ]
 
@@ -144,11 +147,11 @@ def _explain(
     one: BackwardFitted,
     relevance: np.ndarray,
     output: np.ndarray,
-    target: np.ndarray,
+    goal: Goal,
     lines: np.ndarray | None,
 ) -> Explanation:
     assert isinstance(one.analyzer, BackwardAnalyzer)
-    logits = output[np.arange(len(output)), target]
+    logits = goal.scores(output, np.arange(len(output)))
     reasons = []
     for row, logit in enumerate(logits):
         reason = one.analyzer.undefined(float(logit))
@@ -166,7 +169,7 @@ def _explain(
     if lines is not None:
         names = tuple(step.site.node.name for step in one.head.steps)
         book = Ledger(names, *lines)
-    return Explanation(relevance, output, target, tuple(reasons), book)
+    return Explanation(relevance, output, goal.classes, tuple(reasons), book)
 
 
 def check_input(net: Network, x: Any) -> tuple[np.ndarray, ...]:
@@ -207,23 +210,14 @@ def _check_array(net: Network, name: str, value: Any) -> np.ndarray:
     return array
 
 
-def check_target(net: Network, inputs: tuple[np.ndarray, ...], target: Target) -> np.ndarray:
-    """Class per image, -1 for the predicted one. Raises InvalidInput."""
-    batch, classes = len(inputs[0]), net.graph[net.graph.output].shape[-1]
+def check_target(net: Network, inputs: tuple[np.ndarray, ...], target: Target) -> Goal:
+    """What is explained; class -1 is the predicted one. Raises InvalidInput; see `targets.resolve`."""
+    batch = len(inputs[0])
     if target is None:
-        return np.full(batch, -1, "int32")
+        return Goal(np.full(batch, -1, "int32"))
     if callable(target):
-        target = target(net.logits(inputs))
-    chosen = np.asarray(target)
-    if not np.issubdtype(chosen.dtype, np.integer) or chosen.shape not in ((), (batch,)):
-        raise InvalidInput(
-            f"target is {chosen.dtype} of shape {chosen.shape}; valid: None, a class, one class per image (shape "
-            f"({batch},)) or a function of the output that gives these"
-        )
-    if np.any(chosen < 0) or np.any(chosen >= classes):
-        bad = chosen[(chosen < 0) | (chosen >= classes)].flat[0]
-        raise InvalidInput(f"target {bad} is out of range; valid: 0 to {classes - 1}")
-    return np.broadcast_to(chosen, (batch,)).astype("int32")
+        return resolve(target, net.logits(inputs))
+    return resolve(target, np.zeros((batch, int(net.graph[net.graph.output].shape[-1] or 0) or 1)))
 
 
 def input_bounds(net: Network, low: Any, high: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -267,5 +261,5 @@ def _check_limits(net: Network, inputs: tuple[np.ndarray, ...], one: BackwardFit
     if np.any(x < low - slack) or np.any(x > high + slack):
         raise InvalidInput(
             f"the box [{limits[0]}, {limits[1]}] does not contain the input, which spans "
-            f"[{x.min():.4g}, {x.max():.4g}]; give the range of the model's preprocessed input as low and high"
+            f"[{x.min():.4g}, {x.max():.4g}]; give the preprocessed input's range as low and high"
         )

@@ -34,12 +34,16 @@ def open_attention(node: Node, arguments: Any) -> Node:
     heads, size = layer.num_heads, layer.key_dim
     batch, length = node.shape[0], node.shape[1:-1]
     projected = [
-        _project(part, "query", query, layer._query_dense, (batch, *length, heads, size), 1 / math.sqrt(size)),
+        _project(
+            part, "query", query, layer._query_dense, (batch, *length, heads, size), 1 / math.sqrt(size)
+        ),
         _project(part, "key", key, layer._key_dense, (batch, None, heads, size)),
         _project(part, "value", value, layer._value_dense, (batch, None, heads, layer.value_dim)),
     ]
     q, k, v = (p.name for p in projected)
-    scores = part("scores", "matmul", (k, q), (batch, heads, *length, None), call=_einsum(layer._dot_product_equation))
+    scores = part(
+        "scores", "matmul", (k, q), (batch, heads, *length, None), call=_einsum(layer._dot_product_equation)
+    )
     softmax = part("softmax", "softmax", (scores.name,), scores.shape, call=ops.softmax, function="softmax")
     mixed = part(
         "mixture", "matmul", (softmax.name, v), (batch, *length, heads, layer.value_dim),
@@ -53,7 +57,11 @@ def _operands(node: Node, arguments: Any) -> tuple[str, str, str] | str:
     """Nodes of query, value and key, or why the call cannot be opened."""
     given = dict(zip(("query", "value", "key"), arguments.args, strict=False)) | arguments.kwargs
     tensors = {id(t): name for t, name in zip(arguments.keras_tensors, node.inputs, strict=True)}
-    extra = [k for k, v in given.items() if k not in ("query", "value", "key", "training") and v is not None and v is not False]
+    extra = [
+        k
+        for k, v in given.items()
+        if k not in ("query", "value", "key", "training") and v is not None and v is not False
+    ]
     if extra:
         return f"attention called with {', '.join(extra)} is not supported"
     if getattr(node.layer, "_use_gate", False) or getattr(node.layer, "_sliding_window", None):
@@ -66,7 +74,9 @@ def _operands(node: Node, arguments: Any) -> tuple[str, str, str] | str:
     return tensors[id(query)], tensors[id(value)], tensors[id(key)]
 
 
-def _project(part: Callable[..., Node], name: str, source: str, dense: Any, shape: tuple, factor: float = 1.0) -> Node:
+def _project(
+    part: Callable[..., Node], name: str, source: str, dense: Any, shape: tuple, factor: float = 1.0
+) -> Node:
     kernel = np.array(ops.convert_to_numpy(dense.kernel), np.float64) * factor
     bias = None if dense.bias is None else np.array(ops.convert_to_numpy(dense.bias), np.float64) * factor
     return part(name, "einsum", (source,), shape, linear=Einsum(dense.equation), kernel=kernel, bias=bias)

@@ -128,9 +128,13 @@ def forward(
 
 
 def backward(
-    graph: Graph, steps: tuple[Step, ...], constants: Mapping[str, Any], record: Mapping[str, Tensor], start: Tensor,
+    graph: Graph,
+    steps: tuple[Step, ...],
+    constants: Mapping[str, Any],
+    record: Mapping[str, Tensor],
+    start: Tensor,
     enter: Callable[[Step, Tensor, Any], None] | None = None,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """Relevance at the model's inputs. `enter(step, R, flow)` is told of every step, for a ledger."""
     relevance = {graph.output: start}
     for step in steps:

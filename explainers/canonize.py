@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def fold_into_previous(graph: Graph) -> Graph:
         only_reader = graph.children(before) == (graph[scale.name],) and before.name != graph.output
         if not only_reader or before.kind not in LINEAR or before.name in graph.input_part:
             continue
-        if np.ndim(scale.kernel) > 1 or np.ndim(scale.bias) > 1:
+        if np.ndim(scale.kernel) > 1 or (scale.bias is not None and scale.bias.ndim > 1):
             continue
         g = np.asarray(scale.kernel, np.float64)
         bias = 0.0 if before.bias is None else before.bias * g
@@ -177,7 +178,7 @@ def _rewire(
     return replace(graph, nodes=rewired, output=final(graph.output), changes=(*graph.changes, *changes))
 
 
-def _double(kernel: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray | tuple[np.ndarray, ...]:
+def _double(kernel: Any) -> Any:
     if isinstance(kernel, tuple):
         return tuple(np.asarray(k, np.float64) for k in kernel)
     return np.asarray(kernel, np.float64)
@@ -194,7 +195,7 @@ def _pads(node: Node) -> tuple[tuple[int, int], ...] | None:
 
 def _with_pads(node: Node, pads: tuple[tuple[int, int], ...]) -> Node | None:
     linear = node.linear
-    first = linear.depthwise if isinstance(linear, Separable) else linear
+    first: Any = linear.depthwise if isinstance(linear, Separable) else linear
     if not isinstance(first, (Conv, DepthwiseConv)) or first.padding != "valid" or first.pads:
         return None
     first = replace(first, pads=pads)

@@ -17,9 +17,6 @@ import numpy as np
 
 from explainers.engine import Tensor
 from explainers.errors import UntraceableModel
-from explainers.linear import Linear
-
-Kernel = np.ndarray | tuple[np.ndarray, ...]
 
 # Kinds whose operator is linear with weights: a rule decides how relevance crosses them.
 LINEAR = ("dense", "conv", "depthwise_conv", "separable_conv", "conv_transpose", "einsum", "scale")
@@ -39,9 +36,9 @@ class Node:
     inputs: tuple[str, ...]
     shape: tuple[int | None, ...]
     layer: Any = None
-    call: Callable[..., Tensor] | None = None
-    linear: Linear | None = None
-    kernel: Kernel | None = None
+    call: Any = None  # a function of the inputs' tensors, where there is no linear operator
+    linear: Any = None  # a Linear
+    kernel: Any = None  # an array; a pair of them for a separable convolution
     bias: np.ndarray | None = None
     function: str = ""
     window: tuple[int, ...] | None = None
@@ -182,7 +179,8 @@ def load(source: str | Path, unsafe: bool = False) -> keras.Model:
     if not callable(factory):
         known = sorted(n for n in dir(keras.applications) if n[:1].isupper())
         raise UntraceableModel(
-            f"model {str(source)!r} is neither a .keras or .h5 file nor a keras.applications name: {', '.join(known)}"
+            f"model {str(source)!r} is neither a .keras or .h5 file nor a keras.applications name: "
+            f"{', '.join(known)}"
         )
     return factory(weights=None)
 
@@ -196,8 +194,8 @@ def _function(model: Any) -> Any:
         raise UntraceableModel(f"expected a keras.Model, received {type(model).__name__}")
     what = "is not built" if isinstance(model, keras.Sequential) else "is subclassed and has no graph"
     raise UntraceableModel(
-        f"model {model.name!r} ({type(model).__name__}) {what}; valid: a built Functional or Sequential model; "
-        "give it an Input, or rebuild it with keras.Model(inputs, outputs)"
+        f"model {model.name!r} ({type(model).__name__}) {what}; valid: a built Functional or Sequential "
+        "model; give it an Input, or rebuild it with keras.Model(inputs, outputs)"
     )
 
 

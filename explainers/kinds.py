@@ -79,7 +79,7 @@ def _dense(node: Node, arguments: Any) -> Node:
     return _linear(node, "dense", Dense(), _array(node.layer.kernel), _bias(node.layer))
 
 
-def _geometry(layer: Any) -> tuple:
+def _geometry(layer: Any) -> tuple[Any, Any, Any, Any]:
     return tuple(layer.kernel_size), tuple(layer.strides), layer.padding, tuple(layer.dilation_rate)
 
 
@@ -165,7 +165,9 @@ def _activation(node: Node, arguments: Any) -> Node:
 
 def _function_name(activation: Any) -> str:
     """The name of a Keras activation; a function of one's own is never mistaken for one."""
-    name = getattr(activation, "__name__", None) or getattr(activation, "name", type(activation).__name__)
+    name = str(
+        getattr(activation, "__name__", None) or getattr(activation, "name", type(activation).__name__)
+    )
     return name if getattr(keras.activations, name, None) is activation else f"custom {name}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -22,6 +22,8 @@ from explainers.engine import Tensor
 from explainers.errors import InvalidInput, UnequalForward, UntraceableModel
 from explainers.graph import Graph, trace
 from explainers.presets import Preset
+from explainers.subgraph import collapse
+from explainers.targets import Function, Goal, start_of
 
 STARTS = ("logit", "one", "probability")
 
@@ -37,6 +39,7 @@ class Head:
     constants: dict[str, dict[str, Any]]
     start: str = "logit"
     times_input: bool = False
+    programs: dict[Any, Callable[..., Any]] = field(default_factory=dict)
 
 
 class Network:
@@ -46,25 +49,25 @@ class Network:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.dtype = _dtype(graph)
-        self._device: dict[int, tuple[Any, Tensor]] = {}
+        self._device: dict[int, Tensor] = {}
         self.weights = {node.name: self._own(node) for node in graph if node.linear is not None}
-        self._programs: dict[Any, Callable[..., Any]] = {}
         self._logits = engine.compile(self._output, self.weights)
         self.equality = check_equality(self)
 
     def _own(self, node: Any) -> dict[str, Any]:
+        for kernel in node.kernel if isinstance(node.kernel, tuple) else (node.kernel,):
+            self._device[id(kernel)] = self.put(kernel)
         own = {"kernel": self.put(node.kernel)}
         if node.bias is not None:
             own["bias"] = self.put(node.bias)
         return own
 
     def put(self, value: Any) -> Tensor:
-        """A host array (or a tuple of them) on the device, once per array."""
+        """A host array (or a tuple of them) on the device; the model's own kernels are there once."""
         if isinstance(value, tuple):
             return tuple(self.put(v) for v in value)
-        if id(value) not in self._device:
-            self._device[id(value)] = (value, ops.convert_to_tensor(np.asarray(value, self.dtype)))
-        return self._device[id(value)][1]
+        known = self._device.get(id(value))  # the graph keeps these arrays, so their ids stay theirs
+        return ops.convert_to_tensor(np.asarray(value, self.dtype)) if known is None else known
 
     def head(
         self, preset: Preset, start: str = "logit", times_input: bool = False, bounds: Any = None
@@ -84,15 +87,15 @@ class Network:
         """The explained output, `b k`."""
         return ops.convert_to_numpy(self._logits(self.tensors(x)))
 
-    def run(
-        self, heads: Sequence[Head], x: tuple[np.ndarray, ...], target: np.ndarray, ledger: bool = False
-    ) -> Any:
-        """`(output, target, [(relevance, ledger lines) per head])`; target -1 is the predicted class."""
-        key = (*(id(head) for head in heads), ledger)
-        if key not in self._programs:
+    def run(self, heads: Sequence[Head], x: tuple[np.ndarray, ...], goal: Goal, ledger: bool = False) -> Any:
+        """`(output, target, [(relevance, ledger lines) per head])`; class -1 is the predicted one."""
+        programs, key = heads[0].programs, (*(id(head) for head in heads), ledger, goal.function)
+        if key not in programs:
+            for other in [known for known in programs if known[-1] not in (None, goal.function)]:
+                del programs[other]  # one function at a time: a caller may make a new one for every call
             weights = {"nodes": self.weights, "heads": [head.constants for head in heads]}
-            self._programs[key] = engine.compile(self._pass(tuple(heads), ledger), weights)
-        return self._programs[key](self.tensors(x), ops.convert_to_tensor(np.asarray(target, "int32")))
+            programs[key] = engine.compile(self._pass(tuple(heads), ledger, goal.function), weights)
+        return programs[key](self.tensors(x), ops.convert_to_tensor(np.asarray(goal.classes, "int32")))
 
     def tensors(self, x: tuple[np.ndarray, ...]) -> tuple[Tensor, ...]:
         return tuple(ops.convert_to_tensor(np.asarray(value, self.dtype)) for value in x)
@@ -104,7 +107,7 @@ class Network:
     def _output(self, weights: Any, x: tuple[Tensor, ...]) -> Tensor:
         return self.record(weights, x)[self.graph.output]
 
-    def _pass(self, heads: tuple[Head, ...], ledger: bool) -> Callable[..., Any]:
+    def _pass(self, heads: tuple[Head, ...], ledger: bool, function: Function | None) -> Callable[..., Any]:
         graph = self.graph
 
         def program(weights: Any, x: tuple[Tensor, ...], target: Tensor) -> Any:
@@ -115,7 +118,7 @@ class Network:
             for head, constants in zip(heads, weights["heads"], strict=True):
                 lines: list[tuple[Tensor, ...]] = []
                 enter = (lambda _, R, flow, lines=lines: lines.append(entry(R, flow))) if ledger else None
-                start = _start(head.start, output, target)
+                start = _start(head.start, output, start_of(function, output, target))
                 relevance = backward(graph, head.steps, constants, record, start, enter)[graph.explained]
                 relevance = relevance * record[graph.explained] if head.times_input else relevance
                 stacked = (
@@ -127,30 +130,23 @@ class Network:
         return program
 
 
-def _start(start: str, output: Tensor, target: Tensor) -> Tensor:
-    chosen = ops.one_hot(target, output.shape[-1], dtype=output.dtype)
+def _start(start: str, output: Tensor, chosen: Tensor) -> Tensor:
+    """Start relevance from `chosen`, the derivative of what is explained by the output."""
     if start == "one":
         return chosen
     return chosen * (ops.softmax(output) if start == "probability" else output)
 
 
 def _dtype(graph: Graph) -> str:
-    kernels = [
-        np.asarray(k).dtype
-        for n in graph
-        if n.linear
-        for k in (n.kernel if isinstance(n.kernel, tuple) else (n.kernel,))
-    ]
     layers = {str(getattr(n.layer, "variable_dtype", "")) for n in graph if n.linear is not None}
-    del kernels
     return "float64" if "float64" in layers else "float32"
 
 
 _networks: weakref.WeakValueDictionary[tuple, Network] = weakref.WeakValueDictionary()
 
 
-def network(model: Any, fold: bool = True) -> Network:
-    """The Network of a model or traced Graph; an unchanged model gets the one it already has."""
+def prepare(model: Any, fold: bool = True, subgraphs: tuple[tuple[str, ...], ...] = ()) -> Graph:
+    """The canonised graph of a model or traced Graph, subgraphs collapsed. Checks shape and weights."""
     traced = model if isinstance(model, Graph) else trace(model)
     if len(traced[traced.output].shape) != 2:
         shape = traced[traced.output].shape
@@ -159,7 +155,15 @@ def network(model: Any, fold: bool = True) -> Network:
         )
     _finite(traced)
     graph = canonize(traced, fold)
-    key = (id(graph.model), graph.output, graph.explained, fold)
+    for patterns in subgraphs:
+        graph = collapse(graph, patterns)
+    return graph
+
+
+def network(model: Any, fold: bool = True, subgraphs: tuple[tuple[str, ...], ...] = ()) -> Network:
+    """The Network of a model or traced Graph; an unchanged model gets the one it already has."""
+    graph = prepare(model, fold, subgraphs)
+    key = (id(graph.model), graph.output, graph.explained, fold, subgraphs)
     known = _networks.get(key)
     if known is not None and known.graph.model is graph.model and _same_weights(known.graph, graph):
         return known
@@ -169,7 +173,7 @@ def network(model: Any, fold: bool = True) -> Network:
 
 
 def _arrays(graph: Graph) -> list[np.ndarray]:
-    found: list[np.ndarray] = []
+    found: list[np.ndarray | None] = []
     for node in graph:
         found.extend(node.kernel if isinstance(node.kernel, tuple) else (node.kernel,))
         found.append(node.bias)
@@ -187,7 +191,8 @@ def _finite(graph: Graph) -> None:
             if kernel is not None and not np.all(np.isfinite(kernel)):
                 count = int(np.sum(~np.isfinite(kernel)))
                 raise InvalidInput(
-                    f"weights of node {node.name!r} ({node.type}) hold {count} nan or infinite values; valid: finite weights"
+                    f"weights of node {node.name!r} ({node.type}) hold {count} nan or infinite values; "
+                    "valid: finite weights"
                 )
 
 
@@ -202,7 +207,9 @@ def check_equality(net: Network, tolerance: float | None = None) -> float:
     tolerance = tolerance or (1e-3 if net.dtype == "float32" else 1e-6)
     shapes = [[n or 32 for n in graph[name].shape[1:]] for name in graph.inputs]
     x = tuple(np.stack([rng.normal(size=s), rng.uniform(0, 255, size=s)]) for s in shapes)
-    ours = np.asarray(net.logits(x), np.float64)
+    # not compiled: a few images once, where compiling would take longer than computing
+    ours = net.record(net.weights, net.tensors(x))[graph.output]
+    ours = np.asarray(ops.convert_to_numpy(ours), np.float64)
     value = graph.model(list(net.tensors(x)) if len(x) > 1 else net.tensors(x)[0], training=False)
     theirs = keras.tree.flatten(value)[graph.output_index]
     theirs = np.asarray(ops.convert_to_numpy(theirs), np.float64)
@@ -223,7 +230,7 @@ def _difference(logits: np.ndarray, output: np.ndarray, cut: str) -> float:
         output = np.log(output) if cut == "softmax" else np.log(output) - np.log1p(-output)
         if cut == "softmax" and len(logits):
             logits, output = logits - logits.mean(), output - output.mean()
-    scale = np.linalg.norm(output)
+    scale = float(np.linalg.norm(output))
     # probabilities near 0.5 or 1/k carry the logits only to their own rounding
     floor = 1e-3 if cut else 1e-12
-    return float(np.linalg.norm(logits - output) / max(scale, floor)) if logits.size else 0.0
+    return float(np.linalg.norm(logits - output)) / max(scale, floor) if logits.size else 0.0

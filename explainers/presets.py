@@ -81,6 +81,14 @@ class Not(Condition):
         return not self.condition(node, graph)
 
 
+@dataclass(frozen=True)
+class Everything(Condition):
+    """Any node."""
+
+    def __call__(self, node: Node, graph: Graph) -> bool:
+        return True
+
+
 @dataclass(frozen=True, init=False)
 class Kinds(Condition):
     """The node is of one of these kinds."""
@@ -89,6 +97,9 @@ class Kinds(Condition):
 
     def __init__(self, *kinds: str):
         object.__setattr__(self, "kinds", kinds)
+
+    def __repr__(self) -> str:
+        return f"Kinds({', '.join(map(repr, self.kinds))})"
 
     def __call__(self, node: Node, graph: Graph) -> bool:
         return node.kind in self.kinds
@@ -145,6 +156,22 @@ class Until(Condition):
         return node.name == self.name or node.name in graph.ancestors(graph[self.name])
 
 
+@dataclass(frozen=True, init=False)
+class Subgraph(Condition):
+    """The node that stands for all nodes whose names match one of the patterns, collapsed into one."""
+
+    patterns: tuple[str, ...]
+
+    def __init__(self, *patterns: str):
+        object.__setattr__(self, "patterns", patterns)
+
+    def __repr__(self) -> str:
+        return f"Subgraph({', '.join(map(repr, self.patterns))})"
+
+    def __call__(self, node: Node, graph: Graph) -> bool:
+        return node.kind == "subgraph" and node.note == " ".join(self.patterns)
+
+
 DENSE = Kinds("dense", "einsum", "scale")
 CONV = Kinds("conv", "depthwise_conv", "separable_conv", "conv_transpose")
 
@@ -164,6 +191,10 @@ class Preset:
             if condition(node, graph):
                 return rule, getattr(condition, "__name__", None) or repr(condition)
         raise UnsupportedLayer(self.name, node.name, node.type, self.kinds(), node.note or None)
+
+    def subgraphs(self) -> tuple[tuple[str, ...], ...]:
+        """The patterns of the pairs that ask for a subgraph."""
+        return tuple(condition.patterns for condition, _ in self.pairs if isinstance(condition, Subgraph))
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds that some pair names."""

@@ -11,91 +11,16 @@ Montavon et al. 2019 (Gamma), Lapuschkin et al. 2017 (Flat), Andeol et al. 2021 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
 
 from explainers.engine import Tensor, after
 from explainers.errors import InvalidParameter
-from explainers.graph import Node
 from explainers.linear import Conv, Dense
-
-# Denominators of positive sums below this are zero: a quotient by less could overflow.
-TINY = 1e-25
-
-Constants = Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Site:
-    """Where a rule works: the node and what is statically known about its values.
-
-    `non_negative`: every input is >= 0. `active`: `z` is the output of the ReLU that alone reads
-    this node, and `R` is 0 where it is 0. `low`, `high`: bounds of the node's input, where the
-    method was given the model's input range.
-    """
-
-    node: Node
-    non_negative: bool = False
-    active: bool = False
-    low: np.ndarray | None = None
-    high: np.ndarray | None = None
-
-
-class Flow(NamedTuple):
-    """Relevance of each input, and a function that accounts for the rest when a ledger is wanted:
-    `(absorbed by bias, lost in the stabiliser or at empty denominators)`, one number per image."""
-
-    inputs: tuple[Tensor, ...]
-    account: Callable[[], tuple[Tensor, Tensor]]
-
-
-class Rule(ABC):
-    """How relevance crosses a node. Stateless, comparable, printable."""
-
-    # Whether R_in vanishes wherever the input does: True where R_in is `a` times something, None
-    # where it does if R vanishes wherever the output does, False where it need not.
-    proportional: ClassVar[bool | None] = True
-
-    def constants(self, site: Site) -> dict[str, Any]:
-        """What the rule derives from weights and bounds: host arrays, made once per fit."""
-        return {}
-
-    @abstractmethod
-    def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
-        """Relevance at the inputs."""
-
-    def cost(self, site: Site) -> float:
-        """Applications of the linear operator, the forward pass not counted."""
-        return 1.0
-
-
-def total(x: Tensor) -> Tensor:
-    """Sum per image."""
-    return ops.sum(ops.reshape(x, (ops.shape(x)[0], -1)), axis=1)
-
-
-def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """`numerator / denominator`, 0 where the denominator is too small for a finite quotient."""
-    small = ops.abs(denominator) <= TINY
-    return ops.where(
-        small,
-        ops.zeros_like(numerator),
-        numerator / ops.where(small, ops.ones_like(denominator), denominator),
-    )
-
-
-def stab(z: Tensor, eps: float) -> Tensor:
-    """`z + eps sign(z)` with `sign(0) = +1`."""
-    return ops.where(z >= 0, z + eps, z - eps)
-
-
-def _zero(R: Tensor) -> Tensor:
-    return ops.zeros_like(total(R))
+from explainers.rule import TINY, Constants, Flow, Rule, Site, divide, none, stab, total
 
 
 @dataclass(frozen=True)
@@ -103,6 +28,7 @@ class Epsilon(Rule):
     """`R_i = sum_k a_i w_ik / stab(z_k) R_k`; a separable convolution is two such steps."""
 
     eps: float = 1e-6
+    composite: ClassVar[bool] = False
 
     def constants(self, site: Site) -> dict[str, Any]:
         node = site.node
@@ -125,7 +51,7 @@ class Epsilon(Rule):
             relevance = inputs[i] * stages[i][0].transpose(ratio, c[f"t{i}"], inputs[i])
 
         def account() -> tuple[Tensor, Tensor]:
-            absorbed = _zero(R) if node.bias is None else total(first * c["bias"])
+            absorbed = none(R) if node.bias is None else total(first * c["bias"])
             return absorbed, sum(total(r - ratio * value) for r, ratio, value in lost)
 
         return Flow((relevance,), account)
@@ -214,7 +140,7 @@ class AlphaBeta(Rule):
 
 
 def _accounts(parts: list, R: Tensor) -> tuple[Tensor, Tensor]:
-    absorbed, lost = _zero(R), _zero(R)
+    absorbed, lost = none(R), none(R)
     for ratio, bias, factor in parts:
         if bias is not None:
             absorbed = absorbed + total(ratio * bias)
@@ -270,7 +196,7 @@ class Gamma(Rule):
 
         def account() -> tuple[Tensor, Tensor]:
             absorbed = [total(ratio * b) for _, ratio, _, b in accounts if b is not None]
-            return sum(absorbed, _zero(R)), sum(total(own - ratio * s) for own, ratio, s, _ in accounts)
+            return sum(absorbed, none(R)), sum(total(own - ratio * s) for own, ratio, s, _ in accounts)
 
         return Flow((relevance,), account)
 
@@ -327,7 +253,7 @@ class Flat(WSquare):
         summed = linear.apply(ops.ones_like(one[:1]), c["w"]) * channels
         ratio = divide(ops.sum(R, axis=-1, keepdims=True), summed)
         relevance = linear.transpose(ratio, c["t"], one) * ops.ones_like(a[0])
-        return Flow((relevance,), lambda: (_zero(R), _zero(R)))
+        return Flow((relevance,), lambda: (none(R), none(R)))
 
     @staticmethod
     def _boxes(linear: Any) -> bool:
@@ -387,13 +313,14 @@ class Gradient(Rule):
     """The plain chain rule: `R_i = sum_k w_ik R_k`."""
 
     proportional: ClassVar[bool | None] = False
+    composite: ClassVar[bool] = False
 
     def constants(self, site: Site) -> dict[str, Any]:
         return {"t": site.node.linear.flip(site.node.kernel)}
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         relevance = site.node.linear.transpose(R, c["t"], a[0])
-        return Flow((relevance,), lambda: (_zero(R), total(R) - total(relevance)))
+        return Flow((relevance,), lambda: (none(R), total(R) - total(relevance)))
 
 
 __all__ = [

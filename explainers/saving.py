@@ -28,7 +28,9 @@ def to_config(analyzer: Analyzer) -> dict[str, Any]:
     """
     method, params = getattr(analyzer, "origin", (None, None))
     if method is None:
-        raise InvalidParameter(f"{analyzer!r} was not made by create_analyzer; valid: an analyzer with a method name")
+        raise InvalidParameter(
+            f"{analyzer!r} was not made by create_analyzer; valid: an analyzer with a method name"
+        )
     try:
         return json.loads(json.dumps({"method": method, "params": params}))
     except TypeError as error:
@@ -43,7 +45,13 @@ def from_config(config: dict[str, Any]) -> Analyzer:
 def save_fitted(fitted: Fitted, path: str | Path) -> Path:
     """Write what `load_fitted` needs besides the model: configuration, estimates, a digest of the weights."""
     path = Path(path)
-    about = {"format": FORMAT, **to_config(fitted.analyzer), "weights": digest(fitted.network)}
+    net = fitted.network
+    about = {
+        "format": FORMAT,
+        **to_config(fitted.analyzer),
+        "weights": digest(net),
+        "nodes": [node.name for node in net.graph],
+    }
     arrays = {f"{_STATE}{name}": value for name, value in getattr(fitted, "state", {}).items()}
     partial = path.with_name(f".tmp-{path.name}")
     with open(partial, "wb") as file:
@@ -60,15 +68,17 @@ def load_fitted(path: str | Path, model: Any) -> Fitted:
     """
     about, state = _read(Path(path))
     analyzer = from_config(about)
-    if not hasattr(analyzer, "bind"):
-        fitted = analyzer.fit(model)
-    else:
-        fitted = analyzer.bind(network(model), state)
-    if digest(fitted.network) != about["weights"]:
+    fitted = None if hasattr(analyzer, "bind") else analyzer.fit(model)
+    net = fitted.network if fitted is not None else network(model)
+    if digest(net) != about["weights"]:
         raise InvalidInput(
-            f"{path}: was fitted on other weights than those of model {fitted.network.graph.model.name!r}; fit it anew"
+            f"{path}: was fitted on other weights than those of model {net.graph.model.name!r}; fit it anew"
         )
-    return fitted
+    if fitted is not None:
+        return fitted
+    # Keras numbers its layers anew whenever a model is built; their order stays
+    named = dict(zip(about["nodes"], (node.name for node in net.graph), strict=True))
+    return analyzer.bind(net, {named.get(name, name): value for name, value in state.items()})  # type: ignore[attr-defined]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

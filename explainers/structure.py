@@ -16,11 +16,7 @@ from keras import ops
 from explainers import engine
 from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
-from explainers.rules import Constants, Flow, Rule, Site, divide, stab, total
-
-
-def _none(R: Tensor) -> Tensor:
-    return ops.zeros_like(total(R))
+from explainers.rule import Constants, Flow, Rule, Site, divide, none, stab, total
 
 
 def _remainder(R: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
@@ -43,7 +39,7 @@ class Pass(Rule):
     proportional: ClassVar[bool | None] = None
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
-        return Flow((sum_to(R, a[0]),), lambda: (_none(R), _none(R)))
+        return Flow((sum_to(R, a[0]),), lambda: (none(R), none(R)))
 
     def cost(self, site: Site) -> float:
         return 0.0
@@ -60,7 +56,7 @@ class Adjoint(Rule):
 
         def account() -> tuple[Tensor, Tensor]:
             weight = site.node.call(*(ops.ones_like(x) for x in a))
-            return _none(R), total(R * (1 - weight))
+            return none(R), total(R * (1 - weight))
 
         return Flow(parts, account)
 
@@ -73,7 +69,7 @@ class ChainRule(Rule):
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         parts = engine.vjp(site.node.call, a, R)
-        return Flow(parts, lambda: (_none(R), _remainder(R, parts)))
+        return Flow(parts, lambda: (none(R), _remainder(R, parts)))
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Deconvolve(Rule):
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         parts = (ops.relu(R),)
-        return Flow(parts, lambda: (_none(R), _remainder(R, parts)))
+        return Flow(parts, lambda: (none(R), _remainder(R, parts)))
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class Guided(Rule):
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         parts = engine.vjp(site.node.call, a, ops.relu(R))
-        return Flow(parts, lambda: (_none(R), _remainder(R, parts)))
+        return Flow(parts, lambda: (none(R), _remainder(R, parts)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ class Norm(Rule):
         else:
             signs = (1, -1) if site.node.kind == "subtract" else (1,) * len(a)
             parts = tuple(sum_to(sign * x * ratio, x) for sign, x in zip(signs, a, strict=True))
-        return Flow(parts, lambda: (_none(R), total(R - ratio * summed)))
+        return Flow(parts, lambda: (none(R), total(R - ratio * summed)))
 
     def cost(self, site: Site) -> float:
         return 0.0
@@ -167,7 +163,7 @@ class Winner(Rule):
             parts = (self._overall(a[0], R),)
         else:
             parts = engine.vjp(site.node.call, a, R)
-        return Flow(parts, lambda: (_none(R), _remainder(R, parts)))
+        return Flow(parts, lambda: (none(R), _remainder(R, parts)))
 
     def _between(self, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> tuple[Tensor, ...]:
         wins = [ops.cast(x == z, R.dtype) for x in a]
@@ -199,7 +195,7 @@ class Winner(Rule):
 
 def _share_equally(site: Site, a: Tensor, z: Tensor, R: Tensor) -> Tensor:
     """Max pooling with equal shares among tied winners, one window position at a time."""
-    layer, window = site.node.layer, site.node.window
+    layer, window = site.node.layer, site.node.window or ()
     strides, steps = layer.strides, z.shape[1:-1]
     pads = []
     for size, k, stride, n in zip(a.shape[1:-1], window, strides, steps, strict=True):
@@ -228,7 +224,7 @@ class Split(Rule):
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         parts = tuple(sum_to(R / len(a), x) for x in a)
-        return Flow(parts, lambda: (_none(R), _none(R)))
+        return Flow(parts, lambda: (none(R), none(R)))
 
     def cost(self, site: Site) -> float:
         return 0.0
@@ -245,7 +241,7 @@ class SoftmaxTaylor(Rule):
 
         def account() -> tuple[Tensor, Tensor]:
             bias = 1 - x + ops.sum(x * z, axis=-1, keepdims=True)
-            return total(bias * R), _none(R)
+            return total(bias * R), none(R)
 
         return Flow((relevance,), account)
 
@@ -260,7 +256,7 @@ class Bilinear(Rule):
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         ratio = R / stab(z, self.eps) if self.eps else divide(R, z)
         parts = tuple(x * g / 2 for x, g in zip(a, engine.vjp(site.node.call, a, ratio), strict=True))
-        return Flow(parts, lambda: (_none(R), total(R - ratio * z)))
+        return Flow(parts, lambda: (none(R), total(R - ratio * z)))
 
 
 Mapping = Callable[[tuple[Tensor, ...], Tensor, Tensor], tuple[Tensor, ...]]
@@ -276,4 +272,4 @@ class Custom(Rule):
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         result = self.function(a, z, R)
         parts = tuple(result) if isinstance(result, (tuple, list)) else (result,)
-        return Flow(parts, lambda: (_none(R), _remainder(R, parts)))
+        return Flow(parts, lambda: (none(R), _remainder(R, parts)))

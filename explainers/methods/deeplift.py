@@ -158,7 +158,6 @@ class DifferenceAnalyzer(SamplingAnalyzer):
     """Base of DeepLIFT and DeepSHAP."""
 
     method: ClassVar[str] = ""
-    batch_size: int = 16
 
     def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> DifferenceFitted:
         return DifferenceFitted(self, net, state)
@@ -169,7 +168,7 @@ class DifferenceAnalyzer(SamplingAnalyzer):
     family="reference",
     paper="Shrikumar, Greenside, Kundaje 2017 (arXiv:1704.02685)",
     cost="2 forward, 2 backward",
-    needs=("range",),
+    needs=("low", "high"),
 )
 @dataclass(frozen=True)
 class DeepLift(DifferenceAnalyzer):
@@ -179,9 +178,10 @@ class DeepLift(DifferenceAnalyzer):
     """
 
     method: ClassVar[str] = "deeplift"
+    low: Numbers
+    high: Numbers
     reference: str | Numbers = "low"
-    low: Numbers = -1.0
-    high: Numbers = 1.0
+    batch_size: int = 16
 
     def __post_init__(self) -> None:
         whole("batch_size", self.batch_size)
@@ -213,6 +213,7 @@ class DeepShap(DifferenceAnalyzer):
 
     method: ClassVar[str] = "deep_shap"
     references: int = 8
+    batch_size: int = 16
 
     def __post_init__(self) -> None:
         whole("batch_size", self.batch_size)
@@ -235,7 +236,7 @@ class DifferenceFitted(SamplingFitted):
     """DeepLIFT of one network, averaged over the references."""
 
     complete = True
-    analyzer: DifferenceAnalyzer
+    analyzer: DeepLift | DeepShap
 
     def prepare(self) -> None:
         contribution_program(self.network, None)  # refuses now what the rules cannot cross

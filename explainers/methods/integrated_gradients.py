@@ -23,7 +23,7 @@ from explainers.targets import Goal
     family="gradient",
     paper="Sundararajan, Taly, Yan 2017 (arXiv:1703.01365)",
     cost="steps x (1 forward, 1 backward)",
-    needs=("range",),
+    needs=("low", "high"),
 )
 @dataclass(frozen=True)
 class IntegratedGradients(SamplingAnalyzer):
@@ -37,10 +37,10 @@ class IntegratedGradients(SamplingAnalyzer):
     """
 
     method: ClassVar[str] = "integrated_gradients"
+    low: Numbers
+    high: Numbers
     steps: int = 32
     reference: str | Numbers = "low"
-    low: Numbers = -1.0
-    high: Numbers = 1.0
     batch_size: int = 16
 
     def __post_init__(self) -> None:

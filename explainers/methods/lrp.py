@@ -217,16 +217,22 @@ def preset_b(eps: float | None = None, profile: str = "textbook", rules: tuple[P
 
 @register("lrp.preset_a_flat", family="lrp", paper=KOHLBRENNER, cost="2 forward, 1 backward")
 def preset_a_flat(
-    flat_until: str | None = None, eps: float | None = None, profile: str = "textbook", rules: tuple[Pair, ...] = ()
-) -> LRP:  # fmt: skip
+    flat_until: str | None = None,
+    eps: float | None = None,
+    profile: str = "textbook",
+    rules: tuple[Pair, ...] = (),
+) -> LRP:
     """Preset A with Flat at the input layer, or up to the node `flat_until`."""
     return _flat(_preset("lrp.preset_a_flat", 1, eps, profile, rules), flat_until)
 
 
 @register("lrp.preset_b_flat", family="lrp", paper=KOHLBRENNER, cost="3 forward, 2 backward")
 def preset_b_flat(
-    flat_until: str | None = None, eps: float | None = None, profile: str = "textbook", rules: tuple[Pair, ...] = ()
-) -> LRP:  # fmt: skip
+    flat_until: str | None = None,
+    eps: float | None = None,
+    profile: str = "textbook",
+    rules: tuple[Pair, ...] = (),
+) -> LRP:
     """Preset B with Flat at the input layer, or up to the node `flat_until`."""
     return _flat(_preset("lrp.preset_b_flat", 2, eps, profile, rules), flat_until)
 

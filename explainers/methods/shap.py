@@ -86,7 +86,7 @@ class GradientShapFitted(SamplingFitted):
         chosen = rng.permutation(np.arange(a.samples) % len(others))
 
         def noise(j: int) -> np.ndarray:
-            return np.random.default_rng((a.seed, j)).standard_normal(x.shape[1:], dtype=dtype.type)
+            return np.random.default_rng((a.seed, j)).standard_normal(x.shape[1:])
 
         def spec(rows: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, ...]:
             if a.noise_scale == 0:

@@ -30,10 +30,10 @@ class NoisyGradient(SamplingAnalyzer):
     """
 
     method: ClassVar[str] = ""
+    low: Numbers
+    high: Numbers
     augment_by_n: int = 32
     noise_scale: float = 0.15
-    low: Numbers = -1.0
-    high: Numbers = 1.0
     seed: int = 0
     batch_size: int = 16
 
@@ -63,7 +63,7 @@ class NoisyGradient(SamplingAnalyzer):
     family="gradient",
     paper="Smilkov et al. 2017 (arXiv:1706.03825)",
     cost=COST,
-    needs=("range",),
+    needs=("low", "high"),
 )
 @dataclass(frozen=True)
 class SmoothGrad(NoisyGradient):
@@ -87,7 +87,7 @@ class SmoothGrad(NoisyGradient):
     family="gradient",
     paper="Hooker et al. 2019 (arXiv:1806.10758)",
     cost=COST,
-    needs=("range",),
+    needs=("low", "high"),
 )
 @dataclass(frozen=True)
 class SquareGrad(NoisyGradient):
@@ -104,7 +104,7 @@ class SquareGrad(NoisyGradient):
     family="gradient",
     paper="Adebayo et al. 2018 (arXiv:1810.03292)",
     cost=COST,
-    needs=("range",),
+    needs=("low", "high"),
 )
 @dataclass(frozen=True)
 class VarGrad(NoisyGradient):
@@ -135,12 +135,8 @@ class NoisyGradientFitted(SamplingFitted):
 
     def noise(self, shape: tuple[int, ...], which: np.ndarray) -> np.ndarray:
         """The draws with these numbers, in units of the input."""
-        dtype = np.dtype(self.network.dtype)
-        draws = [
-            np.random.default_rng((self.analyzer.seed, int(j))).standard_normal(shape, dtype=dtype.type)
-            for j in which
-        ]
-        return (np.stack(draws) * self.scale).astype(dtype)
+        draws = [np.random.default_rng((self.analyzer.seed, int(j))).standard_normal(shape) for j in which]
+        return (np.stack(draws) * self.scale).astype(self.network.dtype)
 
     def explain(
         self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
