@@ -184,7 +184,7 @@ def strips(rows: Sequence[Strip], title: str) -> Markup:
         body.append(svg.text(176, middle - 1, name, "name", "end"))
         body.append(svg.text(176, middle + 14, count(len(row.values), "image"), "tick", "end"))
         body.append(_outline(row, x, middle) if len(row.values) > 150 else _beads(row, x, middle))
-        if len(row.values):
+        if len(row.values) > 2:  # of one or two, the bar would hide the dots
             centre = x(float(np.median(row.values)))
             body.append(f'<path class="median" d="M{centre:g} {middle - 15:g}v30"/>')
     body += [svg.text(x(v), bottom + 20, signed(v, 1), "tick") for v in x.ticks()]

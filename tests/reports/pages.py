@@ -7,10 +7,18 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipeline import schema
 from pipeline.config import RankingConfig
 from pipeline.ranking import Ranking, rank
 from tests.tables import write_run
 
+METHOD = "lrp.preset_a"
 QUICK = RankingConfig(draws=200)
 HOSTILE = (
     "<script>document.title='owned'</script>",
@@ -72,3 +80,67 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return re.sub(r"[ \n\t]+", " ", " ".join(self.words))
+
+
+def write_confirmation(folder: Path, verdicts: dict[int, str], names: dict[int, str]) -> None:
+    effect = {"n": 20, "mean": 0.4375, "low": 0.25, "high": 0.5}
+    nothing = {"n": 0, "mean": None, "low": None, "high": None}
+    classes = [
+        {
+            "label": label,
+            "class_name": names[label],
+            "role": "control" if verdict == "clean" else "top",
+            "verdict": verdict,
+            "attribution": "unremarkable" if verdict == "clean" else "suspicious",
+            "strength": 0.4,
+            "low": 0.2,
+            "n_needed": 31 if verdict == "undecided" else None,
+            "effects": {"sufficiency": effect, "necessity": nothing},
+        }
+        for label, verdict in verdicts.items()
+    ]
+    counts = {v: list(verdicts.values()).count(v) for v in verdicts.values()}
+    content = {"classes": classes, "counts": counts, "relevant": 0.1, "plan": {"images": 25}}
+    (folder / "confirm.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_strategies(folder: Path, ranking: Ranking, label: int) -> list[str]:
+    """Two clusters of one class, the second a candidate; a class with a single group. Returns image ids."""
+    rows = ds.dataset(folder / "examples").to_table(columns=["index", "example_id"]).to_pandas()
+    index = ranking.images.loc[ranking.images["label"] == label, "index"]
+    ids = rows.set_index("index").loc[index, "example_id"].tolist()
+    frame = pd.DataFrame({"example_id": ids, "method": METHOD, "label": label})
+    frame["cluster"] = np.arange(len(ids)) % 2
+    frame["x"], frame["y"] = np.arange(len(ids), dtype=float), frame["cluster"].astype(float)
+    frame["adjusted_lift"], frame["prototype"] = -1.0, pd.array([pd.NA] * len(ids), dtype="Int32")
+    table = pa.Table.from_pandas(frame, preserve_index=False).select(schema.CLUSTERS.names)
+    pq.write_table(table.cast(schema.CLUSTERS), folder / "clusters.parquet")
+    cluster = {"n": 9, "share": 0.5, "separability": 0.875, "low": -1.5, "high": -0.5}
+    clusters = [
+        cluster | {"cluster": c, "adjusted_lift": -1.25 - c, "candidate": c == 1, "prototypes": ids[c::2][:3]}
+        for c in range(2)
+    ]
+    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
+    head = {"method": METHOD, "tau": 0.875, "tau_null": 0.5, "n": 18, "reason": None}
+    entries = [
+        head | {"label": label, "class_name": names[label], "clusters": clusters},
+        head | {"label": 5, "class_name": names[5], "clusters": clusters[:1]},
+        head | {"label": 6, "class_name": names[6], "clusters": [], "tau": None, "reason": "3 maps"},
+        head | {"label": 8, "class_name": names[8], "clusters": clusters, "method": "other"},
+    ]
+    (folder / "clusters.json").write_text(json.dumps({"classes": entries}), encoding="utf-8")
+    return ids
+
+
+def write_curves(folder: Path, ids: list[str], part: str) -> None:
+    steps = np.linspace(0, 1, 5, dtype=np.float32)
+    shapes = {"morf": 0.8 * (1 - steps), "random": 0.8 - 0.4 * steps, "lerf": np.full(5, 0.8, np.float32)}
+    rows = [
+        {"example_id": i, "method": m, "order": order, "values": (values * k).tolist(), "reason": None}
+        for i in ids
+        for m, k in ((METHOD, 1.0), ("gradient", 0.5))
+        for order, values in shapes.items()
+    ]
+    rows.append({"example_id": "x", "method": METHOD, "order": "morf", "values": None, "reason": "zero_map"})
+    (folder / "curves").mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema.CURVES), folder / "curves" / part)

@@ -11,7 +11,13 @@ import pytest
 
 from pipeline.ranking import Ranking
 from reports.html import write_report
-from tests.reports.pages import HOSTILE, planted_run
+from tests.reports.pages import (
+    HOSTILE,
+    planted_run,
+    write_confirmation,
+    write_curves,
+    write_strategies,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +39,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ranking(folder: Path) -> Ranking:
-    return planted_run(folder, hostile=True)
+    """A run with everything that a report can show."""
+    found = planted_run(folder, hostile=True)
+    names = dict(zip(found.table["label"], found.table["class_name"], strict=True))
+    write_confirmation(folder, {0: "attribution_only", 1: "confirmed", 7: "hidden", 4: "clean"}, names)
+    ids = write_strategies(folder, found, 1)
+    write_curves(folder, ids, next((folder / "examples").iterdir()).name)
+    return found
 
 
 @pytest.fixture(scope="module")
