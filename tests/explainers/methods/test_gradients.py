@@ -11,6 +11,7 @@ from explainers.errors import InvalidInput, InvalidParameter
 from explainers.methods.integrated_gradients import midpoints
 from tests.explainers.methods import small
 
+RANGE = {"low": -1, "high": 1}
 SHAPE = (3, 2, 2)
 
 
@@ -26,7 +27,7 @@ def test_midpoints_are_the_midpoint_rule() -> None:
 def test_integrated_gradients_on_a_quadratic_are_exact_and_complete() -> None:
     matrix, gram = square()
     x = small.images(3, SHAPE)
-    fitted = create_analyzer("integrated_gradients", steps=3, reference=-0.5).fit(
+    fitted = create_analyzer("integrated_gradients", **RANGE, steps=3, reference=-0.5).fit(
         small.quadratic(matrix, SHAPE)
     )
     explained = fitted.analyze(x, target=0, ledger=True)
@@ -46,7 +47,7 @@ def test_the_completeness_gap_shrinks_with_the_steps() -> None:
     gaps = []
     for steps in (2, 16, 128):
         ledger = (
-            create_analyzer("integrated_gradients", steps=steps).fit(model).analyze(x, ledger=True).ledger
+            create_analyzer("integrated_gradients", **RANGE, steps=steps).fit(model).analyze(x, ledger=True).ledger
         )
         assert ledger is not None
         gaps.append(ledger.gap.max())
@@ -64,7 +65,7 @@ def test_the_reference_is_the_lowest_value_of_each_channel() -> None:
 def test_smoothgrad_of_a_quadratic_is_the_gradient_at_the_mean_noise() -> None:
     matrix, gram = square()
     x = small.images(2, SHAPE)
-    fitted = create_analyzer("smoothgrad", augment_by_n=7, noise_scale=0.2, seed=5).fit(
+    fitted = create_analyzer("smoothgrad", **RANGE, augment_by_n=7, noise_scale=0.2, seed=5).fit(
         small.quadratic(matrix, SHAPE)
     )
     noise = fitted.noise(SHAPE, np.arange(7))
@@ -83,7 +84,7 @@ def test_smoothgrad_of_a_quadratic_is_the_gradient_at_the_mean_noise() -> None:
 def test_moments_of_the_noisy_gradient(method: str, expected) -> None:
     matrix, gram = square()
     x = small.images(1, SHAPE)
-    fitted = create_analyzer(method, augment_by_n=9, batch_size=4).fit(small.quadratic(matrix, SHAPE))
+    fitted = create_analyzer(method, **RANGE, augment_by_n=9, batch_size=4).fit(small.quadratic(matrix, SHAPE))
     gradients = (x + fitted.noise(SHAPE, np.arange(9))).reshape(9, -1) @ gram
     np.testing.assert_allclose(fitted.analyze(x, 0).relevance.reshape(-1), expected(gradients), rtol=1e-9)
 
@@ -103,7 +104,7 @@ def test_variance_does_not_cancel_beside_a_large_mean() -> None:
 def test_postprocessing_comes_before_the_mean(postprocess: str, function) -> None:
     matrix, gram = square()
     x = small.images(1, SHAPE)
-    fitted = create_analyzer("smoothgrad", augment_by_n=6, postprocess=postprocess).fit(
+    fitted = create_analyzer("smoothgrad", **RANGE, augment_by_n=6, postprocess=postprocess).fit(
         small.quadratic(matrix, SHAPE)
     )
     gradients = (x + fitted.noise(SHAPE, np.arange(6))).reshape(6, -1) @ gram
@@ -116,7 +117,7 @@ def test_a_function_of_the_output_is_explained() -> None:
     weights = np.random.default_rng(0).normal(size=(*SHAPE, 3))
     x = small.images(2, SHAPE)
     model = small.linear(weights)
-    fitted = create_analyzer("integrated_gradients", steps=4).fit(model)
+    fitted = create_analyzer("integrated_gradients", **RANGE, steps=4).fit(model)
     explained = fitted.analyze(x, target=lambda output: ops.sum(output * np.array([1.0, 2.0, -1.0]), axis=1))
     np.testing.assert_allclose(explained.relevance, (x + 1) * (weights @ [1, 2, -1]), rtol=1e-10)
     assert list(explained.target) == [-1, -1]
@@ -135,20 +136,20 @@ def test_a_function_of_the_output_is_explained() -> None:
         ("smoothgrad", {"noise_scale": -0.1}, "noise_scale"),
         ("smoothgrad", {"postprocess": "cube"}, "none, abs, square"),
         ("vargrad", {"augment_by_n": 1}, "2 or more"),
-        ("smoothgrad", {"steps": 3}, "takes no parameter 'steps'"),
+        ("smoothgrad", {"stepz": 3}, "takes no parameter 'stepz'"),
     ],
 )
 def test_impossible_parameters_are_refused_at_construction(method: str, params: dict, names: str) -> None:
     with pytest.raises(InvalidParameter, match=names):
-        create_analyzer(method, **params)
+        create_analyzer(method, **{**RANGE, **params})
 
 
 def test_an_input_outside_the_declared_range_is_refused() -> None:
-    fitted = create_analyzer("integrated_gradients").fit(small.linear(np.ones((*SHAPE, 2))))
+    fitted = create_analyzer("integrated_gradients", **RANGE).fit(small.linear(np.ones((*SHAPE, 2))))
     with pytest.raises(InvalidInput, match="give the range"):
         fitted.analyze(small.images(1, SHAPE) * 100)
 
 
 def test_a_count_of_numbers_that_is_not_that_of_the_channels_is_refused() -> None:
     with pytest.raises(InvalidParameter, match="one per channel"):
-        create_analyzer("integrated_gradients", low=(0, 0, 0)).fit(small.linear(np.ones((*SHAPE, 2))))
+        create_analyzer("integrated_gradients", low=(0, 0, 0), high=1).fit(small.linear(np.ones((*SHAPE, 2))))

@@ -12,6 +12,7 @@ from explainers.errors import InvalidInput, UnsupportedLayer
 from tests.explainers.methods import small
 
 layers = keras.layers
+RANGE = {"low": -1, "high": 1}
 SHAPE = (12, 10, 3)
 
 
@@ -66,7 +67,7 @@ KINDS = ["max_pool", "maximum", "minimum", "multiply", "batch_norm", "relu", "ge
 @pytest.mark.parametrize("kind", KINDS)
 def test_maps_sum_to_the_difference_to_the_reference(kind: str) -> None:
     model, x = network(kind), small.images(3, (6, 6, 2))
-    explained = create_analyzer("deeplift", reference=0.3).fit(model).analyze(x, [0, 1, 2], ledger=True)
+    explained = create_analyzer("deeplift", **RANGE, reference=0.3).fit(model).analyze(x, [0, 1, 2], ledger=True)
     logits = np.asarray(model(np.concatenate([x, np.full((1, 6, 6, 2), 0.3)])))
     difference = (logits[:3] - logits[3])[np.arange(3), [0, 1, 2]]
     np.testing.assert_allclose(explained.relevance.sum((1, 2, 3)), difference, rtol=1e-6)
@@ -81,7 +82,7 @@ def test_a_shared_layer_keeps_the_sum() -> None:
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(size=w.shape) for w in model.weights])
     x = small.images(4, (5,))
-    explained = create_analyzer("deeplift", reference=0).fit(model).analyze(x, 1)
+    explained = create_analyzer("deeplift", **RANGE, reference=0).fit(model).analyze(x, 1)
     logits = np.asarray(model(np.concatenate([x, np.zeros((1, 5))])))[:, 1]
     np.testing.assert_allclose(explained.relevance.sum(1), logits[:4] - logits[4], rtol=1e-9)
 
@@ -91,7 +92,7 @@ def test_deep_shap_is_the_mean_of_deeplift_over_the_references() -> None:
     others = np.stack([np.full(SHAPE, v) for v in (-0.5, 0.0, 0.7)])
     together = create_analyzer("deep_shap", references=3, batch_size=4).fit(model, others).analyze(x, 2, ledger=True)
     apart = [
-        create_analyzer("deeplift", reference=v).fit(model).analyze(x, 2).relevance for v in (-0.5, 0.0, 0.7)
+        create_analyzer("deeplift", **RANGE, reference=v).fit(model).analyze(x, 2).relevance for v in (-0.5, 0.0, 0.7)
     ]
     np.testing.assert_allclose(together.relevance, np.mean(apart, axis=0), rtol=1e-9, atol=1e-12)
     assert together.ledger is not None
@@ -111,7 +112,7 @@ def test_gradient_shap_of_a_linear_model_is_exact() -> None:
 def test_gradient_shap_approaches_integrated_gradients_for_one_reference() -> None:
     model, x = small.convolutional("float64"), small.images(1, SHAPE)
     many = create_analyzer("gradient_shap", samples=1000, references=1).fit(model, np.full((1, *SHAPE), -1.0))
-    path = create_analyzer("integrated_gradients", steps=200).fit(model)
+    path = create_analyzer("integrated_gradients", **RANGE, steps=200).fit(model)
     a, b = many.analyze(x, 0).relevance, path.analyze(x, 0).relevance
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99
 
@@ -135,7 +136,7 @@ def test_references_come_from_the_first_images_of_a_stream() -> None:
 def test_deeplift_explains_a_function_of_the_output() -> None:
     weights = np.random.default_rng(0).normal(size=(4, 3, 2, 3))
     x = small.images(2, (4, 3, 2))
-    explained = create_analyzer("deeplift", reference=0).fit(small.linear(weights)).analyze(
+    explained = create_analyzer("deeplift", **RANGE, reference=0).fit(small.linear(weights)).analyze(
         x, target=lambda output: ops.sum(output, axis=1) / 2, ledger=True
     )
     np.testing.assert_allclose(explained.relevance, x * weights.sum(-1) / 2, rtol=1e-9)
@@ -146,4 +147,4 @@ def test_what_no_rule_covers_is_named() -> None:
     normed = layers.LayerNormalization()(x)
     model = keras.Model(x, layers.Dense(2)(layers.Flatten()(normed)))
     with pytest.raises(UnsupportedLayer, match="deeplift.*LayerNormalization"):
-        create_analyzer("deeplift").fit(model)
+        create_analyzer("deeplift", **RANGE).fit(model)
