@@ -21,7 +21,7 @@ from pipeline.config import DatasetConfig
 from pipeline.datasets import NO_BOXES, DatasetInfo, Record, failed, limited
 from pipeline.datasets.features import FeaturePaths, find_features, pick
 from pipeline.datasets.prepared import METADATA_KEY
-from pipeline.datasets.tfrecords import read_records
+from pipeline.datasets.recordfiles import READERS, Reader
 from pipeline.errors import InputError
 from pipeline.geometry import image_size
 from pipeline.shards import Shard
@@ -38,6 +38,10 @@ class TfdsDataset:
     def __init__(self, config: DatasetConfig) -> None:
         self.config = config
         self._builder = _open_builder(config)
+        form = self._builder.info.file_format.value
+        if form not in READERS:
+            valid = ", ".join(READERS)
+            raise InputError(f"{self._builder.data_dir}: stored as {form}; valid formats: {valid}")
         self._split = _choose_split(self._builder, config)
         self._paths: FeaturePaths = find_features(self._builder.info.features, config)
 
@@ -70,6 +74,10 @@ class TfdsDataset:
         return tuple(self._builder.info.splits[self._split].file_instructions)
 
     @functools.cached_property
+    def _reader(self) -> Reader:
+        return READERS[self._builder.info.file_format.value]
+
+    @functools.cached_property
     def _decoders(self) -> dict[str, Any]:
         return _skip_images(self._builder.info.features)
 
@@ -80,7 +88,7 @@ class TfdsDataset:
             start, stop = max(shard.start, first), min(shard.stop, first + file.take)
             if start < stop:
                 shift = file.skip - first
-                stored = read_records(file.filename, start + shift, stop + shift)
+                stored = self._reader(file.filename, start + shift, stop + shift)
                 for index, data in zip(range(start, stop), stored, strict=True):
                     yield self._record(data, index, f"{Path(file.filename).name}__{index + shift}")
             first += file.take

@@ -11,7 +11,7 @@ import pytest
 from pipeline import schema
 from pipeline.config import DatasetConfig
 from pipeline.datasets import Record, open_dataset
-from pipeline.datasets.tfrecords import read_records, record_offsets
+from pipeline.datasets.recordfiles import read_tfrecords, record_offsets
 from pipeline.errors import InputError
 from tests.pipeline.test_batches import CARD, batches_of
 from tests.pipeline.test_datasets import read_all
@@ -37,8 +37,8 @@ def test_records_are_found_by_hopping(tiny_prepared: Path) -> None:
 
     path = shard_file(tiny_prepared)
     expected = [r.numpy() for r in tf.data.TFRecordDataset(str(path))]
-    assert list(read_records(path, 0, 12)) == expected
-    assert list(read_records(path, 3, 7)) == expected[3:7]
+    assert list(read_tfrecords(path, 0, 12)) == expected
+    assert list(read_tfrecords(path, 3, 7)) == expected[3:7]
     assert len(record_offsets(path)) == 12
 
 

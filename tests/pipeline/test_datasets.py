@@ -110,6 +110,24 @@ def test_detection_data_take_the_class_of_the_largest_box(detection: Path) -> No
     assert len(records["5.jpg"].boxes) == 0
 
 
+def test_array_records_hold_the_same(detection: Path, tmp_path: Path) -> None:
+    builder = Detection(data_dir=str(tmp_path), file_format="array_record")
+    builder.download_and_prepare()
+    dataset = open_dataset(DatasetConfig(source="tfds", path=str(builder.data_dir)))
+    whole = read_all(open_dataset(DatasetConfig(source="tfds", path=str(detection))))
+    for record, other in zip(read_all(dataset, 4), whole, strict=True):
+        assert (record.image, record.label, record.boxes.tolist()) == (
+            other.image,
+            other.label,
+            other.boxes.tolist(),
+        )
+    (path,) = Path(builder.data_dir).glob("*test.array_record*")
+    path.write_bytes(path.read_bytes()[:200])
+    assert all("cannot be read" in str(r.error) for r in read_all(dataset))
+    path.unlink()
+    assert all("No such file" in str(r.error) for r in read_all(dataset))
+
+
 def test_splits_subsplits_and_limits(detection: Path) -> None:
     whole = open_dataset(DatasetConfig(source="tfds", path=str(detection)))
     part = open_dataset(DatasetConfig(source="tfds", path=str(detection), split="test[4:9]"))

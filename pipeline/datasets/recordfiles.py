@@ -1,4 +1,4 @@
-"""Random access to the TFRecord files of a TFDS split, with the checksums of the format verified.
+"""Random access to the files of a TFDS split, TFRecord or ArrayRecord, with the checksums verified.
 
 A TFRecord is ``length (8 bytes) | crc of the length (4) | data | crc of the data (4)``; so the place of the
 k-th record is found by hopping from length to length, without reading what lies between.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _HEADER, _FOOTER = 12, 4
@@ -36,7 +36,7 @@ def record_offsets(path: str | Path) -> tuple[int, ...]:
     return _offsets(str(path), state.st_size, state.st_mtime_ns)
 
 
-def read_records(path: str | Path, start: int, stop: int) -> Iterator[bytes | str]:
+def read_tfrecords(path: str | Path, start: int, stop: int) -> Iterator[bytes | str]:
     """Records ``start <= i < stop`` of one file, in order; a ``str`` says why a record cannot be read."""
     # Not exported by name, but the only reader with random access and checksums; sequential ones stop for
     # good at the first damaged record.
@@ -57,3 +57,24 @@ def read_records(path: str | Path, start: int, stop: int) -> Iterator[bytes | st
             yield reader.read(offsets[i])[0]
         except Exception as error:  # TensorFlow's DataLossError and IndexError: only this record is lost
             yield f"{name}: record {i} is damaged ({type(error).__name__})"
+
+
+def read_array_records(path: str | Path, start: int, stop: int) -> Iterator[bytes | str]:
+    """The same for an ArrayRecord file."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    name = Path(path).name
+    if not os.path.isfile(path):
+        yield from (f"{name}: No such file or directory" for _ in range(start, stop))
+        return
+    reader = ArrayRecordReader(str(path))  # closed by its destructor; close() raises for a damaged file
+    for i in range(start, stop):
+        try:
+            (record,) = reader.read([i])
+        except Exception as error:  # RuntimeError, IndexError, by version
+            record = f"{name}: record {i} cannot be read: {error}"
+        yield record
+
+
+Reader = Callable[[str | Path, int, int], Iterator[bytes | str]]
+READERS: dict[str, Reader] = {"tfrecord": read_tfrecords, "array_record": read_array_records}
