@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from pipeline.ranking import Ranking
 
 
+TABLES, RANKING, REPORT = "tables", "ranking", "report"  # how far an audit goes
+
+
 @dataclass
 class AuditResult:
     """What an audit ends with. ``failed`` of ``images`` rows could not be read or explained."""
@@ -73,26 +76,30 @@ def audit_task(key: str, config: dict[str, Any], out: str) -> int:
 
 
 @flow(name="hansaudit", flow_run_name="{out}", validate_parameters=False, persist_result=False)
-def audit_flow(config: dict[str, Any], out: str, report: bool = True) -> AuditResult:
+def audit_flow(config: dict[str, Any], out: str, end: str = REPORT) -> AuditResult:
     """Audit what ``config`` describes into ``out`` (``{date}`` stands for today), or finish what is missing.
+
+    ``end``: how far to go: "tables", "ranking" or "report".
 
     Raises:
         InputError: something the user named cannot be used, or too many images failed.
     """
-    return _audit(parse_config(config), out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}"), report, None)
+    return _audit(parse_config(config), out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}"), end, None)
 
 
-def run_audit(config: Config, out: str, report: bool, console: Console | None) -> AuditResult:
-    """The same flow from a terminal: progress on ``console``, errors raised before Prefect sees them."""
+def run_audit(config: Config, out: str, end: str, console: Console | None) -> AuditResult:
+    """The same flow from a terminal, with progress on ``console``."""
 
     @flow(name="hansaudit", flow_run_name="{out}", validate_parameters=False, persist_result=False)
     def audit(config: dict[str, Any], out: str) -> AuditResult:
-        return _audit(parse_config(config), out, report, console)
+        return _audit(parse_config(config), out, end, console)
 
     return audit(config.model_dump(mode="json"), out)
 
 
-def _audit(config: Config, out: str, report: bool, console: Console | None) -> AuditResult:
+def _audit(config: Config, out: str, end: str, console: Console | None) -> AuditResult:
+    from pipeline.sanity import check_run
+
     clock, session, store = Clock(), Session(), Store(out)
     bench = bench_for(config)
     with store.lock():
@@ -102,14 +109,15 @@ def _audit(config: Config, out: str, report: bool, console: Console | None) -> A
         clock = Clock()
         try:
             session.images = _run_missing(store, config, console)
+            check_run(store, bench)
         finally:
             session.seconds = round(clock.seconds, 3)
             store.end(session)
     images, failed, examples = _count(store)
     result = AuditResult(out, images, failed, session.images, session.seconds)
-    if images > failed:
+    if images > failed and end != TABLES:
         result.ranking = rank_run(out, config.ranking)
-        if report:
+        if end == REPORT:
             result.report = write_report_file(out, result.ranking)
         _artifacts(manifest, result)
     if failed > config.execution.max_failed_fraction * images:

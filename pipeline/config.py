@@ -124,6 +124,12 @@ class RankingConfig(_Section):
     seed: int = Field(default=0, ge=0)
 
 
+class SanityConfig(_Section):
+    """Sanity checks of the methods on a sample: they judge the methods, so no part of the run id."""
+
+    images: int = Field(default=8, ge=0, description="images compared, at most; 0 = no check")
+
+
 class Config(_Section):
     """Everything about one audit."""
 
@@ -134,10 +140,11 @@ class Config(_Section):
     perturbation: PerturbationConfig | None = None
     execution: ExecutionConfig = ExecutionConfig()
     ranking: RankingConfig = RankingConfig()
+    sanity: SanityConfig = SanityConfig()
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that determines the results."""
-        result = self.model_dump(mode="json", exclude={"execution", "ranking"})
+        result = self.model_dump(mode="json", exclude={"execution", "ranking", "sanity"})
         if self.perturbation is None:
             del result["perturbation"]  # a run without curves is the same run as before there were any
         return result

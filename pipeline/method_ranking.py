@@ -21,6 +21,7 @@ from pipeline.statistics import bca_intervals
 from pipeline.store import Store
 
 SUMMARY = "methods.json"
+SANITY = "sanity.json"  # of pipeline.sanity, which loads the framework
 DRAWS = 2000
 SMALLER_IS_BETTER = frozenset({"deletion_auc"})
 
@@ -32,7 +33,8 @@ class MethodRanking:
     Attributes:
         table: rank, method, mean, low, high (95 % BCa interval of the mean over images), and behind,
             behind_low,
-            behind_high: how far it is behind the best (paired; 0 for the best), tied: that interval holds 0.
+            behind_high: how far it is behind the best (paired; 0 for the best), tied: that interval holds 0,
+            insensitive: the sanity check of the run says that its maps do not depend on the weights.
         metric: what they are ranked by; n: images that count; left_out: images without a value for some
             method.
     """
@@ -75,6 +77,7 @@ def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodR
                 "behind_low": less,
                 "behind_high": more,
                 "tied": bool(method == best or not less > 0),
+                "insensitive": method in insensitive_methods(run),
             }
         )
     table = pd.DataFrame(rows).sort_values(["behind", "method"], kind="stable").reset_index(drop=True)
@@ -83,6 +86,14 @@ def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodR
     content = {"metric": metric, "n": result.n, "left_out": result.left_out, "methods": records(table)}
     run.files.put(SUMMARY, json.dumps(content, indent=1, ensure_ascii=False).encode())
     return result
+
+
+def insensitive_methods(run: Store) -> frozenset[str]:
+    """Methods of the run whose maps do not depend on the weights, by its ``sanity.json``."""
+    raw = run.files.get(SANITY)
+    return (
+        frozenset(m["method"] for m in json.loads(raw)["methods"] if m["insensitive"]) if raw else frozenset()
+    )
 
 
 def average_curves(run: Store, label: int | None = None) -> pd.DataFrame:

@@ -243,7 +243,7 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    config = {k: v for k, v in manifest["config"].items() if k not in ("execution", "ranking")}
+    config = {k: v for k, v in manifest["config"].items() if k not in ("execution", "ranking", "sanity")}
     flat = {k: v for k, v in _flatten(config).items() if k not in _PLACES}
     flat |= _flatten({"model": {"card": manifest["model"].get("card")}})
     flat["dataset.fingerprint"] = manifest["dataset"].get("fingerprint")

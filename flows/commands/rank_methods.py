@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def rank_methods(
             row["method"],
             "{mean:+.4f} [{low:+.4f}, {high:+.4f}]".format(**row),
             "best" if place == 0 else "{behind:.4f} [{behind_low:+.4f}, {behind_high:+.4f}]".format(**row),
-            "tied with the best" if row["tied"] and place else "",
+            ", ".join(_marks(row, place)),
         )
         for place, row in enumerate(records(found.table))
     ]
@@ -52,3 +52,11 @@ def rank_methods(
         markup=False,
         soft_wrap=True,
     )
+
+
+def _marks(row: dict[str, Any], place: int) -> list[str]:
+    marks = {
+        "tied with the best": row["tied"] and place > 0,
+        "insensitive to the weights": row["insensitive"],
+    }
+    return [name for name, holds in marks.items() if holds]
