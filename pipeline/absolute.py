@@ -106,11 +106,12 @@ def _power(null: _Null, used: Used, level: float) -> Floats:
     """Chance (C,) of rejecting at p <= ``level`` if the maps of the class found their objects.
 
     A map of the relevant lift has ``g = sigmoid(logit A + lift) - A`` more of its relevance inside the boxes
-    M than a uniform one, and ``g c`` more inside other boxes M', ``c = (|M and M'| / |M| - |M'|) / (1 -
-    |M|)``: large boxes overlap whatever is done, and what they share cannot tell them apart. So the statistic would
-    gain ``g (1 - mean c)``, but no more than is typical (the median) of images with boxes of similar size in
-    this run: maps that peak in the middle of large objects find them and yet cannot show it. Only where the
-    maps of the run as a whole find nothing, the first alone decides: all classes may be unfocused.
+    M than a uniform one, and ``g c`` more inside other boxes M', where
+    ``c = (|M and M'| / |M| - |M'|) / (1 - |M|)``: large boxes overlap whatever is done, and what they share
+    cannot tell them apart. So the statistic would gain ``g (1 - mean c)``, but no more than is typical (the
+    median) of images with boxes of similar size in this run: maps that peak in the middle of large objects
+    find them and yet cannot show it. Only where the maps of the run as a whole find nothing, the first alone
+    decides: all classes may be unfocused.
     """
     there = np.isfinite(null.contrast)
     gain = np.where(there, null.gain, 0.0)

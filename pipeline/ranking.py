@@ -93,7 +93,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     table = _describe(images, used, manifest["dataset"])
     found = Evidence.of(images, np.flatnonzero(used), store, method, config)
     _fill(table, found, config)
-    table["verdict"] = _verdicts(table, config)
+    table["verdict"] = verdicts(table, config)
     _needed(table, found, config)
     _baselines(table)
     order = table["verdict"].map(VERDICTS.index)
@@ -227,7 +227,7 @@ def _fill(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None:
         table[name] = full
 
 
-def _verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
+def verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
     """The first that applies, in this order (MATHS section 6.3).
 
     suspicious: relative q <= level, the interval lies below 0, and n >= n_min.
