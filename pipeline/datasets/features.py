@@ -52,13 +52,14 @@ def find_features(features: Any, config: DatasetConfig) -> FeaturePaths:
     """
     known = dict(_walk(features))
     image = _choose("image", config.image, known, tfds.features.Image, ("image",))
-    label = _choose("label", config.label, known, tfds.features.ClassLabel, ("label", "objects/label"))
     ours = "boxes" in known and "class_id" in known and not config.boxes
     boxes = (
         "boxes"
         if ours
         else _choose("boxes", config.boxes, known, tfds.features.BBoxFeature, ("objects/bbox", "bbox"))
     )
+    sibling = f"{boxes.rpartition('/')[0]}/label"  # detection data: the label of each box
+    label = _choose("label", config.label, known, tfds.features.ClassLabel, ("label", sibling))
     file_name = next((name for name in _FILE_NAMES if name in known), "")
     return FeaturePaths(image, label, boxes, file_name, _is_relative(boxes, known[boxes]), ours)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import DatasetConfig
 from pipeline.datasets import SOURCES, Dataset, Record, open_dataset
+from pipeline.datasets.features import find_features
 from pipeline.datasets.tfds import TfdsDataset, absolute_boxes
 from pipeline.errors import InputError
 from pipeline.shards import plan_shards
@@ -152,6 +153,34 @@ def test_paths_can_be_named_and_wrong_ones_list_the_valid(detection: Path) -> No
     ):
         with pytest.raises(InputError, match=reason):
             open_dataset(config.model_copy(update=change))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cars196", ("image", "label", "bbox")),
+        ("stanford_dogs", ("image", "label", "objects/bbox")),
+        ("voc/2007", ("image", "objects/label", "objects/bbox")),
+        ("oxford_iiit_pet", ("image", "label", "head_bbox")),
+        ("open_images_v4", ("image", "bobjects/label", "bobjects/bbox")),
+    ],
+)
+def test_features_of_the_catalog_are_found_by_type(
+    name: str, expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    features = tfds.builder(name, data_dir=str(tmp_path)).info.features
+    paths = find_features(features, DatasetConfig())
+    assert (paths.image, paths.label, paths.boxes) == expected
+    assert paths.relative
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("mnist", "boxes feature: none"), ("kitti", "several candidates")]
+)
+def test_features_that_are_not_clear_must_be_named(name: str, reason: str, tmp_path: Path) -> None:
+    features = tfds.builder(name, data_dir=str(tmp_path)).info.features
+    with pytest.raises(InputError, match=reason):
+        find_features(features, DatasetConfig())
 
 
 def test_a_catalog_dataset_that_is_not_prepared_says_what_to_do(tmp_path: Path) -> None:
