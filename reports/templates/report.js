@@ -39,8 +39,10 @@
         row.hidden = !(on.has(row.dataset.v) && text.get(row).includes(words));
         shown += !row.hidden;
       }
-      const all = rows.length;
-      document.getElementById("shown").textContent = shown === all ? `${all} classes` : `${shown} of ${all} classes`;
+      const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+      const all = grouped(rows.length);
+      document.getElementById("shown").textContent =
+        shown === rows.length ? `${all} classes` : `${grouped(shown)} of ${all} classes`;
       table.parentElement.querySelector(".nothing").hidden = shown > 0;
     };
 
