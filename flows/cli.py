@@ -27,7 +27,18 @@ from flows.settings import quiet_logs
 
 DONE, BREACH, WRONG_INPUT, FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
 
-COMMANDS = ("run", "results", "clusters", "confirm", "rank_methods", "data", "serve", "plan")
+COMMANDS = (
+    "run",
+    "results",
+    "clusters",
+    "confirm",
+    "rank_methods",
+    "canary",
+    "data",
+    "serve",
+    "plan",
+    "explain",
+)
 # errors that a user can mend, looked up only in modules that are already loaded
 _INPUT_ERRORS = (
     ("pipeline.config", "ConfigError"),

@@ -13,11 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from explainers import Explanation, analyze_many, create_analyzer
+from explainers import Explanation, analyze_many
 from pipeline.batches import Batch, iter_batches
 from pipeline.config import Config
 from pipeline.curves import Perturber, open_perturber
 from pipeline.datasets import Dataset, open_dataset
+from pipeline.fitting import check, fit_methods, reference_batches
 from pipeline.metrics import get_metric
 from pipeline.models import LoadedModel, load_model
 from pipeline.rows import Recipe, batch_tables
@@ -51,10 +52,11 @@ def open_bench(config: Config) -> Bench:
     """
     for name in config.audit.metrics:
         get_metric(name)
-    analyzers = {m.key: create_analyzer(m.name, **m.params) for m in config.methods}
+    for method in config.methods:
+        check(method)
     dataset = open_dataset(config.dataset)
     model = load_model(config.model, dataset)
-    fitted = {key: analyzer.fit(model.model) for key, analyzer in analyzers.items()}
+    fitted = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
     return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
 
 
