@@ -1,0 +1,121 @@
+"""``hansaudit canary``: measure what this set-up would find."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.commands import examples
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        epilog=examples(
+            "canary",
+            "canary --networks 3 --sizes 0.05,0.17 --probabilities 1.0 --out runs/canary",
+            "canary --attach runs/squeezenet",
+        )
+    )(canary)
+
+
+def canary(
+    out: Annotated[
+        str, typer.Option(help="Folder for data, networks, runs and canary.json.")
+    ] = "runs/canary",
+    networks: Annotated[
+        int, typer.Option(help="Networks to train: a clean one, then four marks each.", min=2)
+    ] = 6,
+    kinds: Annotated[str, typer.Option(help="Marks: patch, text, stripe, border.")] = "patch,text,stripe",
+    sizes: Annotated[
+        str, typer.Option(help="Sizes as a share of the picture's side, at most 0.18.")
+    ] = "0.05,0.09,0.17",
+    probabilities: Annotated[str, typer.Option(help="Share of the class's images.")] = "1.0,0.5",
+    controls: Annotated[bool, typer.Option(help="Also one on the object and an invisible one.")] = True,
+    method: Annotated[str, typer.Option(help="Explanation method.")] = "lrp.preset_a",
+    seed: Annotated[int, typer.Option(help="Seed of data, networks and choices.")] = 0,
+    attach: Annotated[
+        list[str] | None, typer.Option(help="Run whose report shall show the result. Repeatable.")
+    ] = None,
+) -> None:
+    """Plant marks of known kind, size and frequency, train networks, audit them: what is found, what is missed?
+
+    Finished networks are kept, so the same command goes on where it stopped.
+    """
+    from flows import terminal
+    from flows.canary import run_trials
+    from flows.options import listed
+    from pipeline.canary import SUMMARY, Grid, plan_networks, summarise_trials
+    from pipeline.canary import attach as attach_to
+    from pipeline.store import Store
+
+    grid = Grid(
+        tuple(listed(kinds) or ()), _shares("sizes", sizes), _shares("probabilities", probabilities), controls
+    )
+    specs = plan_networks(grid, networks, seed)
+
+    def tell(n: int, trial: dict[str, Any]) -> None:
+        found = sum(c["verdict"] == "suspicious" for c in trial["cells"])
+        terminal.console.print(
+            f"network {n + 1} of {len(specs)}: accuracy {trial['accuracy']:.1%}, "
+            f"{found} of {len(trial['cells'])} planted classes suspicious, "
+            f"{trial['false_suspicious']} of {trial['classes_clean']} others"
+        )
+
+    trials = run_trials(specs, out, method, tell)
+    summary = summarise_trials(trials, f"{method}, {networks} planted networks")
+    Path(out, SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    for run in attach or ():
+        attach_to(Store(run), summary)
+    print_canary(summary)
+    terminal.console.print(f"written: {out}/{SUMMARY}", markup=False, soft_wrap=True)
+
+
+def print_canary(summary: dict[str, Any]) -> None:
+    """Cells, figures and the line."""
+    from flows import terminal
+
+    rows = [
+        (
+            f"{c['kind']}{' on the object' if c['inside'] else ''}",
+            f"{c['size']:.0%}",
+            f"{c['probability']:.0%}",
+            f"{c['added']:+.2f}" + ("" if c["used"] else " (not used)"),
+            c["verdict"],
+            c["test"] or "",
+        )
+        for c in sorted(
+            summary["cells"], key=lambda c: (c["kind"], c["inside"], c["size"], -c["probability"])
+        )
+    ]
+    heads = ("size", "images", "adds to the class", "ranking", "interventions")
+    terminal.print_list("mark", rows, heads)
+    shown = {
+        name: [("-" if v is None else f"{v:.3f}") for v in figures.values()]
+        for name, figures in summary["figures"].items()
+    }
+    terminal.print_list(
+        "order of the classes",
+        [(name.replace("_", " "), *values) for name, values in shown.items()],
+        ("average precision", "AUC", "recall at k"),
+    )
+    alarms = summary["false_alarms"]
+    terminal.console.print(
+        f"{alarms['classes']} classes without a mark: {alarms['suspicious']} suspicious, "
+        f"{alarms['confirmed']} confirmed, {alarms['hidden']} hidden"
+    )
+    terminal.console.print(summary["line"], markup=False, soft_wrap=True)
+
+
+def _shares(name: str, text: str) -> tuple[float, ...]:
+    from pipeline.errors import InputError
+
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise InputError(
+            f"--{name}: received {text!r}; valid: numbers with commas, such as 0.05,0.17"
+        ) from None
