@@ -98,10 +98,10 @@ def run_audit(config: Config, out: str, end: str, console: Console | None) -> Au
 
 
 def _audit(config: Config, out: str, end: str, console: Console | None) -> AuditResult:
-    from pipeline.sanity import check_run
-
     clock, session, store = Clock(), Session(), Store(out)
     bench = bench_for(config)
+    from pipeline.sanity import check_run  # TensorFlow: only after the bench has loaded it, quietly
+
     with store.lock():
         manifest = store.open_or_create(config, provenance_of(bench, _shard_size(store, config)))
         session.setup_seconds = round(clock.seconds, 3)
@@ -109,10 +109,10 @@ def _audit(config: Config, out: str, end: str, console: Console | None) -> Audit
         clock = Clock()
         try:
             session.images = _run_missing(store, config, console)
-            check_run(store, bench)
         finally:
             session.seconds = round(clock.seconds, 3)
             store.end(session)
+        check_run(store, bench)
     images, failed, examples = _count(store)
     result = AuditResult(out, images, failed, session.images, session.seconds)
     if images > failed and end != TABLES:

@@ -55,10 +55,10 @@ def _run(config: Config, out: str, report: bool) -> AuditResult:
             bench_for(config)
     finally:
         server.join()
-    from flows.audit import TooManyFailed, run_audit
+    from flows.audit import RANKING, REPORT, TooManyFailed, run_audit
 
     try:
-        return run_audit(config, out, report, console)
+        return run_audit(config, out, REPORT if report else RANKING, console)
     except TooManyFailed as error:
         _print_result(error.result)
         raise
