@@ -124,6 +124,29 @@ def test_a_box_covers_what_its_painted_pixels_cover(
     assert (smooth[mask] > 0).all()
 
 
+@settings(max_examples=80, deadline=None)
+@given(width=st.integers(30, 300), height=st.integers(30, 300), card=st.sampled_from(CARDS), data=st.data())
+def test_a_pixel_is_in_a_box_when_its_centre_is(
+    width: int, height: int, card: ModelCard, data: st.DataObject
+) -> None:
+    x0 = data.draw(st.integers(0, width - 1))
+    y0 = data.draw(st.integers(0, height - 1))
+    box = (x0, y0, min(x0 + width // 3, width - 1), min(y0 + height // 3, height - 1))
+    view = plan_view(width, height, card)
+    assume((box[2] - box[0] + 1) * view.scale_x >= 1)
+    assume((box[3] - box[1] + 1) * view.scale_y >= 1)
+    mask = union_mask(map_boxes(np.array([box]), view, card), card.height, card.width)
+    # each centre, taken back to the original image
+    x = (np.arange(card.width) + 0.5 + view.offset_x) / view.scale_x
+    y = (np.arange(card.height) + 0.5 + view.offset_y) / view.scale_y
+    inside_x = (x > box[0] + 1e-9) & (x < box[2] + 1 - 1e-9)
+    inside_y = (y > box[1] + 1e-9) & (y < box[3] + 1 - 1e-9)
+    edge_x = (np.abs(x - box[0]) < 1e-9) | (np.abs(x - box[2] - 1) < 1e-9)
+    edge_y = (np.abs(y - box[1]) < 1e-9) | (np.abs(y - box[3] - 1) < 1e-9)
+    clear = ~(edge_y[:, None] | edge_x[None, :])
+    assert ((mask == (inside_y[:, None] & inside_x[None, :])) | ~clear).all()
+
+
 @settings(max_examples=100, deadline=None)
 @given(width=st.integers(2, 500), height=st.integers(2, 500), card=st.sampled_from(CARDS), data=st.data())
 def test_mapped_boxes_lie_in_the_input_and_are_monotone(
