@@ -11,6 +11,7 @@ from reports import words
 from reports.data import RunData, records
 from reports.figures import verdict_bar
 from reports.sections import Section
+from reports.sections.sanity import marks
 
 TEMPLATE = """
 <p class="kicker">Audit of <bdi>{{ model }}</bdi> on <bdi>{{ dataset }}</bdi>
@@ -27,6 +28,9 @@ TEMPLATE = """
 <p>{{ found }}</p>
 {% endif %}
 </div>
+{% if warning %}
+<p class="answer bad" role="note">{{ warning }}</p>
+{% endif %}
 <dl class="figures">
 {% for fact in facts %}
 <div><dt>{{ fact.label }}</dt><dd>{{ fact.value }}</dd><dd class="note">{{ fact.note }}</dd></div>
@@ -70,12 +74,25 @@ def build(run: RunData) -> dict[str, Any]:
         "headline": headline(counts, total, len(confirmed)),
         "names": _names(named),
         "found": _found(counts, named, len(confirmed) > 0),
+        "warning": _warning(run),
         "facts": _facts(run, counts),
         "bar": verdict_bar(counts),
         "verdicts": [(v, counts[v], words.MEANING[v]) for v in words.VERDICTS],
         "caveats": _caveats(run, counts),
         "unconfirmed": not run.confirmation,
     }
+
+
+def _warning(run: RunData) -> str:
+    """The one thing that takes the ground from under the report: maps that do not show the network."""
+    checked = run.document("sanity.json").get("methods", ())
+    failed = marks(next((m for m in checked if m["method"] == run.method), {}))
+    if not failed:
+        return ""
+    return (
+        f"Caution: the maps of {run.method} are {words.listing(failed)} in this run's sanity check. What "
+        "follows describes the pictures more than the network; use another method."
+    )
 
 
 def _tested(run: RunData, label: int) -> str:

@@ -144,3 +144,27 @@ def write_curves(folder: Path, ids: list[str], part: str) -> None:
     rows.append({"example_id": "x", "method": METHOD, "order": "morf", "values": None, "reason": "zero_map"})
     (folder / "curves").mkdir(exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=schema.CURVES), folder / "curves" / part)
+
+
+def write_sanity(folder: Path, insensitive: bool) -> None:
+    pairs = {"output layer": [0.875, 0.5], "upper half": [0.75, 0.25], "all layers": [0.125, None]}
+    method = {
+        "method": METHOD,
+        "randomised": pairs,
+        "other_class": [0.625, 0.375],
+        "insensitive": insensitive,
+        "class_blind": False,
+        "images": 16,
+    }
+    other = method | {"method": "guided_backprop", "insensitive": True, "class_blind": True}
+    limits = {"insensitive": 0.7, "class_blind": 0.95}
+    content = {"images": 16, "seconds": 1.5, "limits": limits, "methods": [method, other]}
+    (folder / "sanity.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_methods(folder: Path) -> None:
+    row = {"mean": 0.25, "low": 0.125, "high": 0.375, "behind": 0.0, "behind_low": 0.0, "behind_high": 0.0}
+    best = row | {"rank": 1, "method": METHOD, "tied": True, "insensitive": False}
+    second = row | {"rank": 2, "method": "gradient", "tied": True, "insensitive": True, "behind": 0.0625}
+    content = {"metric": "aopc_gap", "n": 31, "left_out": 2, "methods": [best, second]}
+    (folder / "methods.json").write_text(json.dumps(content), encoding="utf-8")

@@ -16,6 +16,8 @@ from tests.reports.pages import (
     planted_run,
     write_confirmation,
     write_curves,
+    write_methods,
+    write_sanity,
     write_strategies,
 )
 
@@ -44,6 +46,8 @@ def ranking(folder: Path) -> Ranking:
     names = dict(zip(found.table["label"], found.table["class_name"], strict=True))
     write_confirmation(folder, {0: "attribution_only", 1: "confirmed", 7: "hidden", 4: "clean"}, names)
     ids = write_strategies(folder, found, 1)
+    write_sanity(folder, insensitive=True)
+    write_methods(folder)
     write_curves(folder, ids, next((folder / "examples").iterdir()).name)
     return found
 

@@ -16,6 +16,8 @@ from tests.reports.pages import (
     planted_run,
     write_confirmation,
     write_curves,
+    write_methods,
+    write_sanity,
     write_strategies,
 )
 
@@ -97,6 +99,33 @@ def test_perturbation_curves_give_the_differences_of_the_aopc(folder, ranking):
     assert "Pixels deleted and inserted" not in page.text
 
 
+def test_a_method_that_fails_its_sanity_check_is_said_at_the_top(folder, ranking):
+    write_sanity(folder, insensitive=True)
+    page = page_of(folder, ranking)
+    head = page.text[: page.text.index("images audited")]
+    assert "Caution: the maps of lrp.preset_a are insensitive to the weights" in head
+    assert "on which this report rests, are insensitive to the weights" in page.text
+
+
+def test_a_method_that_passes_is_not_warned_of_while_another_is_marked(folder, ranking):
+    write_sanity(folder, insensitive=False)
+    page = page_of(folder, ranking)
+    assert "Caution" not in page.text
+    assert "change when the network's knowledge is destroyed, as they should" in page.text
+    rows = page.text[page.text.index("another class Verdict") :]
+    assert "ρ 0.12 · SSIM \u2013" in rows
+    assert rows.index("passed") < rows.index("guided_backprop") < rows.index("class blind")
+
+
+def test_methods_are_ranked_with_their_intervals(folder, ranking):
+    write_methods(folder)
+    text = page_of(folder, ranking).text
+    assert "1 lrp.preset_a +0.250 +0.125 … +0.375 best" in text
+    assert "2 gradient +0.250" in text
+    assert "tied with the best" in text
+    assert "Over the 31 images for which every method has a curve (2 left out)" in text
+
+
 def test_without_their_tables_there_are_no_such_sections(folder, ranking):
     shown = {a["id"] for a in page_of(folder, ranking).all("section")}
-    assert shown.isdisjoint({"confirm", "strategies", "perturbation"})
+    assert shown.isdisjoint({"confirm", "strategies", "perturbation", "sanity", "methods"})
