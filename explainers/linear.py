@@ -35,6 +35,11 @@ class Linear(ABC):
         return engine.vjp(lambda a: self.apply(a, flipped), (like,), s)[0]
 
     @property
+    def joins(self) -> bool:
+        """Whether kernels can be stacked along their input axis (-2), for an input of several parts."""
+        return False
+
+    @property
     def whole(self) -> Linear:
         """The map as one operator with one kernel: what rules that split signs need."""
         return self
@@ -64,6 +69,10 @@ class Linear(ABC):
 @dataclass(frozen=True)
 class Dense(Linear):
     """`a @ w` over the last axis; `w` is (in, out)."""
+
+    @property
+    def joins(self) -> bool:
+        return True
 
     def apply(self, a: Tensor, w: Tensor) -> Tensor:
         return ops.matmul(a, w)
@@ -108,6 +117,10 @@ class Conv(Linear):
     def _convolve(self, a: Tensor, w: Tensor) -> Tensor:
         strides, dilation = self.strides, self.dilation
         return ops.conv(a, w, strides, self.padding, "channels_last", dilation)
+
+    @property
+    def joins(self) -> bool:
+        return self.groups == 1
 
     @property
     def _rotates(self) -> bool:

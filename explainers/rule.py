@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from keras import ops
 
 from explainers.engine import Tensor
 from explainers.graph import Node
+from explainers.linear import Linear
 
 # Denominators of positive sums below this are zero: a quotient by less could overflow.
 TINY = 1e-25
@@ -88,3 +91,39 @@ def stab(z: Tensor, eps: float) -> Tensor:
 def none(R: Tensor) -> Tensor:
     """0 per image."""
     return ops.zeros_like(total(R))
+
+
+class Parts:
+    """An input as parts that each meet a kernel of their own, `sum_p apply(x_p, w_p)`.
+
+    Where the operator allows, the parts are joined into one input with one kernel: one wide
+    convolution instead of several narrow ones.
+    """
+
+    def __init__(self, linear: Linear, *parts: Tensor):
+        self.linear, self.parts = linear, parts
+        self.joined = len(parts) == 1 or linear.joins
+        if self.joined:
+            self.parts = (parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1),)
+        self.channels, self.count = parts[0].shape[-1], len(parts)
+
+    @staticmethod
+    def kernels(linear: Linear, name: str, *kernels: np.ndarray) -> dict[str, np.ndarray]:
+        """The constants that `apply` and `back` look up under `name`."""
+        if linear.joins and len(kernels) > 1:
+            kernels = (np.concatenate(kernels, axis=-2),)
+        found = {f"{name}{i}": w for i, w in enumerate(kernels)}
+        return found | {f"{name}{i} flipped": linear.flip(w) for i, w in enumerate(kernels)}
+
+    def apply(self, c: Constants, name: str) -> Tensor:
+        """`sum_p apply(x_p, w_p)`."""
+        terms = [self.linear.apply(x, c[f"{name}{i}"]) for i, x in enumerate(self.parts)]
+        return functools.reduce(operator.add, terms)
+
+    def back(self, c: Constants, name: str, s: Tensor) -> Tensor:
+        """`sum_p x_p transpose(s, w_p)`: what each input element gets."""
+        flipped = [c[f"{name}{i} flipped"] for i in range(len(self.parts))]
+        terms = [x * self.linear.transpose(s, w, x) for x, w in zip(self.parts, flipped, strict=True)]
+        if self.joined and self.count > 1:
+            terms = ops.split(terms[0], self.count, axis=-1)
+        return functools.reduce(operator.add, terms)

@@ -11,6 +11,8 @@ Montavon et al. 2019 (Gamma), Lapuschkin et al. 2017 (Flat), Andeol et al. 2021 
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,7 +22,7 @@ from keras import ops
 from explainers.engine import Tensor, after
 from explainers.errors import InvalidParameter
 from explainers.linear import Conv, Dense
-from explainers.rule import TINY, Constants, Flow, Rule, Site, divide, none, stab, total
+from explainers.rule import TINY, Constants, Flow, Parts, Rule, Site, divide, none, stab, total
 
 
 @dataclass(frozen=True)
@@ -99,44 +101,53 @@ class AlphaBeta(Rule):
         node = site.node
         linear, w = node.linear.whole, node.linear.composite(node.kernel)
         plus, minus = np.maximum(w, 0), np.maximum(-w, 0)
-        made: dict[str, Any] = {"p": plus, "pt": linear.flip(plus)}
-        if self.beta or not site.non_negative:
-            made |= {"n": minus, "nt": linear.flip(minus)}
+        other = not site.non_negative  # a- w- and a- w+ exist
+        made: dict[str, Any] = Parts.kernels(linear, "positive", plus, *[minus] * other)
+        if self.beta:
+            made |= Parts.kernels(linear, "negative", minus, *[plus] * other)
         if node.bias is not None and self.bias != "none":
-            made |= {"bp": np.maximum(node.bias, 0), "bn": np.maximum(-node.bias, 0)}
+            made |= {"positive b": np.maximum(node.bias, 0), "negative b": np.maximum(-node.bias, 0)}
         return made
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
-        linear = site.node.linear.whole
         x = after(a[0], R)
-        halves = [(x, "p", "n")] if site.non_negative else [(ops.relu(x), "p", "n"), (ops.relu(-x), "n", "p")]
-        relevance, accounts = 0.0, []
-        for factor, side in ((self.alpha, 0), (-self.beta, 1)):
-            if not factor:
-                continue
-            pairs = [(half, keys[side]) for half, *keys in halves]
-            ratio, bias = self._ratio(linear, c, pairs, side, factor * R)
-            accounts.append((ratio, bias, factor))
-            for half, key in pairs:
-                relevance = relevance + half * linear.transpose(ratio, c[key + "t"], x)
-        return Flow((relevance,), lambda: _accounts(accounts, R))
+        halves = (x,) if site.non_negative else (ops.relu(x), ops.relu(-x))
+        parts = Parts(site.node.linear.whole, *halves)
+        terms, accounts, negative = [], [], None
+        if self.beta:
+            negative, bias = self._summed(parts, c, "negative")
+            ratio = self._divide(-self.beta * R, negative)
+            terms.append(parts.back(c, "negative", ratio))
+            accounts.append((ratio, bias, -self.beta))
+        if self.alpha:
+            if negative is not None and site.active and self.bias == "signed":
+                # z = positive - negative, and R is 0 unless z > 0: this sum does not cancel
+                positive, bias = z + negative, c.get("positive b")
+            else:
+                positive, bias = self._summed(parts, c, "positive")
+            ratio = self._divide(R if self.alpha == 1 else self.alpha * R, positive)
+            terms.append(parts.back(c, "positive", ratio))
+            accounts.append((ratio, bias, self.alpha))
+        return Flow((functools.reduce(operator.add, terms),), lambda: _accounts(accounts, R))
 
-    def _ratio(self, linear: Any, c: Constants, pairs: list, side: int, R: Tensor) -> tuple[Tensor, Any]:
-        """`R / sum of the parts of one sign`, all magnitudes; and the bias in the denominator."""
-        summed = sum(linear.apply(half, c[key]) for half, key in pairs)
-        bias = None
-        if "bp" in c:
-            own, other = (c["bp"], c["bn"]) if side == 0 else (c["bn"], c["bp"])
-            bias = own - other if self.bias == "both" else own
+    def _summed(self, parts: Parts, c: Constants, sign: str) -> tuple[Tensor, Any]:
+        """Sum of the magnitudes of one sign with its bias; and that bias."""
+        bias = c.get(f"{sign} b")
+        if bias is not None and self.bias == "both":
+            bias = bias - c["negative b" if sign == "positive" else "positive b"]
+        summed = parts.apply(c, sign)
         if self.bias == "both":
-            return divide(R, summed if bias is None else summed + bias), bias
-        # the shift by TINY makes sums too small to divide by exactly zero; relu fuses with the convolution
-        shifted = ops.relu(summed - TINY if bias is None else summed + (bias - TINY))
-        return ops.divide_no_nan(R, shifted), bias
+            return summed if bias is None else summed + bias, bias
+        # the shift makes sums too small to divide by exactly zero; a relu fuses with the convolution
+        return ops.relu(summed - TINY if bias is None else summed + (bias - TINY)), bias
+
+    def _divide(self, R: Tensor, summed: Tensor) -> Tensor:
+        return divide(R, summed) if self.bias == "both" else ops.divide_no_nan(R, summed)
 
     def cost(self, site: Site) -> float:
-        halves = 1 if site.non_negative else 2
-        return 2.0 * halves * (bool(self.alpha) + bool(self.beta))
+        halves = 1.0 if site.non_negative else 2.0
+        shared = self.alpha and self.beta and site.active and self.bias == "signed"
+        return halves * (2.0 * (bool(self.alpha) + bool(self.beta)) - bool(shared))
 
 
 def _accounts(parts: list, R: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,37 +179,36 @@ class Gamma(Rule):
         node = site.node
         linear, w = node.linear.whole, node.linear.composite(node.kernel)
         plus, minus = w + self.gamma * np.maximum(w, 0), w + self.gamma * np.minimum(w, 0)
-        made = {"p": plus, "pt": linear.flip(plus), "n": minus, "nt": linear.flip(minus)}
+        other = not site.non_negative
+        made: dict[str, Any] = Parts.kernels(linear, "positive", plus, *[minus] * other)
+        if not site.active:
+            made |= Parts.kernels(linear, "negative", minus, *[plus] * other)
         if node.bias is not None:
             made |= {
-                "bp": node.bias + self.gamma * np.maximum(node.bias, 0),
-                "bn": node.bias + self.gamma * np.minimum(node.bias, 0),
+                "positive b": node.bias + self.gamma * np.maximum(node.bias, 0),
+                "negative b": node.bias + self.gamma * np.minimum(node.bias, 0),
             }
         return made
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
-        linear = site.node.linear.whole
         x = after(a[0], R)
-        halves = (
-            [(x, "p", "n")] if site.non_negative else [(ops.relu(x), "p", "n"), (-ops.relu(-x), "n", "p")]
-        )
-        sides = [(z >= 0, 0, "bp")] if site.active else [(z >= 0, 0, "bp"), (z < 0, 1, "bn")]
-        relevance, accounts = 0.0, []
-        for mask, side, bias in sides:
-            pairs = [(half, keys[side]) for half, *keys in halves]
-            own = ops.where(mask, R, ops.zeros_like(R))
-            summed = sum(linear.apply(half, c[key]) for half, key in pairs)
-            summed = summed + c[bias] if bias in c else summed
+        parts = Parts(site.node.linear.whole, *((x,) if site.non_negative else (ops.relu(x), -ops.relu(-x))))
+        terms, accounts = [], []
+        for sign, mask in (
+            (("positive", z >= 0),) if site.active else (("positive", z >= 0), ("negative", z < 0))
+        ):
+            own = R if site.active else ops.where(mask, R, ops.zeros_like(R))
+            bias, summed = c.get(f"{sign} b"), parts.apply(c, sign)
+            summed = summed if bias is None else summed + bias
             ratio = own / stab(summed, self.eps) if self.eps > TINY else divide(own, summed)
-            accounts.append((own, ratio, summed, c.get(bias)))
-            for half, key in pairs:
-                relevance = relevance + half * linear.transpose(ratio, c[key + "t"], x)
+            accounts.append((own, ratio, summed, bias))
+            terms.append(parts.back(c, sign, ratio))
 
         def account() -> tuple[Tensor, Tensor]:
             absorbed = [total(ratio * b) for _, ratio, _, b in accounts if b is not None]
             return sum(absorbed, none(R)), sum(total(own - ratio * s) for own, ratio, s, _ in accounts)
 
-        return Flow((relevance,), account)
+        return Flow((functools.reduce(operator.add, terms),), account)
 
     def cost(self, site: Site) -> float:
         return 2.0 * (1 if site.non_negative else 2) * (1 if site.active else 2)
@@ -288,20 +298,16 @@ class ZBox(Rule):
 
     def constants(self, site: Site) -> dict[str, Any]:
         linear, w = site.node.linear.whole, site.node.linear.composite(site.node.kernel)
-        plus, minus = np.maximum(w, 0), np.maximum(-w, 0)
         low = self.low if site.low is None else site.low
         high = self.high if site.high is None else site.high
-        return {
-            "p": plus, "pt": linear.flip(plus), "n": minus, "nt": linear.flip(minus),
-            "low": np.asarray(low, float), "high": np.asarray(high, float),
-        }  # fmt: skip
+        box = {"low": np.asarray(low, float), "high": np.asarray(high, float)}
+        return box | Parts.kernels(linear, "box", np.maximum(w, 0), np.maximum(-w, 0))
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
-        linear = site.node.linear.whole
         x = after(a[0], R)
-        above, below = x - c["low"], c["high"] - x
-        ratio = divide(R, linear.apply(above, c["p"]) + linear.apply(below, c["n"]))
-        relevance = above * linear.transpose(ratio, c["pt"], x) + below * linear.transpose(ratio, c["nt"], x)
+        parts = Parts(site.node.linear.whole, x - c["low"], c["high"] - x)
+        ratio = divide(R, parts.apply(c, "box"))
+        relevance = parts.back(c, "box", ratio)
         return Flow((relevance,), lambda: _accounts([(ratio, None, 1.0)], R))
 
     def cost(self, site: Site) -> float:
