@@ -2,8 +2,86 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from flows.commands import examples
+
+if TYPE_CHECKING:
+    from explainers.preflight import Plan
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
+    app.command(
+        no_args_is_help=True,
+        epilog=examples(
+            "plan squeezenet.keras",
+            "plan ResNet50 --method lrp.preset_b",
+            "plan my.h5 --method 'lrp.epsilon(epsilon=0.1)' --json",
+        ),
+    )(plan)
+
+
+def plan(
+    model: Annotated[
+        str, typer.Argument(help=".keras or .h5 file, or a keras.applications name.", show_default=False)
+    ],
+    method: Annotated[str, typer.Option(help="Explanation method.")] = "lrp.preset_a",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show which rule explains which node of a model, before anything is explained.
+
+    Exit code 1 when the method cannot explain the model.
+    """
+    from flows import settings, terminal
+    from pipeline.config import parse_method
+
+    wanted = parse_method(method)
+    settings.load_tensorflow()
+    from explainers.preflight import plan as make_plan
+
+    found = make_plan(model, wanted.name, _with_bounds(wanted.name, wanted.params))
+    if as_json:
+        terminal.console.print_json(json.dumps(found.to_dict(), default=str))
+    else:
+        _print(found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _with_bounds(name: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The plan does not depend on the bounds of the input, but a method may insist on having some."""
+    from pipeline.fitting import info
+
+    needed = {"low": 0.0, "high": 255.0}
+    return {k: v for k, v in needed.items() if k in info(name).required} | params
+
+
+def _print(plan: Plan) -> None:
+    from rich.text import Text
+
+    from flows import terminal
+
+    wide = terminal.console.width >= 110
+    rows = [
+        (r.node, r.layer, "x".join("?" if n is None else str(n) for n in r.shape[1:]), r.rule, r.why)
+        for r in plan.rows
+    ]
+    columns = ("layer", "shape", "rule", "because")
+    terminal.print_list("node", rows if wide else [r[:4] for r in rows], columns if wide else columns[:3])
+    lines = [f"{old}: {new}" for old, new in plan.changes]
+    lines.append(f"input-layer rule: {', '.join(plan.input_layer) or 'none'}")
+    if plan.equality is not None:
+        lines.append(f"canonised logits differ from the original's by {plan.equality:.2g} (relative L2)")
+    lines.append(
+        f"cost: {plan.cost_note}" if plan.cost is None else f"cost: about {plan.cost:.1f} forward passes"
+    )
+    for line in lines:
+        terminal.console.print(Text(line))
+    for problem in plan.problems:
+        terminal.console.print(Text(problem, style="bold red"))
+    verdict = "can explain" if plan.ok else "cannot explain"
+    terminal.console.print(Text(f"{plan.method} {verdict} {plan.model}", style="bold"))

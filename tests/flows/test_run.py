@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -177,3 +178,18 @@ def test_wrong_input_is_one_clear_message(
     assert message in said
     assert "Traceback" not in said
     assert not run.exists()
+
+
+def test_plan_shows_the_rules_and_decides_the_exit_code(tiny_cnn_file: Path, monkeypatch, capsys):
+    import explainers.preflight as preflight
+
+    assert cli.run(["plan", str(tiny_cnn_file), "--method", "lrp.epsilon_gamma_box"]) == cli.DONE
+    assert "can explain" in capsys.readouterr().out
+    assert cli.run(["plan", str(tiny_cnn_file), "--json"]) == cli.DONE
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+    real = preflight.plan
+    problem = ("node 'x' has no rule",)
+    monkeypatch.setattr(preflight, "plan", lambda *a: replace(real(*a), problems=problem))
+    assert cli.run(["plan", str(tiny_cnn_file)]) == cli.BREACH
+    assert problem[0] in capsys.readouterr().out
+    assert cli.run(["plan", "nowhere.keras"]) == cli.WRONG_INPUT
