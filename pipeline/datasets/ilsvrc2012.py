@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.datasets.siscore.labels import IMAGENET_LABELS_LIST  # the names, in order
 
 from pipeline.card import read_class_file
 from pipeline.datasets.archives import MAX_IMAGE, Annotation, read_annotations, read_members
@@ -50,7 +51,7 @@ def prepare_ilsvrc2012(
     ``images``: ILSVRC2012_img_val.tar, read as a stream. ``boxes``: ILSVRC2012_bbox_val_v3.tgz or Kaggle's
     LOC_val_solution.csv. ``labels``: one synset per line for image numbers 1.., used for images that the box
     file does not name; default: the list that comes with TFDS. ``mapping``: LOC_synset_mapping.txt for
-    readable class names; without it a class is named by its synset.
+    the class names; default: those that come with TFDS.
 
     Raises :class:`InputError` for unreadable, hostile or incomplete archives.
     """
@@ -69,7 +70,7 @@ def imagenet_classes(mapping: str | Path | None = None) -> tuple[tuple[str, ...]
     """The 1000 synsets in the order of the networks' outputs, and their names."""
     ids = _packaged("labels.txt")
     if mapping is None:
-        return ids, ids
+        return ids, tuple(IMAGENET_LABELS_LIST)
     mapped_ids, names = read_class_file(mapping)
     if mapped_ids != ids:
         raise InputError(

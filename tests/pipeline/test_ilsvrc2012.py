@@ -85,7 +85,9 @@ def test_images_without_boxes_take_their_class_from_the_labels(tmp_path: Path) -
 
 
 def test_class_names_come_from_the_mapping(tmp_path: Path) -> None:
-    ids, _ = imagenet_classes()
+    ids, names = imagenet_classes()
+    assert (len(ids), len(set(names))) == (1000, 1000)
+    assert (ids[430], names[430]) == ("n02802426", "basketball")
     mapping = tmp_path / "mapping.txt"
     mapping.write_text("".join(f"{wnid} name {i}, other\n" for i, wnid in enumerate(ids)))
     assert imagenet_classes(mapping)[1][7] == "name 7, other"
@@ -213,6 +215,9 @@ def test_the_real_archives(ilsvrc: Path, ilsvrc_dataset: Path) -> None:
     boxes = np.concatenate([r.boxes for r in records])
     assert (len(records), len(boxes), len({r.label for r in records})) == (500, 770, 387)
     assert Counter(len(r.boxes) for r in records)[1] == 386
+    own, mapped = imagenet_classes(), imagenet_classes(ilsvrc / "LOC_synset_mapping.txt")
+    assert own[0] == mapped[0]
+    assert [i for i in range(1000) if own[1][i] != mapped[1][i]] == [134, 517]  # the two cranes
     solution = read_annotations(ilsvrc / "LOC_val_solution.csv")
     labels = packaged_labels()
     for record in records:
