@@ -19,6 +19,8 @@ from pipeline.errors import InputError
 
 METADATA_KEY = "hansaudit"  # in the builder's metadata: class_names, planted, spec ...
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
+
 
 def audit_features(class_ids: tuple[str, ...], encoding: str) -> tfds.features.FeaturesDict:
     """The features of every dataset that this package writes; the image's bytes are stored untouched."""
@@ -85,12 +87,9 @@ def _as_input_error(error: BaseException, out: Path) -> BaseException:
     while cause is not None:
         if isinstance(cause, InputError):
             return InputError(str(cause).splitlines()[0])
-        if isinstance(cause, OSError) and cause.errno in (
-            errno.ENOSPC,
-            errno.EACCES,
-            errno.EROFS,
-            errno.EDQUOT,
-        ):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return InputError(f"{out}: another process made it meanwhile")
+        if isinstance(cause, OSError) and cause.errno in _UNWRITABLE:
             return InputError(f"{out}: cannot write there: {cause.strerror}")
         cause = cause.__cause__ or cause.__context__
     return error

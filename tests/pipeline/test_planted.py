@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,6 +23,7 @@ from pipeline.datasets.planted import (
     KINDS,
     SPLITS,
     Artefact,
+    Planted,
     PlantedDataset,
     PlantedSpec,
     draw_example,
@@ -146,6 +149,23 @@ def test_a_dataset_is_made_once(tiny_planted: PlantedDataset, monkeypatch: pytes
     opened = open_dataset(DatasetConfig(source="planted", path=str(tiny_planted.folder)))
     assert isinstance(opened, PlantedDataset)
     assert opened.spec == tiny_planted.spec
+
+
+def test_two_processes_may_make_the_same_dataset(
+    tiny_planted: PlantedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(tiny_planted.spec, train_per_class=1, validation_per_class=1)
+    make = Planted._generate_examples
+
+    def slower(self: Planted, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        if split == "validation":  # the other process finishes first
+            monkeypatch.setattr(Planted, "_generate_examples", make)
+            prepare_planted(spec, tmp_path)
+        yield from make(self, split)
+
+    monkeypatch.setattr(Planted, "_generate_examples", slower)
+    folder = prepare_planted(spec, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
 
 
 def test_training_uses_the_train_split_and_is_kept(tiny_planted: PlantedDataset, tiny_cnn_file: Path) -> None:
