@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from pipeline.detection import detection
 from reports import words
 from reports.data import RunData, records
 from reports.sections import Section
@@ -60,9 +60,6 @@ def build(run: RunData) -> dict[str, Any] | None:
     if planted is None or "planted" not in table or table["planted"].isna().all():
         return None
     marked = table[table["planted"].eq(True)]
-    # equal ranks of a baseline in order of the label, not in ours
-    neutral = table.sort_values("label")
-    truth = neutral["planted"].eq(True)
     answer, good = _answer(table, marked)
     if run.confirmation:
         tested, good = _tested(run, marked)
@@ -72,7 +69,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "good": good,
         "total": len(table),
         "headings": [title for _, title in RANKINGS],
-        "precision": [average_precision(neutral[column], truth) for column, _ in RANKINGS],
+        "precision": [_precision(table, column) for column, _ in RANKINGS],
         "more": max(0, len(marked) - ROWS),
         "rows": [
             {
@@ -126,12 +123,10 @@ def _tested(run: RunData, marked: pd.DataFrame) -> tuple[str, bool]:
     return text, hits == len(marked) and not false
 
 
-def average_precision(rank: pd.Series, relevant: pd.Series) -> float:
-    """Mean over the relevant classes of the precision at their place in the ranking."""
-    order = np.argsort(rank.to_numpy(dtype=float, na_value=np.inf), kind="stable")
-    hit = relevant.to_numpy(bool)[order]
-    places = np.flatnonzero(hit) + 1
-    return float(np.mean(np.arange(1, len(places) + 1) / places)) if len(places) else float("nan")
+def _precision(table: pd.DataFrame, column: str) -> float | None:
+    """Average precision of a ranking; classes of equal rank stand in order of their label, not in ours."""
+    order = table.sort_values("label").sort_values(column, kind="stable", na_position="last")["label"]
+    return detection(order.tolist(), set(table.loc[table["planted"].eq(True), "label"]))["ap"]
 
 
 def _what(planted: Any, row: dict[str, Any]) -> str:

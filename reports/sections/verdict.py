@@ -239,6 +239,8 @@ def _unsaid(run: RunData, counts: dict[str, int]) -> str:
             f"For {words.count(lost, 'image')} the question has no answer (no box, a box that fills the "
             "picture, or unreadable); they are counted below, not dropped."
         )
+    if line := run.document("canary.json").get("line"):
+        parts.append(line)
     return " ".join(parts) or "Nothing: every class had enough images, and every image could be used."
 
 

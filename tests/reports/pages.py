@@ -168,3 +168,18 @@ def write_methods(folder: Path) -> None:
     second = row | {"rank": 2, "method": "gradient", "tied": True, "insensitive": True, "behind": 0.0625}
     content = {"metric": "aopc_gap", "n": 31, "left_out": 2, "methods": [best, second]}
     (folder / "methods.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_canary(folder: Path) -> None:
+    mark = {"kind": "patch", "size": 0.09, "probability": 0.5, "inside": False, "visible": True, "used": True}
+    found = mark | {"added": 0.75, "verdict": "suspicious", "test": None}
+    missed = mark | {"size": 0.05, "added": 0.25, "verdict": "undecided", "test": "clean"}
+    unused = mark | {"kind": "text", "added": 0.0, "used": False, "verdict": "unremarkable", "test": "clean"}
+    content = {
+        "line": "Canary (x): this audit would have missed marks smaller than 9% of the picture's side.",
+        "networks": 3,
+        "cells": [found, missed, unused],
+        "figures": {"adjusted": {"ap": 0.875, "auc": 0.9375, "recall": None}},
+        "false_alarms": {"classes": 20, "suspicious": 2, "confirmed": 0, "hidden": 0},
+    }
+    (folder / "canary.json").write_text(json.dumps(content), encoding="utf-8")

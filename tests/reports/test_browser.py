@@ -14,6 +14,7 @@ from reports.html import write_report
 from tests.reports.pages import (
     HOSTILE,
     planted_run,
+    write_canary,
     write_confirmation,
     write_curves,
     write_methods,
@@ -48,6 +49,7 @@ def ranking(folder: Path) -> Ranking:
     ids = write_strategies(folder, found, 1)
     write_sanity(folder, insensitive=True)
     write_methods(folder)
+    write_canary(folder)
     write_curves(folder, ids, next((folder / "examples").iterdir()).name)
     return found
 

@@ -14,6 +14,7 @@ from tests.reports.pages import (
     HOSTILE,
     Page,
     planted_run,
+    write_canary,
     write_confirmation,
     write_curves,
     write_methods,
@@ -126,6 +127,25 @@ def test_methods_are_ranked_with_their_intervals(folder, ranking):
     assert "Over the 31 images for which every method has a curve (2 left out)" in text
 
 
+def test_what_the_canary_would_have_missed_stands_in_the_head_and_in_its_section(folder, ranking):
+    write_canary(folder)
+    text = page_of(folder, ranking).text
+    line = "this audit would have missed marks smaller than 9% of the picture's side"
+    assert text.count(line) == 2
+    assert text.index(line) < text.index("The classes in pictures")
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    section = source[source.index('id="canary"') :]
+    rows = [Page(row).text.strip() for row in re.findall(r"<tr><th scope=.row.*?</tr>", section, re.S)[:3]]
+    assert [(row.split()[0], row.split()[-1]) for row in rows] == [
+        ("patch", "missed"),
+        ("patch", "found"),
+        ("text", "used"),
+    ]
+    assert rows[0].startswith("patch 5\u202f% 50\u202f% +0.25 undecided clean")
+    assert "this audit's ranking 0.88 0.94 \u2013" in text
+    assert "Among 20 classes without a mark, 2 were called suspicious and 0 confirmed" in text
+
+
 def test_without_their_tables_there_are_no_such_sections(folder, ranking):
     shown = {a["id"] for a in page_of(folder, ranking).all("section")}
-    assert shown.isdisjoint({"confirm", "strategies", "perturbation", "sanity", "methods"})
+    assert shown.isdisjoint({"confirm", "strategies", "perturbation", "sanity", "methods", "canary"})

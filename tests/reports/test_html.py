@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from pipeline.config import RankingConfig
@@ -318,10 +317,24 @@ def test_bars_add_up():
 # -- planted
 
 
-def test_average_precision_by_hand():
-    rank_, relevant = pd.Series([1, 2, 3, 4]), pd.Series([True, False, True, False])
-    assert planted.average_precision(rank_, relevant) == pytest.approx((1 / 1 + 2 / 3) / 2)
-    assert planted.average_precision(pd.Series([4, 3, 2, 1]), relevant) == pytest.approx((1 / 2 + 2 / 4) / 2)
-    assert np.isnan(planted.average_precision(rank_, pd.Series([False] * 4)))
-    missing = pd.Series([pd.NA, 1, 2, 3], dtype="Int64")
-    assert planted.average_precision(missing, relevant) == pytest.approx((1 / 2 + 2 / 4) / 2)
+def test_the_planted_classes_are_listed_with_their_ranks_and_precision(source, ranking):
+    section = re.search(r'<section id="planted".*?</section>', source, re.S)
+    assert section is not None
+    text = Page(section[0]).text
+    table = ranking.table.set_index("label")
+    for label in (0, 1, 7):
+        ranks = [str(table.loc[label, c]) for c in planted_columns()]
+        assert " ".join([table.loc[label, "class_name"], "mark in the corner suspicious", *ranks]) in text
+    small = sorted(table.loc[[0, 1, 7], "small_box_rank"])
+    by_hand = np.mean([(i + 1) / place for i, place in enumerate(small)])
+    assert f"average precision over 12 classes 1.00 1.00 {by_hand:.2f}" in text
+
+
+def planted_columns() -> list[str]:
+    return [column for column, _ in planted.RANKINGS]
+
+
+def test_without_planted_classes_there_is_no_such_section(tmp_path):
+    write_run(tmp_path, 4, 12, 1)
+    page = Page(write_report(tmp_path, rank(tmp_path, QUICK)).read_text(encoding="utf-8"))
+    assert "planted" not in {a["id"] for a in page.all("section")}
