@@ -65,10 +65,9 @@ class TooManyFailed(InputError):
 @task(name="audit-shard", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
 def audit_task(key: str, config: dict[str, Any], out: str) -> int:
     """Audit one shard and write its parts; returns its number of images."""
-    from pipeline.audit import audit_shard
+    bench, store = bench_for(parse_config(config)), Store(out)
+    from pipeline.audit import audit_shard  # TensorFlow: only after the bench has loaded it, quietly
 
-    parsed = parse_config(config)
-    bench, store = bench_for(parsed), Store(out)
     shard = next(s for s in plan(bench, _shard_size(store)) if s.key == key)
     tables = audit_shard(shard, bench, lambda images: progress.report(key, images))
     store.write_shard(key, tables)
@@ -84,20 +83,16 @@ def audit_flow(config: dict[str, Any], out: str, end: str = REPORT) -> AuditResu
     Raises:
         InputError: something the user named cannot be used, or too many images failed.
     """
-    return _audit(parse_config(config), out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}"), end, None)
+    return _audit(parse_config(config), out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}"), end)
 
 
 def run_audit(config: Config, out: str, end: str, console: Console | None) -> AuditResult:
-    """The same flow from a terminal, with progress on ``console``."""
-
-    @flow(name="hansaudit", flow_run_name="{out}", validate_parameters=False, persist_result=False)
-    def audit(config: dict[str, Any], out: str) -> AuditResult:
-        return _audit(parse_config(config), out, end, console)
-
-    return audit(config.model_dump(mode="json"), out)
+    """The flow from a terminal, with progress on ``console``."""
+    with progress.shown_on(console):
+        return audit_flow(config.model_dump(mode="json"), out, end)
 
 
-def _audit(config: Config, out: str, end: str, console: Console | None) -> AuditResult:
+def _audit(config: Config, out: str, end: str) -> AuditResult:
     clock, session, store = Clock(), Session(), Store(out)
     bench = bench_for(config)
     from pipeline.sanity import check_run  # TensorFlow: only after the bench has loaded it, quietly
@@ -108,7 +103,7 @@ def _audit(config: Config, out: str, end: str, console: Console | None) -> Audit
         store.record(session)
         clock = Clock()
         try:
-            session.images = _run_missing(store, config, console)
+            session.images = _run_missing(store, config)
         finally:
             session.seconds = round(clock.seconds, 3)
             store.end(session)
@@ -125,12 +120,12 @@ def _audit(config: Config, out: str, end: str, console: Console | None) -> Audit
     return result
 
 
-def _run_missing(store: Store, config: Config, console: Console | None) -> int:
+def _run_missing(store: Store, config: Config) -> int:
     """One task per missing shard; returns the number of images done."""
     missing = store.missing()
     sizes = {key: _images_in(key) for key in missing}
     arguments = config.model_dump(mode="json"), store.path
-    with progress.metering(sum(sizes.values()), console) as meter:
+    with progress.metering(sum(sizes.values())) as meter:
         if config.execution.workers == 1:
             for key in missing:
                 meter.set(key, audit_task(key, *arguments))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 
 from rich.console import Console
@@ -37,8 +37,9 @@ class Meter:
                 self._progress.update(self._task, completed=self.done)
 
 
-# The tasks of this process report here; in another process there is nobody to report to.
-_current: Meter | None = None
+# Both belong to the process, not to the flow: a flow that holds a terminal cannot be sent to a worker.
+_console: Console | None = None  # where to draw
+_current: Meter | None = None  # where tasks report; in a worker process there is nobody
 
 
 def report(shard: str, images: int) -> None:
@@ -48,19 +49,24 @@ def report(shard: str, images: int) -> None:
 
 
 @contextmanager
-def metering(total: int, console: Console | None) -> Iterator[Meter]:
-    """A meter for the tasks of this process, drawn on ``console`` when there is one."""
+def shown_on(console: Console | None) -> Iterator[None]:
+    """Draw the progress of flows that run inside this context on ``console``."""
+    global _console
+    _console, before = console, _console
+    try:
+        yield
+    finally:
+        _console = before
+
+
+@contextmanager
+def metering(total: int) -> Iterator[Meter]:
+    """A meter for the tasks of this process, drawn where :func:`shown_on` says unless there is nothing to do."""
     global _current
-    if console is None:
-        _current = Meter(total)
-        try:
-            yield _current
-        finally:
-            _current = None
-        return
     columns = (TextColumn("{task.description}"), BarColumn(), _Count(), _Rate(), _Left())
-    with Progress(*columns, console=console, transient=False) as progress:
-        _current = Meter(total, progress)
+    bar = Progress(*columns, console=_console) if _console and total else None
+    with bar or nullcontext():
+        _current = Meter(total, bar)
         try:
             yield _current
         finally:
