@@ -111,19 +111,23 @@ def explained_lines(images: Sequence[str], model: LoadedModel, look: Look) -> tu
     from pipeline.explain import explain_photos, find_class, read_photo
 
     if look.labels and len(look.labels) != len(images):
-        raise InputError(f"--labels: received {len(look.labels)} for {len(images)} images; valid: one per image")
+        raise InputError(
+            f"--labels: received {len(look.labels)} for {len(images)} images; valid: one per image"
+        )
     photos = [read_photo(path, model.card) for path in images]
     outputs = model.model.output_shape[-1]
     labels = {
-        photo.name: find_class(model.card, text, outputs) for photo, text in zip(photos, look.labels, strict=False) if text
+        photo.name: find_class(model.card, text, outputs)
+        for photo, text in zip(photos, look.labels, strict=False)
+        if text
     }
     fitted = fit(look, model)
     with progress():
         found = explain_photos(photos, model, fitted, look.targets)
     if len(found) * len(look.methods) > MOST_CELLS:
         raise InputError(
-            f"{len(found)} rows of {len(look.methods)} methods are more than {MOST_CELLS} pictures; give fewer "
-            "images, targets or methods"
+            f"{len(found)} rows of {len(look.methods)} methods are more than {MOST_CELLS} pictures; give "
+            "fewer images, targets or methods"
         )
     return tuple(_line(one, model, look, labels.get(one.photo.name)) for one in found)
 
@@ -149,7 +153,9 @@ def explain(images: Sequence[str], config: ModelConfig, look: Look) -> Gallery:
     model = load(config)
     lines = explained_lines(images, model, look)
     many = f"{len(images)} images" if len(images) > 1 else Path(images[0]).name
-    return Gallery(f"{many}, explained for {model.name}", look.columns, lines, look.scope, facts(look, [model]))
+    return Gallery(
+        f"{many}, explained for {model.name}", look.columns, lines, look.scope, facts(look, [model])
+    )
 
 
 def compare(image: str, configs: Sequence[ModelConfig], look: Look) -> Gallery:
@@ -191,7 +197,9 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     name, equals, values = text.partition("=")
     found = split_methods(values)
     if not equals or not name.strip() or not found:
-        raise InputError(f"--vary {text!r}: expected parameter=value,value,..., such as noise_scale=0.05,0.1,0.2")
+        raise InputError(
+            f"--vary {text!r}: expected parameter=value,value,..., such as noise_scale=0.05,0.1,0.2"
+        )
     return name.strip(), tuple(_value(one) for one in found)
 
 
@@ -204,13 +212,15 @@ def _value(text: str) -> Any:
 
 def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery:
     """Rows and columns = parameter values of one method (Figure 2); the best by the metric is named."""
+    settings.load_tensorflow()
     from pipeline.explain import class_name, explain_photos, read_photo
     from pipeline.fitting import check, info
 
-    settings.load_tensorflow()
     for name, _ in wanted.axes:
         if name not in (known := info(wanted.method.name).parameters):
-            raise InputError(f"--vary {name}: {wanted.method.name} takes {', '.join(known) or 'no parameter'}")
+            raise InputError(
+                f"--vary {name}: {wanted.method.name} takes {', '.join(known) or 'no parameter'}"
+            )
     rows = wanted.settings()
     if sum(len(made) for _, made in rows) > MOST_CELLS:
         raise InputError(f"--vary: more than {MOST_CELLS} combinations; give fewer values")
@@ -230,7 +240,9 @@ def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery
             Cell(e.relevance[0], look.view_of(method), _note(e.reason[0], wanted.metric, value))
             for e, method, value in zip(one.explanations, made, notes, strict=True)
         )
-        left = tuple(f"{name} = {_word(value)}" for (name, _), value in zip(wanted.axes[:-1], chosen, strict=True))
+        left = tuple(
+            f"{name} = {_word(value)}" for (name, _), value in zip(wanted.axes[:-1], chosen, strict=True)
+        )
         lines.append(Line(photo.picture, left or (wanted.method.key,), cells))
     last, values = wanted.axes[-1]
     columns = tuple(f"{last} = {_word(value)}" for value in values)
@@ -260,7 +272,9 @@ def scores(photo: Photo, model: LoadedModel, one: Explained, wanted: Sweep) -> l
 
     if wanted.metric not in CURVE_METRICS:
         raise InputError(f"--metric {wanted.metric!r} is unknown; valid: {', '.join(CURVE_METRICS)}")
-    orders = {"deletion_auc": ("deletion",), "insertion_auc": ("insertion",)}.get(wanted.metric, ("morf", "lerf", "random"))
+    orders = {"deletion_auc": ("deletion",), "insertion_auc": ("insertion",)}.get(
+        wanted.metric, ("morf", "lerf", "random")
+    )
     config = PerturbationConfig(orders=orders, repeats=wanted.repeats)  # type: ignore[arg-type]
     perturber = Perturber(Evaluator(model.model, Config().execution.batch_size), model.card, config, seed=0)
     keys = [str(i) for i in range(len(one.explanations))]

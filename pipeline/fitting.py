@@ -1,8 +1,9 @@
-"""Configured methods, bound to a network: what the user did not say comes from the model card and the data."""
+"""Configured methods, bound to a network: what the user left open comes from the card and the data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+
 import numpy as np
 
 from explainers import Analyzer, Fitted, MethodInfo, create_analyzer, list_methods
@@ -59,7 +60,9 @@ def needs_data(method: MethodConfig) -> bool:
 
 
 def fit_methods(
-    methods: Iterable[MethodConfig], model: LoadedModel, data: Callable[[], Iterable[np.ndarray]] | None = None
+    methods: Iterable[MethodConfig],
+    model: LoadedModel,
+    data: Callable[[], Iterable[np.ndarray]] | None = None,
 ) -> Mapping[str, Fitted]:
     """Fitted analyzers by method key, in order. ``data()`` gives batches of inputs, anew for every method.
 
@@ -74,16 +77,18 @@ def fit_methods(
             fitted[method.key] = analyzer.fit(model.model)
         elif data is None:
             raise InputError(
-                f"method {method.name!r} estimates from images of the kind that the network sees; give some with "
-                "--references (a prepared dataset, an image folder with boxes, or 'planted')"
+                f"method {method.name!r} estimates from images of the kind that the network sees; give some "
+                "with --references (a prepared dataset, an image folder with boxes, or 'planted')"
             )
         else:
             fitted[method.key] = analyzer.fit(model.model, data())
     return fitted
 
 
-def reference_batches(dataset: Dataset, card: ModelCard, images: int = ESTIMATE_IMAGES) -> Iterator[np.ndarray]:
-    """About ``images`` of the dataset, spread evenly over it, as inputs b h w c; unreadable ones are left out."""
+def reference_batches(
+    dataset: Dataset, card: ModelCard, images: int = ESTIMATE_IMAGES
+) -> Iterator[np.ndarray]:
+    """About ``images`` of the dataset, spread over it, as inputs b h w c; unreadable ones are left out."""
     about = dataset.info
     shards = plan_shards(about.name, about.split, about.n_examples, _AT_ONCE)
     wanted = min(len(shards), -(-images // _AT_ONCE))

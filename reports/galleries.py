@@ -46,7 +46,7 @@ _INCH, _PIXELS = 1.75, 150  # width of a column in the figure; dots per inch
 
 @dataclass(frozen=True)
 class Cell:
-    """One map: ``relevance`` (h, w, c); ``view`` one of the six; ``note`` why it is undefined, or a figure."""
+    """A map: ``relevance`` (h, w, c); ``view`` one of the six; ``note`` why it is undefined, or a score."""
 
     relevance: np.ndarray
     view: str = "heatmap"
@@ -55,7 +55,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: the picture (h, w, 3) uint8, what stands left and right of it, a cell per column (None: empty)."""
+    """One row: the picture (h, w, 3) uint8, what stands left and right, a cell per column (None: empty)."""
 
     picture: np.ndarray
     left: tuple[str, ...]
@@ -275,7 +275,8 @@ def page(gallery: Gallery) -> str:
         shape=gallery.lines[0].picture.shape,
         style=Markup(style),
         script=Markup(script),
-        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'",
+        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'",
     )
 
 

@@ -12,10 +12,17 @@ if TYPE_CHECKING:
     from flows.galleries import Look
 
 Card = Annotated[str | None, typer.Option(help="Model card (TOML): input geometry, preprocessing.")]
-Weights = Annotated[str | None, typer.Option(help="For keras.applications: imagenet, none, or a weights file.")]
-Unsafe = Annotated[bool, typer.Option("--unsafe", help="Load a .keras file with Lambda layers: runs its code.")]
+Weights = Annotated[
+    str | None, typer.Option(help="For keras.applications: imagenet, none, or a weights file.")
+]
+Unsafe = Annotated[
+    bool, typer.Option("--unsafe", help="Load a .keras file with Lambda layers: runs its code.")
+]
 Methods = Annotated[
-    str, typer.Option(help="Comma-separated, with parameters in brackets: gradient,'smoothgrad(noise_scale=0.2)'.")
+    str,
+    typer.Option(
+        help="Comma-separated, with parameters in brackets: gradient,'smoothgrad(noise_scale=0.2)'."
+    ),
 ]
 View = Annotated[
     str, typer.Option(help="auto, graymap, heatmap, scaled, masked, blend or projection (see the page).")
@@ -58,7 +65,8 @@ def register(app: typer.Typer) -> None:
 def explain(
     images: Annotated[list[str], typer.Argument(help="Image files.", show_default=False)],
     model: Annotated[
-        str, typer.Option(help=".keras or .h5 file, keras.applications name, package.module:function, 'planted'.")
+        str,
+        typer.Option(help=".keras or .h5 file, keras.applications name, package.module:function, 'planted'."),
     ],
     methods: Methods = CHAPTER,
     targets: Annotated[
@@ -84,7 +92,9 @@ def explain(
 
 def compare(
     image: Annotated[str, typer.Argument(help="Image file.", show_default=False)],
-    models: Annotated[str, typer.Option(help="Comma-separated networks; files have their cards beside them.")],
+    models: Annotated[
+        str, typer.Option(help="Comma-separated networks; files have their cards beside them.")
+    ],
     methods: Methods = CHAPTER,
     targets: Annotated[str, typer.Option(help="top1: what each network predicts; or a class.")] = "top1",
     view: View = "auto",
@@ -109,7 +119,9 @@ def sweep(
     model: Annotated[str, typer.Option(help="The network, as for `explain`.")],
     method: Annotated[str, typer.Option(help="One method; fixed parameters in brackets.")],
     vary: Annotated[list[str], typer.Option(help="parameter=value,value,...; the last makes the columns.")],
-    targets: Annotated[str, typer.Option(help="The class to explain: top1, a name, an id or a number.")] = "top1",
+    targets: Annotated[
+        str, typer.Option(help="The class to explain: top1, a name, an id or a number.")
+    ] = "top1",
     metric: Annotated[
         str, typer.Option(help="Perturbation metric that chooses the best: aopc_gap, deletion_auc, ...")
     ] = "",
@@ -123,7 +135,7 @@ def sweep(
     save: Save = None,
     out: Out = "gallery",
 ) -> None:
-    """Try parameter values of one method: a picture for each, and the best of them by perturbation analysis."""
+    """Try parameter values of one method: a picture for each, and the best by perturbation analysis."""
     from flows import galleries
     from pipeline.config import parse_method
 

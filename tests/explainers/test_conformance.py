@@ -165,7 +165,9 @@ def test_weights_are_untouched(method: str) -> None:
     rng = np.random.default_rng(2)
     fitted(method).analyze(images())
     for weight in model().get_weights():
-        expected = (rng.normal(size=weight.shape) / max(1, np.prod(weight.shape[:-1])) ** 0.5).astype(np.float32)
+        expected = (rng.normal(size=weight.shape) / max(1, np.prod(weight.shape[:-1])) ** 0.5).astype(
+            np.float32
+        )
         np.testing.assert_array_equal(weight, expected)
 
 

@@ -22,7 +22,10 @@ def pooled() -> keras.Model:
     rng = np.random.default_rng(0)
     x = keras.Input((8, 6, 3), dtype="float64")
     maps = layers.Conv2D(4, 3, padding="same", activation="relu", dtype="float64", name="last")(x)
-    model = keras.Model(x, layers.Dense(3, dtype="float64", name="dense")(layers.GlobalAveragePooling2D(dtype="float64")(maps)))
+    model = keras.Model(
+        x,
+        layers.Dense(3, dtype="float64", name="dense")(layers.GlobalAveragePooling2D(dtype="float64")(maps)),
+    )
     model.set_weights([rng.normal(size=w.shape) for w in model.weights])
     return model
 
@@ -116,6 +119,8 @@ def test_a_named_layer_and_a_wrong_name() -> None:
 def test_a_function_of_the_output() -> None:
     model, x = pooled(), small.images(2, (8, 6, 3))
     maps, w = parts(model, x)
-    explained = create_analyzer("gradcam").fit(model).analyze(x, target=lambda output: ops.sum(output, axis=1))
+    explained = (
+        create_analyzer("gradcam").fit(model).analyze(x, target=lambda output: ops.sum(output, axis=1))
+    )
     expected = np.maximum(np.einsum("bhwk,k->bhw", maps, w.sum(1) / 48), 0)
     np.testing.assert_allclose(explained.relevance.sum(-1), expected, rtol=1e-9, atol=1e-12)

@@ -47,7 +47,10 @@ def test_the_completeness_gap_shrinks_with_the_steps() -> None:
     gaps = []
     for steps in (2, 16, 128):
         ledger = (
-            create_analyzer("integrated_gradients", **RANGE, steps=steps).fit(model).analyze(x, ledger=True).ledger
+            create_analyzer("integrated_gradients", **RANGE, steps=steps)
+            .fit(model)
+            .analyze(x, ledger=True)
+            .ledger
         )
         assert ledger is not None
         gaps.append(ledger.gap.max())
@@ -84,7 +87,9 @@ def test_smoothgrad_of_a_quadratic_is_the_gradient_at_the_mean_noise() -> None:
 def test_moments_of_the_noisy_gradient(method: str, expected) -> None:
     matrix, gram = square()
     x = small.images(1, SHAPE)
-    fitted = create_analyzer(method, **RANGE, augment_by_n=9, batch_size=4).fit(small.quadratic(matrix, SHAPE))
+    fitted = create_analyzer(method, **RANGE, augment_by_n=9, batch_size=4).fit(
+        small.quadratic(matrix, SHAPE)
+    )
     gradients = (x + fitted.noise(SHAPE, np.arange(9))).reshape(9, -1) @ gram
     np.testing.assert_allclose(fitted.analyze(x, 0).relevance.reshape(-1), expected(gradients), rtol=1e-9)
 

@@ -22,7 +22,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_haufes_example() -> None:
-    """x = (1, 0) y + (1, 1) e: the filter must be (1, -1) to get rid of e, the signal's direction is (1, 0)."""
+    """x = (1, 0) y + (1, 1) e: the filter must be (1, -1) to get rid of e, the signal is (1, 0)."""
     rng = np.random.default_rng(0)
     y, noise = rng.normal(size=(2, 20_000))
     x = np.outer(y, [1.0, 0.0]) + np.outer(noise, [1.0, 1.0])
@@ -63,12 +63,22 @@ def test_dense_estimators_are_the_papers(positive: bool) -> None:
     np.testing.assert_allclose((w * expected).sum(0), 1)
 
 
-CONVOLUTIONS = ("conv2d", "conv2d_valid", "strided", "dilated", "grouped", "depthwise", "separable", "transposed", "conv1d")
+CONVOLUTIONS = (
+    "conv2d",
+    "conv2d_valid",
+    "strided",
+    "dilated",
+    "grouped",
+    "depthwise",
+    "separable",
+    "transposed",
+    "conv1d",
+)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolutional_estimators_are_the_dense_ones_over_patches(name: str) -> None:
-    """A neuron's patches by unrolling: input i of output place p through weight j is where dz_p/dw_j = x_i."""
+    """A neuron's patches by unrolling: the input of place p through weight j is where dz_p/dw_j = x."""
     case = CASES[name]
     layer = built(case, True, "float64", 3)
     x = small.images(40, case.shape, seed=2)
@@ -100,7 +110,10 @@ def residual() -> keras.Model:
     t = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3)(t)))
     model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(t)))
     model.set_weights(
-        [np.abs(rng.normal(size=w.shape)) + 0.5 if "variance" in w.name else rng.normal(size=w.shape) for w in model.weights]
+        [
+            np.abs(rng.normal(size=w.shape)) + 0.5 if "variance" in w.name else rng.normal(size=w.shape)
+            for w in model.weights
+        ]
     )
     return model
 
@@ -114,7 +127,9 @@ def test_a_graph_with_branches_and_a_layer_called_twice() -> None:
     for name, pattern in fitted.state.items():
         node = fitted.network.graph[name]
         inner = (np.asarray(node.kernel) * pattern).reshape(-1, pattern.shape[-1]).sum(0)
-        np.testing.assert_allclose(inner[np.any(pattern.reshape(-1, pattern.shape[-1]), axis=0)], 1, rtol=1e-4)
+        np.testing.assert_allclose(
+            inner[np.any(pattern.reshape(-1, pattern.shape[-1]), axis=0)], 1, rtol=1e-4
+        )
     relevance = fitted.analyze(x[:4]).relevance
     assert relevance.shape == (4, 6, 6, 3)
     assert np.abs(relevance).max() > 0
@@ -128,7 +143,9 @@ def test_patterns_equal_to_weights_give_the_gradient() -> None:
     net = gradient.network
     kernels = {n.name: np.asarray(n.kernel) for n in net.graph if n.linear is not None}
     as_weights = create_analyzer("pattern_net").bind(net, kernels)
-    as_ones = create_analyzer("pattern_attribution").bind(net, {k: np.ones_like(v) for k, v in kernels.items()})
+    as_ones = create_analyzer("pattern_attribution").bind(
+        net, {k: np.ones_like(v) for k, v in kernels.items()}
+    )
     for fitted in (as_weights, as_ones):
         np.testing.assert_allclose(
             fitted.analyze(x, 1).relevance,
@@ -148,7 +165,11 @@ def test_the_order_and_size_of_batches_play_no_part() -> None:
 
 def test_a_dead_neuron_has_the_pattern_zero() -> None:
     model = keras.Sequential(
-        [keras.Input((3,), dtype="float64"), layers.Dense(2, activation="relu", dtype="float64"), layers.Dense(2, dtype="float64")]
+        [
+            keras.Input((3,), dtype="float64"),
+            layers.Dense(2, activation="relu", dtype="float64"),
+            layers.Dense(2, dtype="float64"),
+        ]
     )
     model.set_weights([np.ones((3, 2)), np.array([0.0, -1e6]), np.ones((2, 2)), np.zeros(2)])
     state = create_analyzer("pattern_net").fit(model, small.images(50, (3,))).state

@@ -1,4 +1,4 @@
-"""Occlusion, RISE, LIME, Kernel SHAP and prediction differences against closed forms and other people's code."""
+"""Occlusion, RISE, LIME, Kernel SHAP and prediction differences against closed forms and others' code."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_kernel_shap_is_exact_on_a_linear_model_even_when_sampled() -> None:
 
 
 def test_conditional_of_a_normal_distribution() -> None:
-    """Against the textbook formula with an explicit inverse, on a 3 x 3 patch of one channel, window 1 x 1."""
+    """Against the textbook formula with an explicit inverse: a 3 x 3 patch, a window of 1 x 1."""
     rng = np.random.default_rng(0)
     root = rng.normal(size=(9, 9))
     covariance, mean = root @ root.T, rng.normal(size=9)

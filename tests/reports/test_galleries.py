@@ -1,0 +1,149 @@
+"""Galleries: shared scales, stated scales, self-contained pages; pure arrays."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reports import visualize
+from reports.galleries import (
+    VIEWS,
+    Cell,
+    Gallery,
+    Line,
+    caption,
+    draw,
+    figure,
+    page,
+    save_arrays,
+    write_gallery,
+)
+
+SHAPE = (12, 9, 3)
+
+
+def picture(level: int = 90) -> np.ndarray:
+    return np.full((*SHAPE[:2], 3), level, np.uint8)
+
+
+def ramp(top: float) -> np.ndarray:
+    """Relevance whose channel sum runs from -top / 2 to top."""
+    values = np.linspace(-top / 2, top, SHAPE[0] * SHAPE[1]).reshape(SHAPE[:2])
+    return np.repeat(values[..., None] / 3, 3, axis=-1)
+
+
+def gallery(scope: str = "image", view: str = "heatmap") -> Gallery:
+    tops = [[1.0, 4.0], [2.0, 8.0]]
+    lines = tuple(
+        Line(picture(), (f"row {r}",), tuple(Cell(ramp(t), view) for t in row), ("p = 0.5",))
+        for r, row in enumerate(tops)
+    )
+    return Gallery("two by two", ("a", "b"), lines, scope, (("network", "none"),))
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ("image", [[1, 4], [2, 8]]),
+        ("row", [[4, 4], [8, 8]]),
+        ("column", [[2, 8], [2, 8]]),
+        ("all", [[8, 8], [8, 8]]),
+    ],
+)
+def test_what_shares_a_scale(scope: str, expected: list[list[float]]) -> None:
+    made = gallery(scope)
+    panels = draw(made)
+    for r, row in enumerate(panels):
+        for c, panel in enumerate(row):
+            assert panel is not None
+            assert panel.scale == pytest.approx(expected[r][c])
+            cell = made.lines[r].cells[c]
+            assert cell is not None
+            np.testing.assert_array_equal(
+                panel.image, visualize.heatmap(cell.relevance[None], expected[r][c])[0]
+            )
+            assert caption(panel) == f"±{expected[r][c]:.3g}"
+
+
+def test_only_equal_views_share_a_scale() -> None:
+    line = Line(picture(), ("row",), (Cell(ramp(1.0)), Cell(ramp(50.0), "projection"), Cell(ramp(3.0)), None))
+    (panels,) = draw(Gallery("mixed", ("a", "b", "c", "d"), (line,), "all"))
+    assert [p.scale if p else None for p in panels] == [
+        pytest.approx(3.0),
+        pytest.approx(50 / 3),
+        pytest.approx(3.0),
+        None,
+    ]
+
+
+@pytest.mark.parametrize("view", [v for v in VIEWS if v != "auto"])
+def test_every_view_survives_zeros_and_says_its_scale(view: str) -> None:
+    lines = (
+        Line(picture(), ("zero",), (Cell(np.zeros(SHAPE), view, "why"),)),
+        Line(picture(), ("map",), (Cell(ramp(2.0), view),)),
+    )
+    (zero,), (map_,) = draw(Gallery("views", ("a",), lines))
+    assert zero is not None
+    assert map_ is not None
+    assert zero.image.shape == map_.image.shape == (*SHAPE[:2], 3)
+    assert zero.image.dtype == np.uint8
+    assert "why" in caption(zero)
+    if view != "masked":
+        assert re.match(r"(±|0 to )\d", caption(map_))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_any_number_of_channels_and_size(channels: int) -> None:
+    relevance = np.random.default_rng(0).normal(size=(8, 20, channels))
+    line = Line(
+        np.zeros((8, 20, 3), np.uint8), ("x",), tuple(Cell(relevance, v) for v in ("heatmap", "projection"))
+    )
+    made = Gallery("odd", ("a", "b"), (line,))
+    assert figure(made).get_size_inches()[0] > 4
+    assert "<img" in page(made)
+
+
+def test_the_page_fetches_nothing_and_escapes_what_it_is_given(tmp_path: Path) -> None:
+    name = '<img src="http://evil">&.jpg'
+    line = Line(picture(), (name,), (Cell(ramp(1), note="<b>"),), ("<i>",))
+    png, html = write_gallery(
+        Gallery(name, ("<script>alert(1)</script>",), (line,), facts=(("a", "<u>"),)), tmp_path
+    )
+    text = html.read_text()
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    for raw in ("<img src=&quot;", '<img src="http', "<script>alert", "<b>", "<i>", "<u>"):
+        assert raw not in text
+    assert "default-src 'none'; img-src data:" in unescape(text)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["gallery.html", "gallery.png"]
+
+
+def test_arrays_are_saved_as_they_are(tmp_path: Path) -> None:
+    made = gallery()
+    with np.load(save_arrays(made, tmp_path / "a.npz"), allow_pickle=False) as file:
+        assert file["relevance"].shape == (2, 2, *SHAPE)
+        np.testing.assert_array_equal(file["relevance"][1, 0], made.lines[1].cells[0].relevance)  # type: ignore[union-attr]
+        assert json.loads(str(file["about"]))["columns"] == ["a", "b"]
+
+
+def test_arrays_of_different_sizes_are_saved_one_by_one(tmp_path: Path) -> None:
+    lines = tuple(
+        Line(np.zeros((n, n, 3), np.uint8), (str(n),), (Cell(np.ones((n, n, 3))), None)) for n in (4, 6)
+    )
+    with np.load(
+        save_arrays(Gallery("sizes", ("a", "b"), lines), tmp_path / "a.npz"), allow_pickle=False
+    ) as file:
+        assert file["relevance_1_0"].shape == (6, 6, 3)
+        assert "relevance_1_1" not in file.files
+
+
+def test_impossible_galleries_are_refused() -> None:
+    with pytest.raises(ValueError, match="image, row, column, all"):
+        gallery("page")
+    with pytest.raises(ValueError, match="one cell per column"):
+        Gallery("x", ("a", "b"), (Line(picture(), ("r",), (None,)),))
