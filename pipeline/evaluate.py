@@ -45,7 +45,9 @@ class Evaluator:
         self.network = network(model)
         self.batch_size = batch_size
         self.passes = 0
-        self._programs: dict[int, Callable[..., Any]] = {}
+        self._blend: dict[int, Callable[..., Any]] = {}
+        net = self.network
+        self._logits = engine.compile(lambda w, x: net.record(w, (x,))[net.graph.output], net.weights)
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """(n, h, w, c) -> (n, k) logits."""
@@ -63,7 +65,7 @@ class Evaluator:
         The pictures and orders go to the device once; a batch is four integers per row. Stacks of the same
         size use the same compiled program, so keep ``pictures`` and ``ranks`` padded to a constant length.
         """
-        program = self._program(rows.side)
+        build = self._blender(rows.side)
         pictures = ops.convert_to_tensor(np.asarray(rows.pictures, self.network.dtype))
         ranks = ops.convert_to_tensor(np.asarray(rows.ranks, np.int32))
         indices = np.stack([rows.under, rows.over, rows.order, rows.count]).astype(np.int32)
@@ -73,18 +75,18 @@ class Evaluator:
             whole = ops.convert_to_tensor(_padded(part, self.batch_size))
             self.passes += self.batch_size
             # kept on the device: waiting for a result before the next batch is sent would leave it idle
-            parts.append((program(pictures, ranks, whole), len(part)))
+            parts.append((self._logits(build(pictures, ranks, whole)), len(part)))
         return np.concatenate([ops.convert_to_numpy(out)[:n] for out, n in parts])
 
-    def _program(self, side: int) -> Callable[..., Any]:
-        if side not in self._programs:
-            net = self.network
+    def _blender(self, side: int) -> Callable[..., Any]:
+        if side not in self._blend:
 
-            def run(weights: Any, pictures: Any, ranks: Any, rows: Any) -> Any:
-                return net.record(weights, (blend(pictures, ranks, rows, side),))[net.graph.output]
+            def run(_: Any, pictures: Any, ranks: Any, rows: Any) -> Any:
+                return blend(pictures, ranks, rows, side)
 
-            self._programs[side] = engine.compile(run, net.weights)
-        return self._programs[side]
+            # fused by XLA it is one pass over the memory instead of six: a quarter of the time
+            self._blend[side] = engine.compile(run, (), jit=True)
+        return self._blend[side]
 
 
 def blend(pictures: Any, ranks: Any, rows: Any, side: int) -> Any:

@@ -41,7 +41,7 @@ def canary(
         list[str] | None, typer.Option(help="Run whose report shall show the result. Repeatable.")
     ] = None,
 ) -> None:
-    """Plant marks of known kind, size and frequency, train networks, audit them: what is found, what is missed?
+    """Plant marks of known kind, size and frequency, train networks, audit them: what would be missed?
 
     Finished networks are kept, so the same command goes on where it stopped.
     """

@@ -1,0 +1,151 @@
+"""Cost of perturbation curves against the same number of plain batched forward passes.
+
+    python -m benchmarks.perturbation --model squeezenet_v1.1.keras [--quantus]
+
+Interleaved, in one process, the same compiled forward pass on both sides; minimum and median over the
+rounds. What
+is timed for the curves is everything that the audit adds: fills, orders, variants, passes, rows of the
+tables. ``--quantus`` adds Quantus' RegionPerturbation where it is installed (it is no dependency).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MUST_REACH = 1.05
+
+
+def make_batch(card: Any, images: int) -> Any:
+    """Random pictures as a batch of the pipeline."""
+    from pipeline.batches import Batch
+    from pipeline.datasets import NO_BOXES, Record
+
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (images, card.height, card.width, 3), np.uint8)
+    return Batch(
+        records=tuple(Record(f"image-{i}", i, "", b"", 0, NO_BOXES) for i in range(images)),
+        pictures=pictures,
+        inputs=card.prepare(pictures),
+        valid=np.ones(images, bool),
+        labels=np.zeros(images, np.int32),
+        masks=np.zeros(pictures.shape[:3], bool),
+        boxes_model=(NO_BOXES,) * images,
+        sizes=np.zeros((images, 2), np.int32),
+        status=("ok",) * images,
+        reason=(None,) * images,
+    )
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds per round of both sides, interleaved."""
+    from explainers import Explanation
+    from pipeline.config import ModelConfig, PerturbationConfig
+    from pipeline.curves import Perturber
+    from pipeline.evaluate import Evaluator
+    from pipeline.models import load_model
+
+    loaded = load_model(ModelConfig(source=options.model))
+    batch = make_batch(loaded.card, options.images)
+    rng = np.random.default_rng(1)
+    shape = batch.inputs.shape
+    map_ = Explanation(
+        rng.normal(size=shape).astype(np.float32),
+        np.zeros((options.images, loaded.card.classes), np.float32),
+        np.zeros(options.images, np.int32),
+        (None,) * options.images,
+    )
+    config = PerturbationConfig(steps=options.steps, repeats=options.repeats)
+    evaluator = Evaluator(loaded.model, options.batch)
+    perturber = Perturber(evaluator, loaded.card, config, 0)
+    passes = options.images * config.steps * config.repeats * len(config.orders)
+    whole = np.resize(batch.inputs, (options.batch, *shape[1:]))
+
+    def plain() -> None:
+        for _ in range(-(-passes // options.batch)):
+            evaluator.network.logits((whole,))
+
+    sides: dict[str, Callable[[], Any]] = {
+        "plain": plain,
+        "curves": lambda: perturber.tables(batch, [map_], ["map"]),
+    }
+    if options.quantus:
+        sides["quantus"] = quantus_side(loaded.model, batch, map_, options)
+    for run in sides.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(options.rounds):
+        for name, run in sides.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {"passes": passes, "seconds": seconds, "options": vars(options)}
+
+
+def quantus_side(model: Any, batch: Any, map_: Any, options: argparse.Namespace) -> Callable[[], Any]:
+    """Quantus' RegionPerturbation with the same regions and steps: as many orders and repeats one by one."""
+    import quantus
+
+    labels = np.zeros(options.images, int)
+    metrics = [
+        quantus.RegionPerturbation(
+            patch_size=9,
+            order=order,
+            regions_evaluation=options.steps,
+            perturb_baseline="uniform",
+            disable_warnings=True,
+            display_progressbar=False,
+        )
+        for order in ("morf", "lorf", "random")
+    ]
+
+    def run() -> None:
+        for _ in range(options.repeats):
+            for metric in metrics:
+                metric(
+                    model=model,
+                    x_batch=batch.inputs,
+                    y_batch=labels,
+                    a_batch=map_.relevance,
+                    channel_first=False,
+                    batch_size=options.batch,
+                )
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help=".keras file with its card, or a known one")
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quantus", action="store_true")
+    parser.add_argument("--out", default="")
+    options = parser.parse_args()
+    found = measure(options)
+    plain = found["seconds"]["plain"]
+    print(f"{found['passes']} passes per round, batch {options.batch}")
+    for name, seconds in found["seconds"].items():
+        ratios = [s / p for s, p in zip(seconds, plain, strict=True)]
+        print(
+            f"{name:8s} min {min(seconds):7.3f} s, median {statistics.median(seconds):7.3f} s; "
+            f"min / min {min(seconds) / min(plain):.3f}, median of paired ratios {statistics.median(ratios):.3f}"
+        )
+    if options.out:
+        Path(options.out).write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
