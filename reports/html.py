@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.files import open_files
 from reports import words
 from reports.data import RunData, load_run
 from reports.sections import Section, all_sections
 
 if TYPE_CHECKING:
     from pipeline.ranking import Ranking
+
+NAME = "report.html"
 
 
 def write_report(run_dir: str | Path, ranking: Ranking, out: str | Path | None = None) -> Path:
@@ -26,17 +28,19 @@ def write_report(run_dir: str | Path, ranking: Ranking, out: str | Path | None =
     Args:
         run_dir: folder that the audit wrote.
         ranking: what :func:`pipeline.ranking.rank` made of it.
-        out: file to write; default ``<run_dir>/report.html``. Written whole or not at all.
+        out: file to write; default ``report.html`` in the run, which may be in an object store. Written whole
+            or not at all.
 
     Raises:
-        ReportError: the folder is no run or has no finished shard.
+        InputError: the folder is no run or has no finished shard, or the file cannot be written.
     """
-    target = Path(out) if out is not None else Path(run_dir) / "report.html"
-    page = render(load_run(run_dir, ranking))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".tmp-{target.name}")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, target)
+    run = load_run(run_dir, ranking)
+    page = render(run).encode("utf-8")
+    if out is None:
+        run.store.files.put(NAME, page)
+        return Path(run_dir) / NAME
+    target = Path(out)
+    open_files(target.parent).put(target.name, page)
     return target
 
 

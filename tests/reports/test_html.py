@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import RankingConfig
+from pipeline.errors import InputError
 from pipeline.ranking import Ranking, rank
 from reports import cards, sections, words
 from reports.figures import Dot, correlation, scatter, verdict_bar, whisker, whisker_axis
@@ -203,6 +204,22 @@ def test_the_page_goes_where_it_is_asked_to_and_nothing_half_written_stays(folde
     assert out == tmp_path / "deep" / "audit.html"
     assert [p.name for p in out.parent.iterdir()] == ["audit.html"]
     assert write_report(folder, ranking) == folder / "report.html"
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_line(folder, ranking, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(folder, ranking, tmp_path / "file" / "report.html")
+
+
+def test_the_page_of_a_run_in_an_object_store_goes_there(folder, ranking):
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    store.put(str(folder), "/bucket/run", recursive=True)
+    store.rm("/bucket/run/report.html")
+    write_report("memory://bucket/run", ranking)
+    assert b"right for the wrong reason" in store.cat("/bucket/run/report.html")
 
 
 def test_the_page_does_not_depend_on_when_it_is_made(folder, ranking, source):
