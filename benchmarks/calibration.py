@@ -1,7 +1,8 @@
 """Is the relative test calibrated, does the interval cover, and what effect does it find?
 
     python -m benchmarks.calibration            # the tables and the picture of docs/statistics.md
-    python -m benchmarks.calibration --quick    # a tenth of the runs
+    python -m benchmarks.calibration --runs 0.1 # a tenth of the runs: a look
+    python -m benchmarks.calibration --runs 5   # five times as many: half an hour
 
 Every run is a simulated table (tests/tables.py): classes differ in the size of their boxes, lift depends on
 size and place of the box, noise is heavy-tailed or skewed, and its width depends on that size. Without an
@@ -11,6 +12,7 @@ effect, any class with q <= 0.05 is a false alarm.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from tests.tables import draw_examples, expected_lift
 
 CLASSES = (10, 50, 1000)
 PER_CLASS: tuple[int | str, ...] = (5, 10, 20, 50, "5-50")
-RUNS = {10: 1000, 50: 500, 1000: 150}
+RUNS = {10: 400, 50: 200, 1000: 30}
 # Only q <= 0.05 matters here, and with 1000 classes that is always the computed tail: few draws suffice.
 DRAWS = {10: 2000, 50: 2000, 1000: 300}
 EFFECTS = (-0.25, -0.5, -1.0, -1.5, -2.0)
@@ -113,6 +115,28 @@ def power_table(share: float) -> Iterator[dict]:
                 }
 
 
+def shown(rows: Iterator[dict]) -> Iterator[dict]:
+    """The rows, each on standard error as soon as it is there."""
+    for row in rows:
+        print(*(f"{v:.3f}" if isinstance(v, float) else v for v in row.values()), file=sys.stderr, flush=True)
+        yield row
+
+
+def pooled(null: pd.DataFrame) -> pd.DataFrame:
+    """False alarms over all numbers of images, which a single row is too short to show."""
+    rows = []
+    for (noise, classes), part in null.groupby(["noise", "classes"], sort=False):
+        runs = int(part["runs"].sum())
+        share = {c: np.average(part[c], weights=part["runs"]) for c in null.columns[6:]}
+        alarms = np.average(part["runs with a false alarm"], weights=part["runs"])
+        error = 1.96 * np.sqrt(0.05 * 0.95 / runs)
+        rows.append(
+            {"noise": noise, "classes": classes, "runs": runs, "runs with a false alarm": alarms, "+-": error}
+            | share
+        )
+    return pd.DataFrame(rows)
+
+
 def plot(null: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
     """Left: false alarms with their Monte-Carlo band. Right: power over the effect."""
     import matplotlib
@@ -175,14 +199,14 @@ def markdown(table: pd.DataFrame) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the runs")
+    parser.add_argument("--runs", type=float, default=1.0, help="factor on the number of simulated runs")
     parser.add_argument("--out", type=Path, default=Path("docs/calibration.png"))
     options = parser.parse_args()
-    share, start = (0.1 if options.quick else 1.0), time.perf_counter()
-    null = pd.DataFrame(null_table(share))
-    print(markdown(null), flush=True)
-    power = pd.DataFrame(power_table(share))
-    print(markdown(power), flush=True)
+    start = time.perf_counter()
+    null = pd.DataFrame(shown(null_table(options.runs)))
+    power = pd.DataFrame(shown(power_table(options.runs)))
+    for table in (null, pooled(null), power):
+        print(markdown(table))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     plot(null, power, options.out)
     print(f"{options.out}: {time.perf_counter() - start:.0f} s")

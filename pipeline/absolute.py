@@ -30,7 +30,8 @@ from pipeline.store import Store
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.signedinteger[Any]]
 
-PARTNERS = 64  # exchanged masks, and shifts, per image; every draw takes one of them per image
+PARTNERS = 32  # exchanged masks, and shifts, per image; every draw takes one of them per image
+OVERLAPS = 8  # of them that tell how far the boxes overlap
 NEIGHBOURS = (
     10,
     500,
@@ -94,7 +95,8 @@ def absolute_test(store: Store, method: str, used: Used, config: RankingConfig) 
             values = _excess(table, masks, which, move)
             null.add(group, observed, values, picks)
             null.contrast[image] = observed - values.mean(axis=1)
-            same = _excess(drawn_table, masks, which, move).mean(axis=1) / (1 - own_area)
+            few = which[:, :OVERLAPS], None if move is None else move[:, :OVERLAPS]
+            same = _excess(drawn_table, masks, *few).mean(axis=1) / (1 - own_area)
             null.gain[image] = gain * (1 - same)
     if masks is None:
         return None

@@ -28,7 +28,7 @@ UNDECIDED = "undecided"  # too few images for a statement
 UNREMARKABLE = "unremarkable"
 VERDICTS = (SUSPICIOUS, UNFOCUSED, UNDECIDED, UNREMARKABLE)
 
-POWER = 0.8  # of the absolute test, for "there is power to"
+POWER = 0.95  # of the absolute test, for "there is power to": not finding the object must be no accident
 
 Floats = NDArray[Any]
 Flags = NDArray[np.bool_]

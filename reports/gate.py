@@ -6,17 +6,12 @@ or where the ranking is missing or older than the run. Missing data fails, never
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.files import open_files
 from reports.policy import (
     OVERALL,
     VERDICT_COUNTS,
@@ -25,10 +20,10 @@ from reports.policy import (
     PolicyError,
     Value,
     load_policy,
-    one_of,
     parse_policy,
     show,
 )
+from reports.run_folder import RunFolder
 
 __all__ = ["Policy", "PolicyError", "Result", "Verdict", "evaluate", "load_policy", "parse_policy"]
 
@@ -143,25 +138,26 @@ def evaluate(run: str | Path, policy: Policy | str | Path) -> Verdict:
     """Apply ``policy`` (or the TOML file that holds it) to the run folder.
 
     Raises:
-        PolicyError: a policy that is not valid, or asks for a class, metric or method that the run does not have (the nearest is named).
+        PolicyError: a policy that is not valid, or asks for a class, metric or method that the run does not
+            have (the nearest is named).
         InputError: not a run folder.
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
-    evidence = _Run(str(run))
+    evidence = RunFolder(str(run))
     known = {k for name in policy.known for k in evidence.labels_of(name, "known class")}
     results = [] if policy.allow_incomplete else [_complete(evidence)]
     results += [_apply(check, evidence, known) for check in policy.checks]
     return Verdict(str(run), tuple(results))
 
 
-def _complete(run: _Run) -> Result:
+def _complete(run: RunFolder) -> Result:
     planned = run.manifest.get("shards") or []
     missing = [key for key in planned if key not in run.done]
     message = f"{len(planned) - len(missing)} of {len(planned)} planned shards are finished"
     return Result("run complete", (Finding("", None, not missing and bool(planned), message),))
 
 
-def _apply(check: Check, run: _Run, known: set[int]) -> Result:
+def _apply(check: Check, run: RunFolder, known: set[int]) -> Result:
     if check.scope == "class":
         return _per_class(check, run, known)
     value, why, excused = _overall(check, run, known)
@@ -182,7 +178,7 @@ def _finding(check: Check, subject: str, value: Value | None, why: str) -> Findi
     return Finding(subject, value, not broken, text)
 
 
-def _per_class(check: Check, run: _Run, known: set[int]) -> Result:
+def _per_class(check: Check, run: RunFolder, known: set[int]) -> Result:
     wanted = {k for name in check.classes for k in run.labels_of(name, f"check {check.name!r}: class")}
     values = run.metric(check, per_class=True) if check.metric else None
     findings, excused = [], []
@@ -207,7 +203,7 @@ def _per_class(check: Check, run: _Run, known: set[int]) -> Result:
     return Result(check.name, tuple(findings), tuple(excused))
 
 
-def _overall(check: Check, run: _Run, known: set[int]) -> tuple[Value | None, str, tuple[str, ...]]:
+def _overall(check: Check, run: RunFolder, known: set[int]) -> tuple[Value | None, str, tuple[str, ...]]:
     """(value, why it is missing, excused classes) of a check of the whole run."""
     name, summary = check.statistic, run.summary
     if check.metric == "accuracy" and check.images == "all" and check.aggregate == "mean":
@@ -234,86 +230,3 @@ def _overall(check: Check, run: _Run, known: set[int]) -> tuple[Value | None, st
             (),
         )
     return _AGGREGATE[check.aggregate](values), "", ()
-
-
-@dataclass
-class _Run:
-    """What a gate needs to know of a run, each part read when first asked for."""
-
-    path: str
-    _metrics: dict[tuple[str, str], Any] = field(default_factory=dict)
-
-    @cached_property
-    def files(self) -> Any:
-        return open_files(self.path)
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        raw = self.files.get("manifest.json")
-        if raw is None:
-            raise InputError(
-                f"{self.path}: no manifest.json, so this is not a run folder; "
-                "give one that `hansaudit run` wrote"
-            )
-        return _json(raw, f"{self.path}/manifest.json")
-
-    @cached_property
-    def done(self) -> frozenset[str]:
-        names = self.files.names("examples")
-        return frozenset(n[5:-8] for n in names if n.startswith("part-") and n.endswith(".parquet"))
-
-    @cached_property
-    def ranking(self) -> dict[str, Any]:
-        """The stored ranking if it is of all finished shards, else a new one."""
-        raw = self.files.get("ranking.json")
-        if raw is not None:
-            stored = _json(raw, f"{self.path}/ranking.json")
-            if stored.get("summary", {}).get("n_shards") == len(self.done):
-                return stored
-        from pipeline.config import RankingConfig
-        from pipeline.ranking import rank, records
-
-        config = RankingConfig.model_validate(self.manifest["config"].get("ranking", {}))
-        fresh = rank(self.path, config)
-        return {"method": fresh.method, "summary": fresh.summary, "classes": records(fresh.table)}
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        return self.ranking["summary"]
-
-    @property
-    def classes(self) -> list[dict[str, Any]]:
-        return self.ranking["classes"]
-
-    @cached_property
-    def class_names(self) -> list[str]:
-        return [str(n) for n in self.manifest["dataset"].get("class_names") or []]
-
-    def name(self, row: Mapping[str, Any]) -> str:
-        """Class name, with its id where the name alone is not unique."""
-        name = str(row["class_name"])
-        return name if self.class_names.count(name) < 2 else f"{name} ({row['class_id']})"
-
-    def labels_of(self, name: str, subject: str) -> list[int]:
-        """Labels of the classes with this name or id. Raises :class:`PolicyError` naming the nearest."""
-        ids = [str(i) for i in self.manifest["dataset"].get("class_ids") or []]
-        one_of(name, {*self.class_names, *ids}, subject)
-        return [k for names in (self.class_names, ids) for k, n in enumerate(names) if n == name]
-
-    def metric(self, check: Check, per_class: bool) -> dict[int, float]:
-        """Aggregate of a stored metric: by label, or under -1 for the run; only where defined."""
-        from reports.stored import aggregate, read_metric
-
-        method = check.method or self.ranking["method"]
-        key = (check.metric, method)
-        if key not in self._metrics:
-            self._metrics[key] = read_metric(self.path, check.metric, method)
-        found = aggregate(self._metrics[key], check.aggregate, check.images, per_class)
-        return {k: v for k, v in found.items() if math.isfinite(v)}
-
-
-def _json(raw: bytes, where: str) -> dict[str, Any]:
-    try:
-        return json.loads(raw)
-    except ValueError as error:
-        raise InputError(f"{where}: not valid JSON ({error}); was it edited?") from None

@@ -169,7 +169,7 @@ def row(**changes):
         ({"q_relative": 0.2, "low": -0.4, "high": -0.1}, UNREMARKABLE),
         ({"low": -0.5, "high": 0.2}, UNDECIDED),
         ({"q_absolute": 0.3}, UNFOCUSED),
-        ({"q_absolute": 0.3, "power_absolute": 0.79}, UNREMARKABLE),
+        ({"q_absolute": 0.3, "power_absolute": 0.94}, UNREMARKABLE),
         ({"q_absolute": math.nan, "power_absolute": math.nan}, UNREMARKABLE),
         ({"q_absolute": 0.3, "q_relative": 0.01, "low": -1.0, "high": -0.1}, SUSPICIOUS),
         ({"n": 4, "q_relative": math.nan, "q_absolute": math.nan, "high": -0.1}, UNDECIDED),
