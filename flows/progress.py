@@ -61,7 +61,7 @@ def shown_on(console: Console | None) -> Iterator[None]:
 
 @contextmanager
 def metering(total: int) -> Iterator[Meter]:
-    """A meter for the tasks of this process, drawn where :func:`shown_on` says unless there is nothing to do."""
+    """A meter for the tasks of this process, drawn where :func:`shown_on` says, unless ``total`` is 0."""
     global _current
     columns = (TextColumn("{task.description}"), BarColumn(), _Count(), _Rate(), _Left())
     bar = Progress(*columns, console=_console) if _console and total else None

@@ -42,7 +42,8 @@ def write_report_file(run: str, ranking: Ranking, out: str | None = None) -> str
     """Write the self-contained HTML report; returns its path."""
     from reports.html import write_report
 
-    return str(write_report(Path(run), ranking, Path(out) if out else None))
+    path = str(write_report(run, ranking, out))
+    return path if out is not None or "://" not in run else f"{run.rstrip('/')}/report.html"
 
 
 def stored_config(run: str) -> RankingConfig:

@@ -73,7 +73,13 @@ def _print_result(result: AuditResult) -> None:
     if result.ranking is not None:
         print_ranking(result.ranking, top=_ROWS)
     if result.report:
-        console.print(f"report: {Path(result.report).resolve()}", markup=False, soft_wrap=True)
+        print_path("report", result.report)
+
+
+def print_path(what: str, path: str) -> None:
+    """Where something was written, in one unbroken line."""
+    whole = path if "://" in path else Path(path).resolve()
+    console.print(f"{what}: {whole}", markup=False, soft_wrap=True)
 
 
 def print_ranking(ranking: Ranking, top: int) -> None:

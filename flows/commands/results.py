@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,7 +66,7 @@ def report(
 
     ranking = rank_run(run, _ranking_config(run, method=method, images=images))
     path = write_report_file(run, ranking, out)
-    terminal.console.print(f"report: {Path(path).resolve()}", markup=False, soft_wrap=True)
+    terminal.print_path("report", path)
 
 
 def gate(
@@ -77,9 +76,8 @@ def gate(
     markdown: Annotated[str | None, typer.Option(help="Write the checks as Markdown.")] = None,
 ) -> None:
     """Check a run against a policy; exit code 1 when it is breached, missing data included."""
-    from reports.gate import evaluate
-
     from flows import terminal
+    from reports.gate import evaluate
 
     verdict = evaluate(run, policy)
     if junit:

@@ -173,6 +173,20 @@ def test_rank_writes_what_it_prints(run_folder: Path, capsys):
     assert json.loads((run_folder / "ranking.json").read_text())["classes"][0]["verdict"] == "suspicious"
 
 
+def test_a_run_in_an_object_store_is_ranked_and_reported_there(run_folder: Path, capsys):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in run_folder.rglob("*"):
+        if path.is_file():
+            memory.pipe_file(f"/bucket/ranked/{path.relative_to(run_folder)}", path.read_bytes())
+    assert cli.run(["rank", "memory://bucket/ranked", "--draws", "100"]) == cli.DONE
+    assert cli.run(["report", "memory://bucket/ranked"]) == cli.DONE
+    assert "report: memory://bucket/ranked/report.html" in capsys.readouterr().out
+    assert b"class 002" in memory.cat_file("/bucket/ranked/report.html")
+    assert b"class 002" in memory.cat_file("/bucket/ranked/ranking.csv")
+
+
 def test_names_with_markup_are_printed_as_they_are(run_folder: Path, monkeypatch):
     ranking = rank(run_folder)
     names = ["[red]a[/red]", "[/]", "b]c[", ":smile:", "c\\[d", "e"]
