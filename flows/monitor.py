@@ -50,7 +50,7 @@ class Fixed:
         sizes = [len(v) for v in (self.inputs, self.pictures, self.labels, self.masks, self.names)]
         if len(set(sizes)) != 1 or not 1 <= sizes[0] <= _MOST:
             raise InputError(
-                f"monitor: received {sizes} inputs, pictures, labels, masks and names; valid: the same number of "
+                f"monitor: received {sizes} inputs, pictures, labels, masks, names; valid: as many of "
                 f"each, 1 to {_MOST}"
             )
 

@@ -91,9 +91,15 @@ def find_class(card: ModelCard, text: str, classes: int) -> int:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"target {text!r} fits several classes: outputs {', '.join(map(str, found))}; give a number")
+        raise InputError(
+            f"target {text!r} fits several classes: outputs {', '.join(map(str, found))}; give a number"
+        )
     near = [f"{name!r}" for name in card.class_names if wanted in name.casefold()][:5]
-    hint = f"; near: {', '.join(near)}" if near else "; valid: topN, a class name, a class id, or an output's number"
+    hint = (
+        f"; near: {', '.join(near)}"
+        if near
+        else "; valid: topN, a class name, a class id, or an output's number"
+    )
     raise InputError(f"target {text!r}: the network has no such class{hint}")
 
 
