@@ -161,7 +161,8 @@ def _unit(maps: NDArray[np.float64], scope: Scope) -> NDArray[np.float64]:
         scale = size.max(axis=tuple(range(1, maps.ndim)), keepdims=True, initial=0.0)
     else:
         scale = np.asarray(size.max(initial=0.0) if scope == "batch" else float(scope))
-    return np.clip(np.divide(maps, scale, out=np.zeros_like(maps), where=scale > 0), -1.0, 1.0)
+    # clipped before the division: a huge value over a tiny scale would overflow
+    return np.divide(np.clip(maps, -scale, scale), scale, out=np.zeros_like(maps), where=scale > 0)
 
 
 def _grey(unit: NDArray[np.float64]) -> Pictures:
