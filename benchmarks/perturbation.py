@@ -2,10 +2,10 @@
 
     python -m benchmarks.perturbation --model squeezenet_v1.1.keras [--quantus]
 
-Interleaved, in one process, the same compiled forward pass on both sides; wall and processor time (the latter
-hardly depends on what else the machine does), minimum and median over the rounds. What is timed for the curves
-is everything that the audit adds: fills, orders, variants, passes, rows of the tables. ``--quantus`` adds
-Quantus' RegionPerturbation where it is installed (it is no dependency).
+Interleaved, in one process, the same compiled forward pass on both sides; wall and processor time (the
+latter hardly depends on what else the machine does), minimum and median over the rounds. What is timed
+for the curves is everything that the audit adds: fills, orders, variants, passes, rows of the tables.
+``--quantus`` adds Quantus' RegionPerturbation where it is installed (it is no dependency).
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ class Explanation(NamedTuple):
     """The relevance of each input element for one output of the model, image by image.
 
     `relevance` b h w c; `output` b k, the explained outputs (logits); `target` b (-1: a function of
-    the output); `reason` says per row why a map is undefined (its relevance is then 0 everywhere); `ledger` on request.
+    the output); `reason` says per row why a map is undefined (its relevance is then 0 everywhere); `ledger`
+    on request.
     """
 
     relevance: np.ndarray

@@ -110,7 +110,8 @@ def cut_output(graph: Graph) -> Graph:
 
 def merge_padding(graph: Graph) -> Graph:
     """Zero padding before `valid` convolutions becomes part of them: a pad is no input."""
-    for pad in [node for node in graph if node.kind == "pad"]:
+    for name in [node.name for node in graph if node.kind == "pad"]:
+        pad = graph[name]  # as it is now: an earlier merge may have changed its input
         children = graph.children(pad)
         pads = _pads(pad)
         merged = {child.name: _with_pads(child, pads) for child in children} if pads else {}
@@ -124,7 +125,8 @@ def merge_padding(graph: Graph) -> Graph:
 
 def fold_into_previous(graph: Graph) -> Graph:
     """Fold a per-channel scale into the linear node before it, when nothing else reads that node."""
-    for scale in [node for node in graph if node.kind == "scale" and node.name not in graph.input_part]:
+    for name in _scales(graph):
+        scale = graph[name]  # as it is now: an earlier fold may have changed its input
         before = graph[scale.inputs[0]]
         only_reader = graph.children(before) == (graph[scale.name],) and before.name != graph.output
         if not only_reader or before.kind not in LINEAR or before.name in graph.input_part:
@@ -146,14 +148,19 @@ def fold_into_previous(graph: Graph) -> Graph:
 
 def fold_into_next(graph: Graph) -> Graph:
     """Fold a scale into the linear nodes after it, where that is exact: not across zero padding."""
-    for scale in [node for node in graph if node.kind == "scale" and node.name not in graph.input_part]:
-        merged = {child.name: _with_scaled_input(child, graph[scale.name]) for child in graph.children(scale)}
+    for name in _scales(graph):
+        scale = graph[name]
+        merged = {child.name: _with_scaled_input(child, scale) for child in graph.children(scale)}
         if not merged or scale.name == graph.output or None in merged.values():
             continue
         nodes = [merged.get(n.name) or n for n in graph if n.name != scale.name]
         changes = [(scale.name, f"{scale.type} folded into {', '.join(merged)}")]
         graph = _rewire(graph, nodes, {scale.name: scale.inputs[0]}, changes)
     return graph
+
+
+def _scales(graph: Graph) -> list[str]:
+    return [node.name for node in graph if node.kind == "scale" and node.name not in graph.input_part]
 
 
 def _rewire(

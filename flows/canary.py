@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,21 @@ from pipeline.config import Config, parse_config
 from pipeline.store import Store
 
 if TYPE_CHECKING:
+    from pipeline.datasets import Dataset
     from pipeline.datasets.planted import PlantedSpec
+    from pipeline.models import LoadedModel
+    from pipeline.photo_canary import PhotoSpec
 
 DONE = "trial.json"
+
+
+@dataclass(frozen=True)
+class PhotoSource:
+    """Where the photographs and the frozen network are: a prepared ILSVRC dataset, a model, its card."""
+
+    dataset: str
+    model: str
+    card: str = ""
 
 
 def run_trials(
@@ -59,6 +72,68 @@ def run_trial(spec: PlantedSpec, root: Path, method: str) -> dict[str, Any]:
     confirmed = confirm(run, Plan(top=len(spec.classes), controls=0, seed=spec.seed))
     result = trial_result(spec, ranking, confirmed, usage(spec, bench_for(config).model))
     run.files.put(DONE, json.dumps(result, indent=1, allow_nan=False).encode())
+    return result
+
+
+def run_photo_trials(
+    specs: Sequence[PhotoSpec],
+    source: PhotoSource,
+    root: str,
+    method: str,
+    on_trial: Callable[[int, dict[str, Any]], None],
+) -> list[dict[str, Any]]:
+    """The same on real photographs: marks pasted onto ImageNet images, a linear head on a frozen network."""
+    load_tensorflow()
+    from pipeline.config import DatasetConfig, ModelConfig
+    from pipeline.datasets import open_dataset
+    from pipeline.models import load_model
+
+    dataset = open_dataset(DatasetConfig(source="tfds", path=source.dataset))
+    base = load_model(ModelConfig(source=source.model, card=source.card))
+    results = []
+    for n, spec in enumerate(specs):
+        results.append(_photo_trial(spec, (dataset, base), Path(root), method))
+        on_trial(n, results[-1])
+    return results
+
+
+def _photo_trial(spec: PhotoSpec, of: tuple[Dataset, LoadedModel], root: Path, method: str) -> dict[str, Any]:
+    from pipeline import photo_canary as photo
+    from pipeline.canary import trial_result
+    from pipeline.confirm import Plan, confirm
+    from pipeline.ranking import rank
+
+    dataset, base = of
+    folder = root / photo.photo_key(spec, dataset, base)
+    run = Store(folder / "run")
+    kept = run.files.get(f"{method}-{DONE}")
+    if kept:
+        return json.loads(kept)
+    photos = photo.read_photos(dataset, base.card, spec.seed)
+    marked, carries = photo.mark_photos(photos, spec)
+    train, audit = photo.halves(photos.labels, spec.seed)
+    head = photo.train_head(base, marked[train], photos.labels[train], spec.classes)
+    photo.write_photos(photos.take(audit), marked[audit], folder / "audit")
+    head.model.save(folder / "head.keras")
+    head.card.save(folder / "head.toml")
+    config = parse_config(
+        {
+            "dataset": {
+                "source": "folder",
+                "path": str(folder / "audit"),
+                "annotations": str(folder / "audit" / "boxes.csv"),
+            },
+            "model": {"source": str(folder / "head.keras")},
+            "methods": [{"name": method}],
+            "sanity": {"images": 0},
+        }
+    )
+    audit_quietly(config, run)
+    ranking = rank(run, config.ranking)
+    confirmed = confirm(run, Plan(top=len(spec.classes), controls=0, seed=spec.seed))
+    used = photo.photo_usage(spec, head, photos.take(audit), marked[audit], carries[audit])
+    result = trial_result(spec, ranking, confirmed, used)
+    run.files.put(f"{method}-{DONE}", json.dumps(result, indent=1, allow_nan=False).encode())
     return result
 
 

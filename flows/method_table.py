@@ -1,4 +1,4 @@
-"""The table of all explanation methods in ``docs/methods.md``: ``python -m flows.method_table docs/methods.md``."""
+"""The table of all methods in ``docs/methods.md``: ``python -m flows.method_table docs/methods.md``."""
 
 from __future__ import annotations
 

@@ -102,12 +102,19 @@ def explain(batch: Batch, bench: Bench) -> list[Explanation]:
 
 
 def warm_up(bench: Bench) -> None:
-    """Compile by explaining one batch of zeros, so that the first shard takes no longer than the others."""
+    """Compile by explaining one batch of zeros, so that the first shard takes no longer than the others.
+
+    Methods that evaluate the network hundreds of times per image compile on the way, in no time beside that.
+    """
     import numpy as np
+
+    from explainers.sampling import SamplingFitted
 
     card = bench.model.card
     shape = (bench.config.execution.batch_size, card.height, card.width, card.channels)
-    analyze_many(list(bench.methods.values()), np.zeros(shape, np.float32), None)
+    quick = [method for method in bench.methods.values() if not isinstance(method, SamplingFitted)]
+    if quick:
+        analyze_many(quick, np.zeros(shape, np.float32), None)
 
 
 def _recipe(shard: Shard, bench: Bench) -> Recipe:

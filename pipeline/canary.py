@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -85,8 +85,19 @@ def usage(spec: PlantedSpec, model: LoadedModel, batch_size: int = 16) -> dict[s
     return found
 
 
+class Planting(Protocol):
+    """What a trial must know of its data: PlantedSpec, or PhotoSpec."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def artefacts(self) -> tuple[tuple[str, Artefact], ...]: ...
+
+
 def trial_result(
-    spec: PlantedSpec, ranking: Ranking, confirmed: Confirmed, used: Mapping[str, float]
+    spec: Planting, ranking: Ranking, confirmed: Confirmed, used: Mapping[str, float]
 ) -> dict[str, Any]:
     """What the audit and the interventions said about one network, JSON-ready.
 
@@ -94,8 +105,9 @@ def trial_result(
     cells of their own.
     """
     table = ranking.table.set_index("label")
-    label_of = {name: spec.classes.index(name) for name, _ in spec.artefacts}
-    visible = {label_of[n] for n, a in spec.artefacts if a.visible and not a.inside}
+    labels = dict(zip(table["class_name"], table.index, strict=True))
+    label_of = {name: int(labels[name]) for name, _ in spec.artefacts if name in labels}
+    visible = {label_of[n] for n, a in spec.artefacts if a.visible and not a.inside and n in label_of}
     apart = set(label_of.values()) - visible
     orders = {
         "adjusted": table.index.tolist(),
@@ -119,6 +131,7 @@ def trial_result(
             "test": verdicts.get(label_of[name]),
         }
         for name, artefact in spec.artefacts
+        if name in label_of
     ]
     return {
         "seed": spec.seed,

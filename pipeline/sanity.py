@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,8 +19,9 @@ import numpy as np
 from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
-from explainers import Explanation, analyze_many, create_analyzer
+from explainers import Explanation, analyze_many
 from pipeline.batches import iter_batches
+from pipeline.fitting import fit_methods, reference_batches
 from pipeline.metrics import pool
 from pipeline.picked import Picked
 from pipeline.store import Store
@@ -161,8 +162,10 @@ def _leaves(model: keras.Model) -> Sequence[keras.Layer]:
 
 def _explain_shuffled(bench: Bench, share: float, x: np.ndarray, target: np.ndarray) -> list[Explanation]:
     model = shuffled(bench.model.model, share, bench.config.audit.seed)
-    fitted = [create_analyzer(m.name, **m.params).fit(model) for m in bench.config.methods]
-    return analyze_many(fitted, x, target)
+    card = bench.model.card
+    changed = replace(bench.model, model=model)
+    fitted = fit_methods(bench.config.methods, changed, lambda: reference_batches(bench.dataset, card))
+    return analyze_many([fitted[m.key] for m in bench.config.methods], x, target)
 
 
 def _sample(bench: Bench, images: int) -> tuple[np.ndarray, np.ndarray]:

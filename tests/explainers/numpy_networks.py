@@ -65,14 +65,14 @@ def alpha_beta(node: Convolution, a: Array, r: Array, alpha: float, beta: float)
 
 
 def gamma(node: Convolution, a: Array, r: Array, gamma: float = 0.25, eps: float = 1e-6) -> Array:
-    """The inputs here are ReLU's: their contributions have the sign of the weight."""
-    assert (a >= 0).all()
     up = node(a) >= 0
     total = np.zeros_like(a)
-    for sign, chosen in ((positive, up), (negative, ~up)):
-        kernel, bias = node.kernel + gamma * sign(node.kernel), node.bias + gamma * sign(node.bias)
-        z = np.where(chosen, node.forward(a, kernel) + bias, 1.0)
-        total += a * node.transpose(np.where(chosen, r, 0) / stab(z, eps), kernel, a.shape)
+    for sign, other, chosen in ((positive, negative, up), (negative, positive, ~up)):
+        halves = [(positive(a), node.kernel + gamma * sign(node.kernel))]
+        halves += [(negative(a), node.kernel + gamma * other(node.kernel))]
+        z = sum(node.forward(half, kernel) for half, kernel in halves) + node.bias + gamma * sign(node.bias)
+        s = np.where(chosen, r, 0) / stab(np.where(chosen, z, 1.0), eps)
+        total += sum(half * node.transpose(s, kernel, a.shape) for half, kernel in halves)
     return total
 
 
@@ -178,7 +178,8 @@ def squeezenet(weights: dict[str, list[Array]], x: Array, preset: Preset) -> tup
 
 
 # A residual network with BatchNorm in every position: after a convolution (folded into it), before one
-# without padding (folded into it), and after Add (not foldable: a diagonal linear node with the dense rule).
+# without padding (folded into it), after Add and before a padded convolution (neither is exact to fold: a
+# diagonal linear node with the dense rule; the convolution then has inputs of both signs).
 
 
 def batch_norm(weights: list[Array], eps: float = 1e-3) -> tuple[Array, Array]:
@@ -192,9 +193,9 @@ def residual(weights: dict[str, list[Array]], x: Array, preset: Preset) -> tuple
     """Relevance of the largest logit and the logits ``(k,)`` of ``test_networks.residual_model``."""
 
     def conv_bn(name: str, pad: int) -> Convolution:
-        kernel = np.asarray(weights[f"{name}_conv"][0], dtype=np.float64)
+        kernel, bias = (np.asarray(v, dtype=np.float64) for v in weights[f"{name}_conv"])
         scale, shift = batch_norm(weights[f"{name}_bn"])
-        return Convolution(kernel * scale, shift, pad=pad)
+        return Convolution(kernel * scale, bias * scale + shift, pad=pad)
 
     def bn_conv(name: str) -> Convolution:
         kernel, bias = (np.asarray(v, dtype=np.float64) for v in weights[f"{name}_conv"])
@@ -211,12 +212,18 @@ def residual(weights: dict[str, list[Array]], x: Array, preset: Preset) -> tuple
     a2 = relu(normed)
     last = bn_conv("last")
     a3 = relu(last(a2))
-    pooled = a3.mean((0, 1))
+    padded_scale, padded_shift = batch_norm(weights["padded_bn"])
+    a4 = a3 * padded_scale + padded_shift
+    padded = Convolution(*(np.asarray(v, dtype=np.float64) for v in weights["padded_conv"]), pad=1)
+    a5 = relu(padded(a4))
+    pooled = a5.mean((0, 1))
     w, b = (np.asarray(v, dtype=np.float64) for v in weights["logits"])
     logits = pooled @ w + b
 
     r = np.where(np.arange(len(logits)) == logits.argmax(), logits, 0.0)
-    r = preset.conv(last, a2, global_average_back(a3, dense_back(pooled, w, b, r, preset.eps)))
+    r = preset.conv(padded, a4, global_average_back(a5, dense_back(pooled, w, b, r, preset.eps)))
+    r = a3 * padded_scale * r / stab(a4, preset.eps)
+    r = preset.conv(last, a2, r)
     r = added * scale * r / stab(normed, preset.eps)
     share = r / stab(added, 1e-6)
     r = preset.conv(first, a0, preset.conv(second, a1, left * share)) + preset.conv(side, a0, right * share)

@@ -46,7 +46,7 @@ def residual_model() -> keras.Model:
     layers = keras.layers
 
     def conv_bn(t: keras.KerasTensor, name: str, size: int) -> keras.KerasTensor:
-        t = layers.Conv2D(6, size, padding="same", use_bias=False, name=f"{name}_conv")(t)
+        t = layers.Conv2D(6, size, padding="same", name=f"{name}_conv")(t)
         return layers.BatchNormalization(name=f"{name}_bn")(t)
 
     x = keras.Input((16, 16, 3))
@@ -55,7 +55,9 @@ def residual_model() -> keras.Model:
     added = layers.Add()([conv_bn(a1, "b", 3), conv_bn(a0, "side", 1)])
     a2 = layers.ReLU()(layers.BatchNormalization(name="sum_bn")(added))
     last = layers.Conv2D(8, 3, name="last_conv")(layers.BatchNormalization(name="last_bn")(a2))
-    pooled = layers.GlobalAveragePooling2D()(layers.ReLU()(last))
+    shifted = layers.BatchNormalization(name="padded_bn")(layers.ReLU()(last))
+    padded = layers.Conv2D(8, 3, padding="same", name="padded_conv")(shifted)
+    pooled = layers.GlobalAveragePooling2D()(layers.ReLU()(padded))
     model = keras.Model(x, layers.Dense(5, activation="softmax", name="logits")(pooled))
     rng = np.random.default_rng(7)
     model.set_weights([non_trivial(v, rng) for v in model.weights])
