@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -88,7 +89,11 @@ def fit_methods(
 def reference_batches(
     dataset: Dataset, card: ModelCard, images: int = ESTIMATE_IMAGES
 ) -> Iterator[np.ndarray]:
-    """About ``images`` of the dataset, spread over it, as inputs b h w c; unreadable ones are left out."""
+    """About ``images`` of the dataset, spread over it, as inputs b h w c; unreadable ones are left out.
+
+    Their labels play no part, so they may be of classes that the network does not know.
+    """
+    card = replace(card, classes=0, class_names=(), class_ids=())
     about = dataset.info
     shards = plan_shards(about.name, about.split, about.n_examples, _AT_ONCE)
     wanted = min(len(shards), -(-images // _AT_ONCE))

@@ -260,6 +260,6 @@ def test_the_monitor_refuses_nonsense(tmp_path: Path) -> None:
         Monitor(one, card, ["grad"], tmp_path)
     with pytest.raises(ConfigError, match="expected name"):
         Monitor(one, card, ["a b"], tmp_path)
-    with pytest.raises(InputError, match="same number of each"):
+    with pytest.raises(InputError, match="as many of each"):
         Fixed(np.zeros((2, 8, 8, 3)), one.pictures, one.labels, one.masks, one.names)
     assert issubclass(Monitor, keras.callbacks.Callback)

@@ -92,4 +92,4 @@ def test_every_family_runs_in_an_audit(tiny_planted, tiny_cnn_file: Path) -> Non
     assert set(scores["method"]) == {m.key for m in config.methods}
     lifts = scores[scores["metric"] == "lift"].set_index("method")["value"].astype(float)
     np.testing.assert_allclose(lifts["constant"], 0, atol=1e-6)  # a uniform map is the lift's zero
-    assert np.isfinite(lifts["deep_shap"]).all()
+    assert np.isfinite(lifts["deep_shap(references=2)"]).all()
