@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+ILSVRC := runs/benchmarks/ilsvrc
 
 .PHONY: demo test check format benchmarks clean
 .DEFAULT_GOAL := demo
@@ -24,6 +25,23 @@ check: $(STAMP)
 
 test: check
 	$(BIN)/python -m pytest -q
+
+# Every figure of the README and of docs/; alone on the machine, about an hour on 2 cores. The last four need the
+# real files: make benchmarks HANSAUDIT_ILSVRC=folder (with squeezenet_v1.1.keras and the archives).
+benchmarks: $(STAMP)
+	$(BIN)/python -m benchmarks.lrp --networks vgg16 resnet50 squeezenet
+	$(BIN)/python -m benchmarks.figure4 --network squeezenet
+	$(BIN)/python -m benchmarks.methods
+	$(BIN)/python -m benchmarks.ranking_speed
+	$(BIN)/python -m benchmarks.canary --seeds 5
+ifdef HANSAUDIT_ILSVRC
+	test -d $(ILSVRC) || $(BIN)/hansaudit prepare ilsvrc2012 --out $(ILSVRC) \
+	  --images $(HANSAUDIT_ILSVRC)/ILSVRC2012_img_val.tar --boxes $(HANSAUDIT_ILSVRC)/ILSVRC2012_bbox_val_v3.tgz
+	HANSAUDIT_ILSVRC=$(HANSAUDIT_ILSVRC) $(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.end_to_end $(ILSVRC) $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras
+	$(BIN)/python -m benchmarks.memory $(ILSVRC) $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras
+	$(BIN)/python -m benchmarks.perturbation --model $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras
+endif
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
