@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from pipeline.explain import Explained, Photo
     from pipeline.models import LoadedModel
 
-MOST_CELLS = 400
 SIGNALS = ("deconvnet", "guided_backprop", "pattern_net")  # an image, not an attribution
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a gallery is made: methods, targets, view, scale, where reference images come from."""
+    """How a gallery is made: methods, targets, view, scales, where reference images come from."""
 
     methods: tuple[MethodConfig, ...]
     targets: str = "top1"
@@ -38,6 +37,7 @@ class Look:
     scope: str = "image"
     references: str = ""
     labels: tuple[str, ...] = ()
+    percentile: float = 100.0
     names: Mapping[str, str] = field(default_factory=dict)  # shown in place of a method's key
 
     def __post_init__(self) -> None:
@@ -46,12 +46,20 @@ class Look:
         for name, value, valid in (("view", self.view, VIEWS), ("scope", self.scope, tuple(SCOPES))):
             if value not in valid:
                 raise InputError(f"--{name} {value!r} is unknown; valid: {', '.join(valid)}")
+        if not 0 < self.percentile <= 100:
+            raise InputError(f"--percentile {self.percentile:g}: valid: above 0, at most 100")
 
     def view_of(self, method: MethodConfig) -> str:
         """The visualisation of a method's maps."""
         if self.view != "auto":
             return self.view
         return "projection" if method.name in SIGNALS else "heatmap"
+
+    def gallery(
+        self, title: str, columns: Iterable[str], lines: Iterable[Line], about: Iterable[tuple[str, str]]
+    ) -> Gallery:
+        """These lines on this look's scales."""
+        return Gallery(title, tuple(columns), tuple(lines), self.scope, tuple(about), self.percentile)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -108,38 +116,32 @@ def fit(look: Look, model: LoadedModel) -> Mapping[str, Fitted]:
 
 def explained_lines(images: Sequence[str], model: LoadedModel, look: Look) -> tuple[Line, ...]:
     """A line per image and target (Figures 5 and 6)."""
-    from pipeline.explain import explain_photos, find_class, read_photo
+    from pipeline.explain import check_size, explain_photos, find_class, read_photo
 
     if look.labels and len(look.labels) != len(images):
         raise InputError(
             f"--labels: received {len(look.labels)} for {len(images)} images; valid: one per image"
         )
-    photos = [read_photo(path, model.card) for path in images]
+    check_size(len(images), len(look.methods))
     outputs = model.model.output_shape[-1]
-    labels = {
-        photo.name: find_class(model.card, text, outputs)
-        for photo, text in zip(photos, look.labels, strict=False)
-        if text
-    }
+    photos = [
+        replace(read_photo(path, model.card), label=find_class(model.card, text, outputs) if text else None)
+        for path, text in zip(images, look.labels or [""] * len(images), strict=True)
+    ]
     fitted = fit(look, model)
     with progress():
         found = explain_photos(photos, model, fitted, look.targets)
-    if len(found) * len(look.methods) > MOST_CELLS:
-        raise InputError(
-            f"{len(found)} rows of {len(look.methods)} methods are more than {MOST_CELLS} pictures; give "
-            "fewer images, targets or methods"
-        )
-    return tuple(_line(one, model, look, labels.get(one.photo.name)) for one in found)
+    return tuple(_line(one, model, look, len(images) > 1) for one in found)
 
 
-def _line(one: Explained, model: LoadedModel, look: Look, label: int | None) -> Line:
+def _line(one: Explained, model: LoadedModel, look: Look, named: bool) -> Line:
     from pipeline.explain import class_name
 
-    card = model.card
-    left = [f"target: {class_name(card, one.target)}", f"predicted: {class_name(card, one.predicted)}"]
-    left.append(f"true: {'-' if label is None else class_name(card, label)}")
-    if look.targets == "top1":
-        left.insert(0, one.photo.name)
+    card, label = model.card, one.photo.label
+    left = [one.photo.name] if named else []
+    left += [f"target: {class_name(card, one.target)}", f"predicted: {class_name(card, one.predicted)}"]
+    if label is not None:
+        left.append(f"true: {class_name(card, label)}")
     cells = tuple(
         Cell(e.relevance[0], look.view_of(method), e.reason[0] or "")
         for e, method in zip(one.explanations, look.methods, strict=True)
@@ -153,23 +155,22 @@ def explain(images: Sequence[str], config: ModelConfig, look: Look) -> Gallery:
     model = load(config)
     lines = explained_lines(images, model, look)
     many = f"{len(images)} images" if len(images) > 1 else Path(images[0]).name
-    return Gallery(
-        f"{many}, explained for {model.name}", look.columns, lines, look.scope, facts(look, [model])
-    )
+    return look.gallery(f"{many}, explained for {model.name}", look.columns, lines, facts(look, [model]))
 
 
 def compare(image: str, configs: Sequence[ModelConfig], look: Look) -> Gallery:
     """Rows = networks, columns = methods, one image (Figure 7)."""
+    if not configs:
+        raise InputError("--models: none given; valid: comma-separated networks, as for `explain --model`")
     lines: list[Line] = []
     models = []
     for config in configs:
         model = load(config)
         models.append(model)
         for line in explained_lines([image], model, look):
-            kept = [text for text in line.left if text != Path(image).name]
-            lines.append(Line(line.picture, (model.name, *kept), line.cells, line.right))
+            lines.append(replace(line, left=(model.name, *line.left)))
     title = f"{Path(image).name}, explained for {len(models)} networks"
-    return Gallery(title, look.columns, tuple(lines), look.scope, facts(look, models))
+    return look.gallery(title, look.columns, lines, facts(look, models))
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def _value(text: str) -> Any:
 def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery:
     """Rows and columns = parameter values of one method (Figure 2); the best by the metric is named."""
     settings.load_tensorflow()
-    from pipeline.explain import class_name, explain_photos, read_photo
+    from pipeline.explain import check_size, class_name, explain_photos, read_photo
     from pipeline.fitting import check, info
 
     for name, _ in wanted.axes:
@@ -221,9 +222,10 @@ def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery
             raise InputError(
                 f"--vary {name}: {wanted.method.name} takes {', '.join(known) or 'no parameter'}"
             )
+    if len({name for name, _ in wanted.axes}) < len(wanted.axes):
+        raise InputError("--vary: a parameter is named twice; give all its values in one --vary")
     rows = wanted.settings()
-    if sum(len(made) for _, made in rows) > MOST_CELLS:
-        raise InputError(f"--vary: more than {MOST_CELLS} combinations; give fewer values")
+    check_size(len(rows), len(rows[0][1]))
     for method in (method for _, made in rows for method in made):
         check(method)
     model = load(config)
@@ -233,6 +235,8 @@ def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery
         fitted = fit(Look(tuple(made), references=look.references), model)
         with progress():
             found = explain_photos([photo], model, fitted, look.targets)
+        if len(found) > 1:
+            raise InputError(f"--targets {look.targets}: received {len(found)} classes; valid for sweep: one")
         one = found[0]
         notes = scores(photo, model, one, wanted) if wanted.metric else [None] * len(made)
         every += [(value, method.key) for value, method in zip(notes, made, strict=True) if value is not None]
@@ -251,7 +255,7 @@ def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery
         pick = min if wanted.metric == "deletion_auc" else max
         about.insert(0, (f"best by {wanted.metric}", "{1} ({0:.4g})".format(*pick(every))))
     title = f"{wanted.method.name} on {photo.name}, {model.name}"
-    return Gallery(title, columns, tuple(lines), look.scope, tuple(about))
+    return look.gallery(title, columns, lines, about)
 
 
 def _note(reason: str | None, metric: str, value: float | None) -> str:

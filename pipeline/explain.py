@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,21 @@ from pipeline.models import LoadedModel
 from pipeline.rows import probabilities
 
 MOST_TARGETS = 50
+MOST_MAPS = 400  # rows times methods: more make no figure that anyone looks at
+AT_ONCE = 16  # rows that go through a network together
 
 
 @dataclass(frozen=True)
 class Photo:
-    """An image file as the network sees it: ``picture`` h w 3 uint8, ``inputs`` h w c float32."""
+    """An image file as the network sees it: ``picture`` h w 3 uint8, ``inputs`` h w c float32.
+
+    ``label``: the true class, where it is known.
+    """
 
     name: str
     picture: np.ndarray
     inputs: np.ndarray
+    label: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,12 +109,16 @@ def find_class(card: ModelCard, text: str, classes: int) -> int:
     raise InputError(f"target {text!r}: the network has no such class{hint}")
 
 
-def choose_targets(text: str, logits: np.ndarray, card: ModelCard) -> list[int]:
-    """``topN`` or comma-separated classes -> outputs, for one image's logits (k,).
+def choose_targets(text: str, logits: np.ndarray, card: ModelCard, label: int | None = None) -> list[int]:
+    """``topN``, ``true`` or comma-separated classes -> outputs, for one image's logits (k,) and true class.
 
     Raises:
         InputError: a class is not known, or N is not sensible.
     """
+    if text == "true":
+        if label is None:
+            raise InputError("targets 'true': the image's true class is not known; give --labels")
+        return [label]
     if text.startswith("top") and text[3:].isdigit():
         count = int(text[3:])
         if not 1 <= count <= MOST_TARGETS:
@@ -120,23 +130,36 @@ def choose_targets(text: str, logits: np.ndarray, card: ModelCard) -> list[int]:
     return list(dict.fromkeys(wanted))
 
 
+def check_size(rows: int, methods: int) -> None:
+    """Refuse what would be more maps than a figure can show. Raises InputError."""
+    if rows * methods > MOST_MAPS:
+        raise InputError(
+            f"{rows} rows of {methods} methods are more than {MOST_MAPS} pictures; give fewer images, "
+            "targets or methods"
+        )
+
+
 def explain_photos(
     photos: Sequence[Photo], model: LoadedModel, methods: Mapping[str, Fitted], targets: str
 ) -> list[Explained]:
-    """Every photo for every target, in order; one batch for all of them.
+    """Every photo for every target, in order.
 
     Raises:
-        InputError: a target is not known.
+        InputError: a target is not known, or there would be more than ``MOST_MAPS`` maps.
     """
     from explainers.network import network
 
-    net = network(model.model)
-    logits = net.logits((np.stack([photo.inputs for photo in photos]),))
-    pairs = [(i, t) for i, row in enumerate(logits) for t in choose_targets(targets, row, model.card)]
-    x = np.stack([photos[i].inputs for i, _ in pairs])
-    wanted = np.array([t for _, t in pairs], np.int32)
-    made = analyze_many(list(methods.values()), x, wanted)
-    share = probabilities(logits.astype(np.float64), model.card.output)
+    check_size(len(photos), len(methods))
+    net, card = network(model.model), model.card
+    inputs = np.stack([photo.inputs for photo in photos])
+    logits = np.concatenate([net.logits((inputs[rows],))[:count] for rows, count in pieces(len(photos))])
+    pairs = [
+        (i, target)
+        for i, photo in enumerate(photos)
+        for target in choose_targets(targets, logits[i], card, photo.label)
+    ]
+    check_size(len(pairs), len(methods))
+    share = probabilities(logits.astype(np.float64), card.output)
     return [
         Explained(
             photo=photos[i],
@@ -145,10 +168,28 @@ def explain_photos(
             logit=float(logits[i, t]),
             place=int((logits[i] > logits[i, t]).sum()) + 1,
             predicted=int(logits[i].argmax()),
-            explanations=tuple(row_of(e, n) for e in made),
+            explanations=made,
         )
-        for n, (i, t) in enumerate(pairs)
+        for (i, t), made in zip(pairs, _explanations(inputs, pairs, list(methods.values())), strict=True)
     ]
+
+
+def _explanations(
+    inputs: np.ndarray, pairs: Sequence[tuple[int, int]], methods: Sequence[Fitted]
+) -> Iterator[tuple[Explanation, ...]]:
+    """The maps of all methods for each pair of image and target, a few at once."""
+    which, wanted = np.array(pairs, np.int32).T
+    for rows, count in pieces(len(pairs)):
+        made = analyze_many(methods, inputs[which[rows]], wanted[rows])
+        yield from (tuple(row_of(e, n) for e in made) for n in range(count))
+
+
+def pieces(total: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Row numbers in pieces of one size, at most ``AT_ONCE``, and how many of a piece are no repetition."""
+    size = -(-total // -(-total // AT_ONCE))
+    for begin in range(0, total, size):
+        count = min(size, total - begin)
+        yield begin + np.minimum(np.arange(size), count - 1), count
 
 
 def row_of(e: Explanation, row: int) -> Explanation:

@@ -77,7 +77,7 @@ def _file_card(config: ModelConfig, path: Path, digest: str) -> ModelCard:
     for known in sorted(CARDS.glob("*.toml")):
         data = read_toml(known)
         if data["sha256"] == digest:
-            return card_from_dict(data, known.name)
+            return _imagenet_named(card_from_dict(data, known.name))
     raise InputError(
         f"{path}: no model card: its input geometry and preprocessing are unknown; write them to "
         f"{path.with_suffix('.toml').name} beside it, or give --card (the README shows one)"
@@ -139,20 +139,24 @@ def application_card(model: keras.Model, preprocess: Callable[[np.ndarray], np.n
     slopes = np.stack([np.asarray(preprocess(p), np.float64)[0, 0, 0] - zero for p in probes], axis=1) / 255
     order = "rgb" if abs(slopes[0, 0]) > abs(slopes[0, 2]) else "bgr"
     slope = np.diag(slopes if order == "rgb" else slopes[:, ::-1])
-    from pipeline.datasets.ilsvrc2012 import imagenet_classes
-
-    ids, names = imagenet_classes()
-    known = model.output_shape[-1] == len(ids)
-    return ModelCard(
+    card = ModelCard(
         height=height,
         width=width,
         shorter_side=round(max(height, width) / CROP),
         channel_order=order,
         mean=tuple(float(round(v, 4)) for v in -zero / slope + 0.0),
         std=tuple(float(round(v, 4)) for v in 1 / slope),
-        class_ids=ids if known else (),
-        class_names=names if known else (),
+        classes=model.output_shape[-1],
     )
+    return _imagenet_named(card)
+
+
+def _imagenet_named(card: ModelCard) -> ModelCard:
+    """The card of a network of ImageNet's 1000 classes with their ids and names; any other as it is."""
+    from pipeline.datasets.ilsvrc2012 import imagenet_classes
+
+    ids, names = imagenet_classes()
+    return replace(card, class_ids=ids, class_names=names) if card.classes == len(ids) else card
 
 
 def _planted(config: ModelConfig, dataset: Dataset | None) -> LoadedModel:

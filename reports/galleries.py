@@ -11,20 +11,20 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image
 
-from reports import visualize
+from reports import gallery_figure, visualize
 
 VIEWS: Final = ("auto", "graymap", "heatmap", "scaled", "masked", "blend", "projection")
 SCOPES: Final = {
@@ -41,7 +41,6 @@ MEANING: Final = {
     "blend": "sum over channels of |R|, smoothed, in the jet colours over the grey input",
     "projection": "R itself as an image: mid-grey is none",
 }
-_INCH, _PIXELS = 1.75, 150  # width of a column in the figure; dots per inch
 
 
 @dataclass(frozen=True)
@@ -65,17 +64,26 @@ class Line:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All of it. ``facts``: name and value pairs printed below, such as the parameters of the methods."""
+    """All of it.
+
+    ``scope``: which maps share a colour scale; ``percentile``: of the values that are not 0, where a scale
+    ends (100: at the largest); ``facts``: pairs of name and value printed below the page.
+    """
 
     title: str
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     scope: str = "image"
     facts: tuple[tuple[str, str], ...] = ()
+    percentile: float = 100.0
 
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
             raise ValueError(f"scope {self.scope!r} is unknown; valid: {', '.join(SCOPES)}")
+        if not 0 < self.percentile <= 100:
+            raise ValueError(f"percentile {self.percentile}: valid: above 0, at most 100")
+        if not self.lines or not self.columns:
+            raise ValueError("a gallery needs at least one line and one column")
         if any(len(line.cells) != len(self.columns) for line in self.lines):
             raise ValueError("every line needs one cell per column")
 
@@ -101,7 +109,9 @@ def draw(gallery: Gallery) -> list[list[Panel | None]]:
 
 def _scales(gallery: Gallery) -> list[list[float]]:
     """The end of every cell's scale; 0 where there is nothing to show."""
-    own = np.array([[_strength(cell) for cell in line.cells] for line in gallery.lines], dtype=float)
+    own = np.array(
+        [[_strength(cell, gallery.percentile) for cell in line.cells] for line in gallery.lines], dtype=float
+    )
     own = own.reshape(len(gallery.lines), len(gallery.columns))
     axis = {"image": None, "row": (1,), "column": (0,), "all": (0, 1)}[gallery.scope]
     if axis is None:
@@ -115,19 +125,23 @@ def _scales(gallery: Gallery) -> list[list[float]]:
     return own.tolist()
 
 
-def _strength(cell: Cell | None) -> float:
+def _strength(cell: Cell | None, percentile: float) -> float:
     """What the cell's own scale would end at."""
     if cell is None or cell.view == "masked":
         return 0.0
     if cell.view == "projection":
-        return float(np.abs(np.nan_to_num(cell.relevance, posinf=0, neginf=0)).max(initial=0.0))
-    pool = visualize.signed if cell.view == "heatmap" else visualize.absolute
-    values = pool(cell.relevance[None])
+        values = np.nan_to_num(cell.relevance, posinf=0, neginf=0)
+    else:
+        pool = visualize.signed if cell.view == "heatmap" else visualize.absolute
+        values = pool(cell.relevance[None])[0]
     if cell.view == "blend":
         from skimage.filters import gaussian
 
-        values = gaussian(values[0], sigma=3.0, preserve_range=True)
-    return float(np.abs(values).max(initial=0.0))
+        values = gaussian(values, sigma=3.0, preserve_range=True)
+    size = np.abs(values[values != 0])
+    if size.size == 0:
+        return 0.0
+    return float(size.max() if percentile == 100 else np.percentile(size, percentile))
 
 
 def _panel(picture: np.ndarray, cell: Cell | None, scale: float) -> Panel | None:
@@ -162,85 +176,18 @@ def caption(panel: Panel) -> str:
 
 def figure(gallery: Gallery) -> Figure:
     """The gallery as a matplotlib figure; the scale of every panel stands below it."""
-    panels = draw(gallery)
-    columns = len(gallery.columns) + 1
-    sides = (1.45, 1.35 if any(line.right for line in gallery.lines) else 0.15)
-    rows, shape = len(gallery.lines), gallery.lines[0].picture.shape
-    cell = _INCH * shape[0] / shape[1] + 0.34
-    size = (columns * _INCH + sum(sides), rows * cell + 1.35)
-    fig = Figure(figsize=size, dpi=_PIXELS, facecolor="white")
-    FigureCanvasAgg(fig)
-
-    def axes(row: int, column: int) -> Any:
-        left, bottom = sides[0] + column * _INCH + 0.05, size[1] - 0.85 - row * cell - (cell - 0.34)
-        box = (left / size[0], bottom / size[1], (_INCH - 0.1) / size[0], (cell - 0.40) / size[1])
-        made = fig.add_axes(box)
-        made.set_xticks([])
-        made.set_yticks([])
-        for spine in made.spines.values():
-            spine.set_linewidth(0.5)
-            spine.set_color("#999999")
-        return made
-
-    for r, line in enumerate(gallery.lines):
-        at = axes(r, 0)
-        _show(at, line.picture)
-        at.text(
-            -0.06, 0.5, "\n".join(line.left), transform=at.transAxes, ha="right", va="center", fontsize=7.5
-        )
-        for c, panel in enumerate(panels[r], start=1):
-            at = axes(r, c)
-            if panel is None:
-                at.set_axis_off()
-                continue
-            _show(at, panel.image)
-            at.set_xlabel(_wrapped(caption(panel), 36), fontsize=6, color="#444444", labelpad=2)
-        at.text(
-            1.06, 0.5, "\n".join(line.right), transform=at.transAxes, ha="left", va="center", fontsize=7.5
-        )
-    for c, name in enumerate(("input", *gallery.columns)):
-        x = (sides[0] + c * _INCH + _INCH / 2) / size[0]
-        fig.text(x, 1 - 0.76 / size[1], _wrapped(name, 24), ha="center", va="bottom", fontsize=8)
-    fig.text(
-        0.06 / size[0] * 2,
-        1 - 0.1 / size[1],
-        gallery.title,
-        ha="left",
-        va="top",
-        fontsize=10.5,
-        weight="bold",
-    )
-    fig.text(
-        0.12 / size[0],
-        0.08 / size[1],
-        _legend(gallery),
-        ha="left",
-        va="bottom",
-        fontsize=6.5,
-        color="#444444",
-    )
-    return fig
+    return gallery_figure.figure(gallery, draw(gallery), [f"{k}: {v}" for k, v in legend(gallery).items()])
 
 
-def _show(axes: Any, image: np.ndarray) -> None:
-    axes.imshow(image, interpolation="nearest" if min(image.shape[:2]) < 64 else "antialiased", aspect="auto")
-
-
-def _wrapped(text: str, width: int) -> str:
-    """Broken before brackets and at commas, then anywhere."""
-    lines, line = [], ""
-    for word in text.replace("(", " (").replace(",", ", ").split(" "):
-        if line and len(line) + len(word) + 1 > width:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    return "\n".join([*lines, line][:3])
-
-
-def _legend(gallery: Gallery) -> str:
+def legend(gallery: Gallery) -> dict[str, str]:
+    """What the views show and where the colour scales end, in words."""
     views = dict.fromkeys(cell.view for line in gallery.lines for cell in line.cells if cell)
-    return "\n".join([*(f"{view}: {MEANING[view]}" for view in views), f"scale: {SCOPES[gallery.scope]}"])
+    end = "the largest value"
+    if gallery.percentile < 100:
+        end = (
+            f"the {gallery.percentile:g}th percentile of the values that are not 0; beyond: the end's colour"
+        )
+    return {view: MEANING[view] for view in views} | {"scale": f"{SCOPES[gallery.scope]}; it ends at {end}"}
 
 
 def page(gallery: Gallery) -> str:
@@ -251,6 +198,7 @@ def page(gallery: Gallery) -> str:
             "left": line.left,
             "right": line.right,
             "picture": _uri(line.picture),
+            "shape": line.picture.shape,
             "panels": [
                 panel and {"uri": _uri(panel.image), "caption": caption(panel), "view": panel.view}
                 for panel in found
@@ -266,18 +214,22 @@ def page(gallery: Gallery) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     return environment.get_template("gallery.html.j2").render(
         gallery=gallery,
         rows=rows,
-        views={v: MEANING[v] for line in gallery.lines for cell in line.cells if cell for v in (cell.view,)},
-        scope=SCOPES[gallery.scope],
+        legend=legend(gallery),
         small=min(gallery.lines[0].picture.shape[:2]) < 64,
-        shape=gallery.lines[0].picture.shape,
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'",
     )
+
+
+def _breakable(text: str) -> Markup:
+    """A name that may be broken before brackets and after commas and underscores."""
+    return Markup(re.sub(r"([_,/])|(?=\()", r"\1<wbr>", str(escape(text))))
 
 
 def _asset(name: str) -> str:

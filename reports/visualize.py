@@ -111,8 +111,12 @@ def blend(relevance: NDArray, pictures: Pictures, scope: Scope, sigma: float = 3
     """
     smooth = np.stack([gaussian(heat, sigma=sigma, preserve_range=True) for heat in absolute(relevance)])
     grey = _colour(pictures, relevance) @ np.array([0.299, 0.587, 0.114])
-    jet = _colours("jet", 256)[np.rint(255 * _unit(smooth, scope)).astype(np.intp)]
-    return np.rint(0.5 * grey[..., None] + 0.5 * jet).astype(np.uint8)
+    return np.rint(0.5 * grey[..., None] + 0.5 * jet(_unit(smooth, scope))).astype(np.uint8)
+
+
+def jet(unit: NDArray[np.float64]) -> Pictures:
+    """Values in [0, 1] in matplotlib's jet, ``... 3`` uint8."""
+    return _colours("jet", 256)[np.rint(255 * unit).astype(np.intp)]
 
 
 def projection(relevance: NDArray, scope: Scope) -> Pictures:

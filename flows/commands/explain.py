@@ -28,6 +28,9 @@ View = Annotated[
     str, typer.Option(help="auto, graymap, heatmap, scaled, masked, blend or projection (see the page).")
 ]
 Scope = Annotated[str, typer.Option(help="What shares a colour scale: image, row, column or all.")]
+Percentile = Annotated[
+    float, typer.Option(help="Where a colour scale ends: this percentile of the values that are not 0.")
+]
 References = Annotated[
     str, typer.Option(help="Images for methods that estimate from data: a dataset as for `run --dataset`.")
 ]
@@ -70,11 +73,12 @@ def explain(
     ],
     methods: Methods = CHAPTER,
     targets: Annotated[
-        str, typer.Option(help="topN, or comma-separated class names, ids or output numbers.")
+        str, typer.Option(help="topN, true (with --labels), or comma-separated class names, ids or numbers.")
     ] = "top1",
     labels: Annotated[str, typer.Option(help="True classes, one per image, comma-separated.")] = "",
     view: View = "auto",
     scope: Scope = "image",
+    percentile: Percentile = 100.0,
     references: References = "",
     card: Card = None,
     weights: Weights = None,
@@ -85,7 +89,7 @@ def explain(
     """Explain images: a row per image and target, a column per method; a figure and a page to zoom in."""
     from flows import galleries
 
-    look = _look(methods, targets, view, scope, references, labels)
+    look = _look(methods, targets, view, scope, percentile, references, labels)
     made = galleries.explain(images, galleries.model_config(model, card, weights, unsafe), look)
     galleries.write(made, out, save)
 
@@ -99,6 +103,7 @@ def compare(
     targets: Annotated[str, typer.Option(help="top1: what each network predicts; or a class.")] = "top1",
     view: View = "auto",
     scope: Scope = "image",
+    percentile: Percentile = 100.0,
     references: References = "",
     weights: Weights = None,
     unsafe: Unsafe = False,
@@ -110,7 +115,7 @@ def compare(
     from flows.options import listed
 
     configs = [galleries.model_config(one, None, weights, unsafe) for one in listed(models) or []]
-    look = _look(methods, targets, view, scope, references)
+    look = _look(methods, targets, view, scope, percentile, references)
     galleries.write(galleries.compare(image, configs, look), out, save)
 
 
@@ -128,6 +133,7 @@ def sweep(
     repeats: Annotated[int, typer.Option(help="Random fills of the perturbation analysis.", min=1)] = 3,
     view: View = "auto",
     scope: Scope = "image",
+    percentile: Percentile = 100.0,
     references: References = "",
     card: Card = None,
     weights: Weights = None,
@@ -142,11 +148,19 @@ def sweep(
     axes = tuple(galleries.parse_axis(text) for text in vary)
     wanted = galleries.Sweep(parse_method(method), axes, metric, repeats)
     config = galleries.model_config(model, card, weights, unsafe)
-    made = galleries.sweep(image, config, wanted, _look(method, targets, view, scope, references))
+    made = galleries.sweep(image, config, wanted, _look(method, targets, view, scope, percentile, references))
     galleries.write(made, out, save)
 
 
-def _look(methods: str, targets: str, view: str, scope: str, references: str, labels: str = "") -> Look:
+def _look(
+    methods: str,
+    targets: str,
+    view: str,
+    scope: str,
+    percentile: float,
+    references: str,
+    labels: str = "",
+) -> Look:
     from flows import galleries
     from pipeline.config import parse_method
 
@@ -155,6 +169,7 @@ def _look(methods: str, targets: str, view: str, scope: str, references: str, la
         targets=targets,
         view=view,
         scope=scope,
+        percentile=percentile,
         references=references,
         labels=tuple(text.strip() for text in labels.split(",")) if labels else (),
     )

@@ -76,8 +76,45 @@ def test_explain_several_images_for_named_targets(photos, tiny_cnn_file: Path, t
     )
     assert code == 0
     rows = about(tmp_path)["rows"]
-    assert [row["left"][0] for row in rows] == ["target: star", "target: square"] * 2
+    assert [row["left"][1] for row in rows] == ["target: star", "target: square"] * 2
+    assert [row["left"][0] for row in rows] == [Path(p).name for p in photos for _ in range(2)]
     assert "graymap" in (tmp_path / "gallery.html").read_text()
+
+
+def test_true_classes_are_those_of_the_images_in_order(photos, tiny_cnn_file: Path, tmp_path: Path) -> None:
+    """Two images of one name in two folders, each with a label of its own."""
+    other = tmp_path / "other" / Path(photos[0]).name
+    other.parent.mkdir()
+    other.write_bytes(Path(photos[1]).read_bytes())
+    code = call(
+        *("explain", photos[0], str(other), "--model", str(tiny_cnn_file), "--methods", "constant"),
+        *("--labels", "ring,star", "--targets", "true", "--out", str(tmp_path), "--save", "npz"),
+    )
+    assert code == 0
+    rows = about(tmp_path)["rows"]
+    assert [row["left"][1] for row in rows] == ["target: ring", "target: star"]
+    assert [row["left"][3] for row in rows] == ["true: ring", "true: star"]
+
+
+def test_many_rows_go_through_the_network_a_few_at_a_time(photos, tiny_cnn_file: Path, monkeypatch) -> None:
+    from explainers import create_analyzer
+    from pipeline import explain
+    from pipeline.config import ModelConfig
+    from pipeline.models import load_model
+
+    model = load_model(ModelConfig(source=str(tiny_cnn_file)))
+    read = [explain.read_photo(path, model.card) for path in photos]
+    methods = {"gradient": create_analyzer("gradient").fit(model.model)}
+    whole = explain.explain_photos(read, model, methods, "top4")
+    monkeypatch.setattr(explain, "AT_ONCE", 3)
+    assert [list(rows) for rows, _ in explain.pieces(7)] == [[0, 1, 2], [3, 4, 5], [6, 6, 6]]
+    parts = explain.explain_photos(read, model, methods, "top4")
+    assert [one.target for one in parts] == [one.target for one in whole]
+    for a, b in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(a.explanations[0].relevance, b.explanations[0].relevance, atol=1e-5)
+    monkeypatch.setattr(explain, "MOST_MAPS", 7)
+    with pytest.raises(InputError, match="8 rows of 1 methods are more than 7 pictures"):
+        explain.explain_photos(read, model, methods, "top4")
 
 
 def test_methods_that_estimate_take_reference_images(
@@ -141,6 +178,11 @@ def test_sweep_two_parameters_and_choose_the_best(
         (["--view", "rainbow"], "valid: auto, graymap"),
         (["--save", "csv"], "valid: npz"),
         (["--labels", "a,b,c"], "received 3 for 1 images"),
+        (["--targets", "true"], "give --labels"),
+        (["--percentile", "0"], "above 0, at most 100"),
+        (["--methods", "integrated_gradients(steps=0)"], "steps: received 0"),
+        (["--methods", "integrated_gradients(reference=7.0)"], "outside the input range"),
+        (["--methods", ","], "none given"),
     ],
 )
 def test_wrong_use_is_one_line_and_code_2(
@@ -186,6 +228,12 @@ def test_sweep_refuses_unknown_parameters(photos, tiny_cnn_file: Path, capsys) -
     base = ["sweep", photos[0], "--model", str(tiny_cnn_file), "--method", "occlusion"]
     assert call(*base, "--vary", "patch=1,2") == 2
     assert "occlusion takes size, stride, value, batch_size" in capsys.readouterr().err
+    assert call(*base, "--vary", "size=4", "--vary", "size=8") == 2
+    assert "named twice" in capsys.readouterr().err
+    assert call(*base, "--vary", "size=8", "--targets", "top2") == 2
+    assert "received 2 classes; valid for sweep: one" in capsys.readouterr().err
+    assert call("compare", photos[0], "--models", ",") == 2
+    assert "--models: none given" in capsys.readouterr().err
     assert call(*base, "--vary", "size=4", "--metric", "beauty") == 2
     assert "valid: aopc_morf" in capsys.readouterr().err
 

@@ -19,10 +19,12 @@ from reports.galleries import (
     caption,
     draw,
     figure,
+    legend,
     page,
     save_arrays,
     write_gallery,
 )
+from reports.gallery_figure import colour_bar
 
 SHAPE = (12, 9, 3)
 
@@ -147,3 +149,70 @@ def test_impossible_galleries_are_refused() -> None:
         gallery("page")
     with pytest.raises(ValueError, match="one cell per column"):
         Gallery("x", ("a", "b"), (Line(picture(), ("r",), (None,)),))
+    with pytest.raises(ValueError, match="at least one line"):
+        Gallery("x", ("a",), ())
+    with pytest.raises(ValueError, match="above 0, at most 100"):
+        Gallery("x", ("a",), (Line(picture(), ("r",), (None,)),), percentile=0)
+
+
+def test_a_scale_may_end_at_a_percentile_of_what_is_not_zero() -> None:
+    """Values 1 .. 100 and as many zeros: the 90th percentile lies at 90.1, whatever the zeros."""
+    relevance = np.concatenate([np.arange(1.0, 101), np.zeros(100)]).reshape(20, 10, 1)
+    line = Line(np.zeros((20, 10, 3), np.uint8), ("r",), (Cell(relevance, "graymap"),))
+    made = Gallery("x", ("a",), (line,), percentile=90)
+    ((panel,),) = draw(made)
+    assert panel is not None
+    assert panel.scale == pytest.approx(90.1)
+    assert (panel.image.reshape(-1, 3)[90:100] == 255).all()  # what is beyond has the end's colour
+    assert "90th percentile" in legend(made)["scale"]
+    assert "90th percentile" in page(made)
+    assert "the largest value" in legend(gallery())["scale"]
+
+
+def test_the_figure_writes_nothing_outside_itself_or_over_its_pictures() -> None:
+    """With names as long as they come: every text's own box, as the renderer measures it."""
+    long = "integrated_gradients(reference=[-2.1179,-2.0357,-1.8044],low=[-3.0,-3.0,-3.0],steps=128)"
+    note = "deep Taylor decomposition is not defined for a negative target logit (-3.218)"
+    left = ("ILSVRC2012_val_00000010_resized_and_cropped.JPEG", "predicted: German short-haired pointer")
+    lines = tuple(
+        Line(np.zeros((30, 60, 3), np.uint8), left, (Cell(np.zeros((30, 60, 3)), v, note),) * 2, ("place 1",))
+        for v in ("heatmap", "blend")
+    )
+    made = figure(Gallery(f"a photograph explained by {long}, and again by {long}", (long, long), lines))
+    made.canvas.draw()
+    width, height = made.canvas.get_width_height()
+    pictures = [axes.get_window_extent() for axes in made.axes]
+    words = [text for text in made.texts if text.get_text()]
+    boxes = [text.get_window_extent() for text in words]
+    assert len(pictures) == 2 * 3 + 2  # and the two colour bars of the legend
+    for text, box in zip(words, boxes, strict=True):
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= width, text
+        assert box.y1 <= height, text
+        assert not any(_overlap(box, other) for other in pictures), text
+    for i, box in enumerate(boxes):
+        assert not any(_overlap(box, other) for other in boxes[:i]), words[i]
+
+
+def _overlap(a, b, slack: float = 1.0) -> bool:
+    return min(a.x1, b.x1) - max(a.x0, b.x0) > slack and min(a.y1, b.y1) - max(a.y0, b.y0) > slack
+
+
+@pytest.mark.parametrize(
+    ("view", "ends"),
+    [
+        ("heatmap", ([0, 0, 76], [128, 0, 0])),
+        ("projection", ([0] * 3, [255] * 3)),
+        ("graymap", ([0] * 3, [255] * 3)),
+        ("blend", ([0, 0, 128], [128, 0, 0])),
+        ("masked", None),
+    ],
+)
+def test_the_legend_shows_the_colours_of_a_view(view: str, ends) -> None:
+    bar = colour_bar(view)
+    if ends is None:
+        assert bar is None
+    else:
+        assert bar is not None
+        assert [bar[0].tolist(), bar[-1].tolist()] == list(ends)
