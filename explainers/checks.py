@@ -78,6 +78,29 @@ def within(name: str, value: Any, low: Numbers, high: Numbers) -> Numbers:
     return value
 
 
+REFERENCES = ("low", "middle", "high")
+
+
+def reference(value: Any, low: Numbers, high: Numbers) -> str | Numbers:
+    """Where a path or a comparison starts: a word of the range, or a value inside it."""
+    if isinstance(value, str):
+        if value not in REFERENCES:
+            words = ", ".join(REFERENCES)
+            raise InvalidParameter(
+                f"reference: received {value!r}; valid: {words}, a number, or one per channel"
+            )
+        return value
+    return within("reference", value, low, high)
+
+
+def reference_value(value: str | Numbers, low: Numbers, high: Numbers) -> Numbers:
+    """The numbers that a reference means."""
+    if not isinstance(value, str):
+        return value
+    share = REFERENCES.index(value) / 2
+    return numbers("reference", (1 - share) * np.asarray(low) + share * np.asarray(high))
+
+
 def contained(x: np.ndarray, low: Numbers, high: Numbers) -> None:
     """The input lies in the declared range. Raises InvalidInput."""
     lows, highs = np.asarray(low, np.float64), np.asarray(high, np.float64)

@@ -11,7 +11,7 @@ from keras import ops
 
 from explainers import engine
 from explainers.backward import backward
-from explainers.checks import Numbers, per_channel, span, whole, within
+from explainers.checks import Numbers, per_channel, reference, reference_value, span, whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidInput
 from explainers.graph import LINEAR
@@ -174,7 +174,7 @@ class DifferenceAnalyzer(SamplingAnalyzer):
 class DeepLift(DifferenceAnalyzer):
     """`R_i = m_i (x_i - x'_i)`, multipliers by the rescale rule; the maps sum to `f(x) - f(x')`.
 
-    `reference` x': `low` (the lowest value of the input range), a number, or one per channel.
+    `reference` x': `low`, `middle` or `high` (of the input range), a number, or one per channel.
     """
 
     method: ClassVar[str] = "deeplift"
@@ -188,11 +188,10 @@ class DeepLift(DifferenceAnalyzer):
         low, high = span(self.low, self.high)
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
-        if self.reference != "low":
-            object.__setattr__(self, "reference", within("reference", self.reference, low, high))
+        object.__setattr__(self, "reference", reference(self.reference, low, high))
 
     def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
-        given = self.low if isinstance(self.reference, str) else self.reference
+        given = reference_value(self.reference, self.low, self.high)
         value = per_channel("reference", given, channels(net))
         return {"references": background(net, None, value, 1, "deeplift")}
 

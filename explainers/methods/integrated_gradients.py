@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from keras import ops
 
-from explainers.checks import Numbers, contained, span, whole, within
+from explainers.checks import Numbers, contained, reference, reference_value, span, whole
 from explainers.engine import Tensor
 from explainers.network import Network
 from explainers.registry import register
@@ -29,7 +29,7 @@ from explainers.targets import Goal
 class IntegratedGradients(SamplingAnalyzer):
     """`R = (x - x') / n sum_j df/dx (x' + (j + 1/2) / n (x - x'))`, j = 0 .. n-1: the midpoint rule.
 
-    `reference` x': `low` (the lowest value of the input range), a number, or one per channel.
+    `reference` x': `low`, `middle` or `high` (of the input range), a number, or one per channel.
     `low`, `high`: the model's input range. The maps sum to `f(x) - f(x')` up to the error of the sum
     over `steps`; `analyze(ledger=True)` reports that gap.
 
@@ -49,8 +49,7 @@ class IntegratedGradients(SamplingAnalyzer):
         low, high = span(self.low, self.high)
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
-        if self.reference != "low":
-            object.__setattr__(self, "reference", within("reference", self.reference, low, high))
+        object.__setattr__(self, "reference", reference(self.reference, low, high))
 
     def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> IntegratedGradientsFitted:
         return IntegratedGradientsFitted(self, net, state)
@@ -69,13 +68,14 @@ class IntegratedGradientsFitted(SamplingFitted):
 
     def prepare(self) -> None:
         a = self.analyzer
-        self.reference = self.constant("reference", a.low if a.reference == "low" else a.reference)
+        self.constant("low", a.low)
         self.constant("high", a.high)
-        reference = ops.convert_to_tensor(self.reference)
+        self.reference = self.constant("reference", reference_value(a.reference, a.low, a.high))
+        start = ops.convert_to_tensor(self.reference)
 
         def between(x: Tensor, alpha: Tensor) -> Tensor:
             alpha = ops.reshape(alpha, (-1, *[1] * (len(x.shape) - 1)))
-            return reference + alpha * (x - reference)
+            return start + alpha * (x - start)
 
         self.slopes = Slopes("integrated gradients", self.network, between, a.batch_size)
 

@@ -35,11 +35,12 @@ LUNDBERG = "Lundberg, Lee 2017 (arXiv:1705.07874)"
 )
 @dataclass(frozen=True)
 class GradientShap(SamplingAnalyzer):
-    """`R = mean_s (x - x'_s) df/dx (x'_s + a_s (x + n_s - x'_s))`, `a ~ U(0, 1)`, `n ~ N(0, noise_scale^2)`.
+    """`R = mean_s (y_s - x'_s) df/dx (x'_s + a_s (y_s - x'_s))`, `y_s = x + n_s`, `a ~ U(0, 1)`.
 
     References x'_s are drawn from the first `references` images of the data of `fit`, each equally
-    often up to one. The maps sum to `f(x) - mean f(x')` in expectation. `noise_scale` is in units of
-    the preprocessed input. The draws are the same for every image of a call.
+    often up to one. `n ~ N(0, noise_scale^2)`, in units of the preprocessed input; the image itself is
+    moved, as in the implementations of SHAP. In expectation the maps sum to `mean f(y) - mean f(x')`:
+    to `f(x) - mean f(x')` without noise. The draws are the same for every image of a call.
     """
 
     method: ClassVar[str] = "gradient_shap"
@@ -85,19 +86,19 @@ class GradientShapFitted(SamplingFitted):
         alpha = rng.random(a.samples).astype(dtype)
         chosen = rng.permutation(np.arange(a.samples) % len(others))
 
-        def noise(j: int) -> np.ndarray:
-            return np.random.default_rng((a.seed, j)).standard_normal(x.shape[1:])
+        def noise(which: np.ndarray) -> np.ndarray:
+            if a.noise_scale == 0:
+                return np.zeros((len(which), *[1] * (x.ndim - 1)), dtype)
+            draws = [np.random.default_rng((a.seed, int(j))).standard_normal(x.shape[1:]) for j in which]
+            return (a.noise_scale * np.stack(draws)).astype(dtype)
 
         def spec(rows: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, ...]:
-            if a.noise_scale == 0:
-                drawn = np.zeros((len(which), *[1] * (x.ndim - 1)), dtype)
-            else:
-                drawn = (a.noise_scale * np.stack([noise(int(j)) for j in which])).astype(dtype)
-            return others[chosen[which]], alpha[which], drawn
+            return others[chosen[which]], alpha[which], noise(which)
 
         total = np.zeros(x.shape)
         for rows, which, gradients in self.slopes(inputs, goal, a.samples, spec):
-            np.add.at(total, rows, gradients * (x[rows].astype(np.float64) - others[chosen[which]]))
+            moved = x[rows].astype(np.float64) + noise(which)
+            np.add.at(total, rows, gradients * (moved - others[chosen[which]]))
         at = goal.scores(output, np.arange(len(x)))
         used = others[np.unique(chosen)]
         return Result(total / a.samples, sums_to=at - reference_scores(self.network, inputs, used, goal))

@@ -147,6 +147,26 @@ def test_repeats_and_survives_being_saved(method: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.analyze(images()).relevance, explained(method).relevance)
 
 
+SEEDED = [info.name for info in list_methods() if "seed" in info.parameters]
+# so few samples that chance decides which
+CHANCE: dict[str, dict[str, Any]] = {"kernel_shap": {"samples": 10}}
+
+
+@pytest.mark.parametrize("method", SEEDED)
+def test_the_seed_decides_and_nothing_else(method: str) -> None:
+    """Fitted anew with the same seed: bit by bit the same maps. With another seed: other maps."""
+    needs = {info.name: info.needs for info in list_methods()}[method]
+    data = images(20, seed=7) if "data" in needs else None
+    params = CHEAP[method] | CHANCE.get(method, {})
+
+    def maps(seed: int) -> np.ndarray:
+        return create_analyzer(method, **params, seed=seed).fit(model(), data).analyze(images()).relevance
+
+    first = maps(3)
+    np.testing.assert_array_equal(maps(3), first)
+    assert not np.array_equal(maps(4), first)
+
+
 @every_method
 def test_a_batch_equals_its_images_one_by_one(method: str) -> None:
     x, together = images(), explained(method).relevance

@@ -9,6 +9,7 @@ from keras import ops
 from explainers import create_analyzer
 from explainers.errors import InvalidInput, InvalidParameter
 from explainers.methods.integrated_gradients import midpoints
+from explainers.saving import from_config, to_config
 from tests.explainers.methods import small
 
 RANGE = {"low": -1, "high": 1}
@@ -63,6 +64,20 @@ def test_the_reference_is_the_lowest_value_of_each_channel() -> None:
     x = small.images(1, SHAPE)
     fitted = create_analyzer("integrated_gradients", steps=1, low=(-1, -3), high=2).fit(small.linear(weights))
     np.testing.assert_allclose(fitted.analyze(x, 1).relevance[0], (x[0] - [-1, -3]) * weights[..., 1])
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "deeplift"])
+@pytest.mark.parametrize(
+    ("reference", "start"), [("low", (-1, -3)), ("middle", (0.5, 0)), ("high", (2, 3)), (0.25, (0.25, 0.25))]
+)
+def test_references_by_word_and_by_number(method: str, reference, start) -> None:
+    """Of a linear model both are `(x - x') w`; the range differs between the channels."""
+    weights = np.random.default_rng(0).normal(size=(*SHAPE, 2))
+    x = small.images(2, SHAPE)
+    analyzer = create_analyzer(method, low=(-1, -3), high=(2, 3), reference=reference)
+    assert from_config(to_config(analyzer)) == analyzer
+    got = analyzer.fit(small.linear(weights)).analyze(x, 1).relevance
+    np.testing.assert_allclose(got, (x - np.array(start)) * weights[..., 1], rtol=1e-9, atol=1e-12)
 
 
 def test_smoothgrad_of_a_quadratic_is_the_gradient_at_the_mean_noise() -> None:
@@ -135,7 +150,12 @@ def test_a_function_of_the_output_is_explained() -> None:
     [
         ("integrated_gradients", {"steps": 0}, "steps: received 0"),
         ("integrated_gradients", {"reference": 3.0}, "outside the input range"),
-        ("integrated_gradients", {"reference": "mean"}, "reference: received 'mean'"),
+        (
+            "integrated_gradients",
+            {"reference": "mean"},
+            "valid: low, middle, high, a number",
+        ),
+        ("deeplift", {"reference": "mean"}, "valid: low, middle, high, a number"),
         ("integrated_gradients", {"low": 1, "high": 1}, "low < high"),
         ("smoothgrad", {"augment_by_n": 1.5}, "augment_by_n"),
         ("smoothgrad", {"noise_scale": -0.1}, "noise_scale"),

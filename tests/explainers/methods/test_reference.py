@@ -138,10 +138,15 @@ def test_gradient_shap_approaches_integrated_gradients_for_one_reference() -> No
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99
 
 
-def test_gradient_shap_noise_is_used() -> None:
-    model, x = small.convolutional("float64"), small.images(1, SHAPE)
-    fit = lambda noise: create_analyzer("gradient_shap", noise_scale=noise).fit(model, x * 0.5)  # noqa: E731
-    assert not np.allclose(fit(0.0).analyze(x, 0).relevance, fit(0.5).analyze(x, 0).relevance)
+def test_gradient_shap_with_noise_ends_at_the_noisy_image() -> None:
+    """Of a linear model every sample is `(x + n_s - x'_s) w`, with draws that are made here anew."""
+    weights = np.random.default_rng(0).normal(size=(4, 3, 2, 2))
+    x, others = small.images(2, (4, 3, 2)), small.images(3, (4, 3, 2), seed=5)
+    params = {"samples": 6, "references": 3, "noise_scale": 0.4, "seed": 8}
+    explained = create_analyzer("gradient_shap", **params).fit(small.linear(weights), others).analyze(x, 1)
+    noise = [0.4 * np.random.default_rng((8, j)).standard_normal((4, 3, 2)) for j in range(6)]
+    expected = (x + np.mean(noise, axis=0) - others.mean(0)) * weights[..., 1]
+    np.testing.assert_allclose(explained.relevance, expected, rtol=1e-9)
 
 
 def test_references_come_from_the_first_images_of_a_stream() -> None:
