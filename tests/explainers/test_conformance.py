@@ -75,6 +75,30 @@ def test_every_registered_method_is_tested_and_no_other() -> None:
     assert [info.name for info in list_methods()] == METHODS
 
 
+# the file with the method's own oracle: closed forms, other people's code, the papers' formulas in NumPy
+ORACLES: dict[str, tuple[str, ...]] = {
+    "test_backward": (
+        "constant", "deconvnet", "deep_taylor", "deep_taylor.bounded", "excitation_backprop", "gradient",
+        "guided_backprop", "input_x_gradient", "random",
+    ),
+    "test_gradcam": ("gradcam", "gradcam_plus_plus"),
+    "test_gradients": ("integrated_gradients", "smoothgrad", "squaregrad", "vargrad"),
+    "test_patterns": ("pattern_attribution", "pattern_net"),
+    "test_perturbation": ("kernel_shap", "lime", "occlusion", "prediction_difference", "rise"),
+    "test_reference": ("deep_shap", "deeplift", "gradient_shap"),
+}  # fmt: skip
+
+
+def test_every_method_has_an_oracle_of_its_own() -> None:
+    """The rules of LRP have theirs in `test_oracle_rules` and `test_oracle_nodes`."""
+    assert sorted(m for found in ORACLES.values() for m in found) == [
+        m for m in METHODS if not m.startswith("lrp")
+    ]
+    for name, found in ORACLES.items():
+        source = (Path(__file__).parent / "methods" / f"{name}.py").read_text(encoding="utf-8")
+        assert [m for m in found if f'"{m}"' not in source] == []
+
+
 def model(dtype: str = "float32") -> keras.Model:
     return built(dtype)
 
