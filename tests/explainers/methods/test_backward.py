@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -94,7 +95,7 @@ def dense(softmax: bool = False) -> tuple[keras.Model, list[np.ndarray]]:
         t = layers.Dense(size, activation="relu", use_bias=False, dtype="float64")(t)
     last = "softmax" if softmax else None
     model = keras.Model(x, layers.Dense(SIZES[-1], activation=last, use_bias=False, dtype="float64")(t))
-    weights = [rng.normal(size=pair) for pair in zip(SIZES[:-1], SIZES[1:], strict=True)]
+    weights = [rng.normal(size=pair) for pair in pairwise(SIZES)]
     model.set_weights(weights)
     return model, weights
 
