@@ -134,7 +134,7 @@ def test_deep_taylor_layer_by_layer() -> None:
     (model, weights), x = dense(), small.images(12, SIZES[:1])
     explained = create_analyzer("deep_taylor").fit(model).analyze(x, 1)
     for row in positive_logit(explained, 1):
-        a0, a1, a2, logits = forward(x[row], weights)
+        _, a1, a2, logits = forward(x[row], weights)
         relevance = z_plus(a1, weights[1], z_plus(a2, weights[2], start(logits, 1)))
         expected = shared(weights[0] ** 2, relevance)
         np.testing.assert_allclose(explained.relevance[row], expected, rtol=1e-9, atol=1e-12)
