@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import load_tensorflow
 from flows.work import bench_for, plan, provenance_of
-from pipeline.config import Config, parse_config
+from pipeline.config import Config, DatasetConfig, ModelConfig, parse_config, parse_method
 from pipeline.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.datasets import Dataset
+    from pipeline.canary import Planting
+    from pipeline.confirm import Confirmed
     from pipeline.datasets.planted import PlantedSpec
     from pipeline.models import LoadedModel
     from pipeline.photo_canary import PhotoSpec
+    from pipeline.photos import Photos
+    from pipeline.ranking import Ranking
 
 DONE = "trial.json"
 
 
 @dataclass(frozen=True)
 class PhotoSource:
-    """Where the photographs and the frozen network are: a prepared ILSVRC dataset, a model, its card."""
+    """Where photographs and frozen network are: a dataset with the ILSVRC synsets, a model, its card."""
 
-    dataset: str
-    model: str
-    card: str = ""
+    dataset: DatasetConfig
+    model: ModelConfig
 
 
 def run_trials(
@@ -46,30 +49,18 @@ def run_trial(spec: PlantedSpec, root: Path, method: str) -> dict[str, Any]:
     """Plant, train, audit, rank, confirm; see :func:`pipeline.canary.trial_result`."""
     load_tensorflow()
     from pipeline.canary import trial_result, usage
-    from pipeline.config import DatasetConfig
-    from pipeline.confirm import Plan, confirm
     from pipeline.datasets.planted import PlantedDataset, prepare_planted
     from pipeline.planted_model import planted_model
-    from pipeline.ranking import rank
 
     folder = prepare_planted(spec, root)
-    dataset = PlantedDataset(DatasetConfig(source="planted", path=str(folder)), folder)
-    network = planted_model(dataset, spec.seed)
-    config = parse_config(
-        {
-            "dataset": {"source": "planted", "path": str(folder)},
-            "model": {"source": str(network)},
-            "methods": [{"name": method}],
-            "sanity": {"images": 0},
-        }
-    )
+    source = {"source": "planted", "path": str(folder)}
+    dataset = PlantedDataset(DatasetConfig.model_validate(source), folder)
+    config = trial_config(source, planted_model(dataset, spec.seed), method)
     run = Store(folder / f"run-{config.run_id}")
     kept = run.files.get(DONE)
     if kept:
         return json.loads(kept)
-    audit_quietly(config, run)
-    ranking = rank(run, config.ranking)
-    confirmed = confirm(run, Plan(top=len(spec.classes), controls=0, seed=spec.seed))
+    ranking, confirmed = audit_and_confirm(config, run, spec)
     result = trial_result(spec, ranking, confirmed, usage(spec, bench_for(config).model))
     run.files.put(DONE, json.dumps(result, indent=1, allow_nan=False).encode())
     return result
@@ -84,57 +75,76 @@ def run_photo_trials(
 ) -> list[dict[str, Any]]:
     """The same on real photographs: marks pasted onto ImageNet images, a linear head on a frozen network."""
     load_tensorflow()
-    from pipeline.config import DatasetConfig, ModelConfig
     from pipeline.datasets import open_dataset
     from pipeline.models import load_model
+    from pipeline.photo_canary import photo_key
+    from pipeline.photos import read_photos
 
-    dataset = open_dataset(DatasetConfig(source="tfds", path=source.dataset))
-    base = load_model(ModelConfig(source=source.model, card=source.card))
+    dataset = open_dataset(source.dataset)
+    base = load_model(source.model)
+    photos = None
     results = []
     for n, spec in enumerate(specs):
-        results.append(_photo_trial(spec, (dataset, base), Path(root), method))
+        folder = Path(root) / photo_key(spec, dataset, base)
+        run = Store(folder / f"run-{method}")
+        kept = run.files.get(DONE)
+        if kept:
+            results.append(json.loads(kept))
+        else:
+            photos = photos or read_photos(dataset, base.card, spec.choice)
+            results.append(_photo_trial(spec, (base, method), photos, run))
         on_trial(n, results[-1])
     return results
 
 
-def _photo_trial(spec: PhotoSpec, of: tuple[Dataset, LoadedModel], root: Path, method: str) -> dict[str, Any]:
+def _photo_trial(spec: PhotoSpec, of: tuple[LoadedModel, str], photos: Photos, run: Store) -> dict[str, Any]:
+    """Mark, train the head on one half, audit the other, whose files lie beside the run."""
     from pipeline import photo_canary as photo
+    from pipeline import photos as files
     from pipeline.canary import trial_result
-    from pipeline.confirm import Plan, confirm
-    from pipeline.ranking import rank
 
-    dataset, base = of
-    folder = root / photo.photo_key(spec, dataset, base)
-    run = Store(folder / "run")
-    kept = run.files.get(f"{method}-{DONE}")
-    if kept:
-        return json.loads(kept)
-    photos = photo.read_photos(dataset, base.card, spec.seed)
+    base, method = of
+    folder = Path(run.path).parent
+    shutil.rmtree(run.path, ignore_errors=True)  # an interrupted trial's: its head is trained anew
     marked, carries = photo.mark_photos(photos, spec)
-    train, audit = photo.halves(photos.labels, spec.seed)
+    train, audit = files.halves(photos.labels, spec.seed)
     head = photo.train_head(base, marked[train], photos.labels[train], spec.classes)
-    photo.write_photos(photos.take(audit), marked[audit], folder / "audit")
+    files.write_photos(photos.take(audit), marked[audit], folder / "audit")
     head.model.save(folder / "head.keras")
     head.card.save(folder / "head.toml")
-    config = parse_config(
+    dataset = {"source": "folder", "path": str(folder / "audit")}
+    dataset["annotations"] = str(folder / "audit" / files.BOXES)
+    config = trial_config(dataset, folder / "head.keras", method)
+    ranking, confirmed = audit_and_confirm(config, run, spec)
+    used = photo.photo_usage(spec, head, photos.take(audit), marked[audit], carries[audit])
+    result = trial_result(spec, ranking, confirmed, used)
+    for cell in result["cells"]:
+        mine = photos.labels[audit] == spec.classes.index(cell["class_name"])
+        cell["carried"] = float(carries[audit][mine].mean())
+    run.files.put(DONE, json.dumps(result, indent=1, allow_nan=False).encode())
+    return result
+
+
+def trial_config(dataset: Mapping[str, str], network: Path, method: str) -> Config:
+    """The audit of one network; the sanity of methods is not what a trial asks."""
+    return parse_config(
         {
-            "dataset": {
-                "source": "folder",
-                "path": str(folder / "audit"),
-                "annotations": str(folder / "audit" / "boxes.csv"),
-            },
-            "model": {"source": str(folder / "head.keras")},
-            "methods": [{"name": method}],
+            "dataset": dict(dataset),
+            "model": {"source": str(network)},
+            "methods": [parse_method(method).model_dump()],
             "sanity": {"images": 0},
         }
     )
+
+
+def audit_and_confirm(config: Config, run: Store, spec: Planting) -> tuple[Ranking, Confirmed]:
+    """Audit what is missing, rank, and intervene on every class."""
+    from pipeline.confirm import Plan, confirm
+    from pipeline.ranking import rank
+
     audit_quietly(config, run)
-    ranking = rank(run, config.ranking)
-    confirmed = confirm(run, Plan(top=len(spec.classes), controls=0, seed=spec.seed))
-    used = photo.photo_usage(spec, head, photos.take(audit), marked[audit], carries[audit])
-    result = trial_result(spec, ranking, confirmed, used)
-    run.files.put(f"{method}-{DONE}", json.dumps(result, indent=1, allow_nan=False).encode())
-    return result
+    plan_all = Plan(top=len(spec.classes), controls=0, seed=spec.seed)
+    return rank(run, config.ranking), confirm(run, plan_all)
 
 
 def audit_quietly(config: Config, run: Store) -> None:

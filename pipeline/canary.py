@@ -55,17 +55,27 @@ class Grid:
 
 def plan_networks(grid: Grid, networks: int, seed: int) -> list[PlantedSpec]:
     """One specification per network: first a clean one, then ``MARKS`` marks each, in a seeded order."""
+    dealt = deal_marks(grid, tuple(SHAPES), MARKS, (networks, seed))
+    return [replace(PlantedSpec(), artefacts=artefacts, seed=seed + n) for n, artefacts in enumerate(dealt)]
+
+
+def deal_marks(
+    grid: Grid, hosts: Sequence[str], marks: int, plan: tuple[int, int]
+) -> list[tuple[tuple[str, Artefact], ...]]:
+    """(class, mark) pairs per network of ``plan`` = (networks, seed): none in the first, then ``marks`` each.
+
+    Cells of the grid come in a seeded order, each once before any comes twice.
+    """
+    networks, seed = plan
     rng = np.random.default_rng([seed, 0xCA])
-    marks = grid.marks()
-    queue = [marks[i] for _ in range(1 + networks * MARKS // len(marks)) for i in rng.permutation(len(marks))]
-    base = PlantedSpec()
-    specs = [replace(base, artefacts=(), seed=seed)]
+    cells = grid.marks()
+    queue = [cells[i] for _ in range(1 + networks * marks // len(cells)) for i in rng.permutation(len(cells))]
+    dealt: list[tuple[tuple[str, Artefact], ...]] = [()]
     for n in range(networks - 1):
-        hosts = rng.permutation(len(SHAPES))[:MARKS]
-        pairs = zip(sorted(hosts.tolist()), queue[n * MARKS : (n + 1) * MARKS], strict=True)
-        artefacts = tuple((tuple(SHAPES)[k], mark) for k, mark in pairs)
-        specs.append(replace(base, artefacts=artefacts, seed=seed + n + 1))
-    return specs
+        chosen = sorted(rng.permutation(len(hosts))[:marks].tolist())
+        pairs = zip(chosen, queue[n * marks : (n + 1) * marks], strict=True)
+        dealt.append(tuple((hosts[k], mark) for k, mark in pairs))
+    return dealt
 
 
 def usage(spec: PlantedSpec, model: LoadedModel, batch_size: int = 16) -> dict[str, float]:

@@ -111,7 +111,7 @@ def control_box(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | None
     for factor in ASPECTS:
         h = min(height, max(1, round((area * aspect * factor) ** 0.5)))
         w = min(width, max(1, round(area / h)))
-        overlap = _window_sums(mask, h, w)
+        overlap = window_sums(mask, h, w)
         if overlap.min() <= MOST_OVERLAP * h * w:
             places = np.argwhere(overlap == overlap.min())
             top, left = places[rng.integers(len(places))]
@@ -121,7 +121,7 @@ def control_box(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | None
     return None
 
 
-def _window_sums(mask: np.ndarray, h: int, w: int) -> np.ndarray:
+def window_sums(mask: np.ndarray, h: int, w: int) -> np.ndarray:
     """Pixels of the mask under an ``h`` x ``w`` window at every place."""
     total = np.pad(mask.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     return total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.commands import examples
+
+if TYPE_CHECKING:
+    from flows.canary import PhotoSource
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +20,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "canary",
             "canary --networks 3 --sizes 0.05,0.17 --probabilities 1.0 --out runs/canary",
-            "canary --attach runs/squeezenet",
+            "canary --photos data/ilsvrc --model models/net.keras --attach runs/net",
         )
     )(canary)
 
@@ -29,7 +32,26 @@ def canary(
     networks: Annotated[
         int, typer.Option(help="Networks to train: a clean one, then four marks each.", min=2)
     ] = 6,
-    kinds: Annotated[str, typer.Option(help="Marks: patch, text, stripe, border.")] = "patch,text,stripe",
+    photos: Annotated[
+        str | None,
+        typer.Option(
+            help="Mark real photographs instead: a dataset that `hansaudit prepare ilsvrc2012` made."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="With --photos: the network whose frozen features get a linear head.")
+    ] = None,
+    card: Annotated[str | None, typer.Option(help="With --photos: the network's model card.")] = None,
+    images: Annotated[
+        int, typer.Option(help="With --photos: photographs per super-class, at most; half train.", min=4)
+    ] = 60,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            help="Marks: patch, text, stripe, border; on photographs patch and text. Default: the "
+            "first three, or both."
+        ),
+    ] = None,
     sizes: Annotated[
         str, typer.Option(help="Sizes as a share of the picture's side, at most 0.18.")
     ] = "0.05,0.09,0.17",
@@ -46,32 +68,66 @@ def canary(
     Finished networks are kept, so the same command goes on where it stopped.
     """
     from flows import terminal
-    from flows.canary import run_trials
+    from flows.canary import run_photo_trials, run_trials
     from flows.options import listed
     from pipeline.canary import SUMMARY, Grid, plan_networks, summarise_trials
     from pipeline.canary import attach as attach_to
     from pipeline.store import Store
 
     grid = Grid(
-        tuple(listed(kinds) or ()), _shares("sizes", sizes), _shares("probabilities", probabilities), controls
+        tuple(listed(kinds or ("patch,text" if photos else "patch,text,stripe")) or ()),
+        _shares("sizes", sizes),
+        _shares("probabilities", probabilities),
+        controls,
     )
-    specs = plan_networks(grid, networks, seed)
+    source = _photo_source(photos, model, card)
 
     def tell(n: int, trial: dict[str, Any]) -> None:
         found = sum(c["verdict"] == "suspicious" for c in trial["cells"])
         terminal.console.print(
-            f"network {n + 1} of {len(specs)}: accuracy {trial['accuracy']:.1%}, "
+            f"network {n + 1} of {networks}: accuracy {trial['accuracy']:.1%}, "
             f"{found} of {len(trial['cells'])} planted classes suspicious, "
             f"{trial['false_suspicious']} of {trial['classes_clean']} others"
         )
 
-    trials = run_trials(specs, out, method, tell)
-    summary = summarise_trials(trials, f"{method}, {networks} planted networks")
+    if source is None:
+        trials = run_trials(plan_networks(grid, networks, seed), out, method, tell)
+        about = f"{method}, {networks} planted networks"
+    else:
+        from pipeline.photo_canary import plan_photos
+        from pipeline.photos import Choice
+
+        choice = Choice(max(grid.sizes), images, seed)
+        trials = run_photo_trials(plan_photos(grid, networks, choice), source, out, method, tell)
+        about = f"{method}, {networks} linear heads on {Path(str(model)).stem}, real photographs"
+    summary = summarise_trials(trials, about)
     Path(out, SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
     for run in attach or ():
         attach_to(Store(run), summary)
     print_canary(summary)
     terminal.console.print(f"written: {out}/{SUMMARY}", markup=False, soft_wrap=True)
+
+
+def _photo_source(photos: str | None, model: str | None, card: str | None) -> PhotoSource | None:
+    """What ``--photos`` asks for; None: the planted data."""
+    from flows.canary import PhotoSource
+    from flows.options import dataset_source
+    from pipeline.config import DatasetConfig, ModelConfig
+    from pipeline.errors import InputError
+
+    if photos is None:
+        if model or card:
+            raise InputError(
+                "canary: --model and --card are for --photos; drawn data train their own network"
+            )
+        return None
+    if model is None:
+        raise InputError(
+            "canary: --photos needs --model, the network whose features the heads are trained on"
+        )
+    return PhotoSource(
+        DatasetConfig.model_validate(dataset_source(photos)), ModelConfig(source=model, card=card or "")
+    )
 
 
 def print_canary(summary: dict[str, Any]) -> None:
@@ -82,7 +138,7 @@ def print_canary(summary: dict[str, Any]) -> None:
         (
             f"{c['kind']}{' on the object' if c['inside'] else ''}",
             f"{c['size']:.0%}",
-            f"{c['probability']:.0%}",
+            f"{c['probability']:.0%}" + (f" ({c['carried']:.0%} had room)" if "carried" in c else ""),
             f"{c['added']:+.2f}" + ("" if c["used"] else " (not used)"),
             c["verdict"],
             c["test"] or "",

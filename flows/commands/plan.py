@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "plan squeezenet.keras",
             "plan ResNet50 --method lrp.preset_b",
-            "plan my.h5 --method 'lrp.epsilon(epsilon=0.1)' --json",
+            "plan my.h5 --method 'lrp.epsilon(eps=0.1)' --json",
         ),
     )(plan)
 

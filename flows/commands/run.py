@@ -41,7 +41,7 @@ def run(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Explanation method, e.g. lrp.preset_a or 'lrp.epsilon(epsilon=0.1)'. Repeatable."),
+        typer.Option(help="Explanation method, e.g. lrp.preset_a or 'lrp.epsilon(eps=0.1)'. Repeatable."),
     ] = None,
     config: Annotated[str | None, typer.Option(help="TOML configuration; options given here win.")] = None,
     annotations: Annotated[
@@ -55,6 +55,10 @@ def run(
         str | None, typer.Option(help="Channels to one map: abs_sum, sum or positive.")
     ] = None,
     maps: Annotated[int | None, typer.Option(help="Side of the stored pooled maps; 0 = none.")] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Perturbation curves of N images per class, a seeded choice; 0 = of all.", min=0),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per batch.")] = None,
     shard_size: Annotated[int | None, typer.Option(help="Images per shard: one task, one part.")] = None,
     workers: Annotated[int | None, typer.Option(help="Shards at the same time.")] = None,
@@ -81,6 +85,7 @@ def run(
     settings.set(
         "audit", target=target, pooling=pooling, maps=maps, seed=seed, metrics=options.listed(metrics)
     )
+    settings.set("perturbation", budget=budget)
     settings.set(
         "execution",
         batch_size=batch_size,

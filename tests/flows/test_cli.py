@@ -125,6 +125,21 @@ def test_wrong_use_is_code_2(arguments, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "net.keras"], "--model and --card are for --photos"),
+        (["--photos", "planted"], "--photos needs --model"),
+        (["--sizes", "large"], "--sizes: received 'large'"),
+        (["--sizes", "0.5"], "size in (0, 0.18]"),
+        (["--kinds", "smell"], "artefact kind 'smell' is unknown; valid: patch"),
+    ],
+)
+def test_the_canary_says_what_it_cannot_plant(arguments, said, tmp_path, capsys):
+    assert cli.run(["canary", "--out", str(tmp_path), *arguments]) == cli.WRONG_INPUT
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_version(capsys):
     from importlib.metadata import version
 

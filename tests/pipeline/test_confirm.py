@@ -16,12 +16,12 @@ from pipeline.effects import ClassEffects, effects_of, judge, summarise
 from pipeline.interventions import (
     FILLS,
     Scene,
-    _window_sums,
     closest_mask,
     control_box,
     exchange,
     fill,
     inpaint,
+    window_sums,
     without_background,
     without_object,
 )
@@ -93,7 +93,7 @@ def test_object_and_background_edits():
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 10))
 def test_window_sums_by_brute_force(h, w, seed):
     mask = np.random.default_rng(seed).random((20, 23)) < 0.3
-    found = _window_sums(mask, h, w)
+    found = window_sums(mask, h, w)
     assert found.shape == (21 - h, 24 - w)
     for y in range(0, 21 - h, 3):
         for x in range(0, 24 - w, 3):
