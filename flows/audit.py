@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.futures import as_completed  # noqa: E402
 
 from flows import progress  # noqa: E402
+from flows.evidence import deepen  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.work import Clock, bench_for, plan, provenance_of  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
@@ -112,6 +113,7 @@ def _audit(config: Config, out: str, end: str) -> AuditResult:
     result = AuditResult(out, images, failed, session.images, session.seconds)
     if images > failed and end != TABLES:
         result.ranking = rank_run(out, config.ranking)
+        deepen(store, config, result.ranking, fresh=session.images > 0)
         if end == REPORT:
             result.report = write_report_file(out, result.ranking)
         _artifacts(manifest, result)

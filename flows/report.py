@@ -62,6 +62,8 @@ def verdict_markdown(about: str, ranking: Ranking) -> str:
     suspicious = suspicious_classes(ranking)
     counts = ranking.table["verdict"].value_counts()
     lines = [f"# {about}", "", headline(ranking), ""]
+    if marks := ranking.summary["method_marks"]:
+        lines += [f"**Caution**: the maps of {ranking.method} are {' and '.join(marks)}.", ""]
     lines += [f"- **{name}**: {count} classes" for name, count in counts.items()]
     if len(suspicious):
         lines += ["", "| rank | class | adjusted lift | 95 % interval |", "| --- | --- | --- | --- |"]

@@ -109,6 +109,14 @@ def print_ranking(ranking: Ranking, top: int) -> None:
         console.print(f"... and {len(ranking.table) - top} more classes in ranking.csv", markup=False)
     console.print(Text(headline(ranking), style="bold"))
     console.print(Text(_NOTE, style="dim"))
+    print_marks(ranking.method, ranking.summary["method_marks"])
+
+
+def print_marks(method: str, marks: Sequence[str] | None) -> None:
+    """A warning where the sanity check of the run speaks against the method."""
+    if marks:
+        text = f"caution: the maps of {method} are {' and '.join(marks)} (sanity check of this run)"
+        console.print(Text(text, style="yellow"), soft_wrap=True)
 
 
 def _columns(width: int, planted: bool) -> list[str]:

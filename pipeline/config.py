@@ -20,6 +20,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# sections that change no stored table of the audit itself
+AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "confirm")
+
+
 class DatasetConfig(_Section):
     """Where the images, labels and boxes come from (``hansaudit datasets`` lists the sources)."""
 
@@ -130,6 +134,22 @@ class SanityConfig(_Section):
     images: int = Field(default=8, ge=0, description="images compared, at most; 0 = no check")
 
 
+class StrategiesConfig(_Section):
+    """Strategies inside the suspicious classes (SpRAy), from the stored maps; no part of the run id."""
+
+    classes: int = Field(default=5, ge=0, description="most suspicious classes looked into; 0 = none")
+
+
+class ConfirmConfig(_Section):
+    """Interventions at the end of a run (``[confirm]``; without the section there are none)."""
+
+    top: int = Field(default=10, ge=1, description="classes from the top of the ranking")
+    controls: int = Field(default=10, ge=0, description="random other classes to compare with")
+    images: int = Field(default=25, ge=2, description="images per class, a seeded choice")
+    pairs: int = Field(default=3, ge=1, description="pairs of exchanged backgrounds per image")
+    seed: int = Field(default=0, ge=0)
+
+
 class Config(_Section):
     """Everything about one audit."""
 
@@ -141,10 +161,12 @@ class Config(_Section):
     execution: ExecutionConfig = ExecutionConfig()
     ranking: RankingConfig = RankingConfig()
     sanity: SanityConfig = SanityConfig()
+    strategies: StrategiesConfig = StrategiesConfig()
+    confirm: ConfirmConfig | None = None
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that determines the results."""
-        result = self.model_dump(mode="json", exclude={"execution", "ranking", "sanity"})
+        result = self.model_dump(mode="json", exclude=set(AFTERWARDS))
         if self.perturbation is None:
             del result["perturbation"]  # a run without curves is the same run as before there were any
         return result

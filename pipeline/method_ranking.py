@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputError
+from pipeline.marks import WORDS, method_marks
 from pipeline.metrics.perturbation import CURVE_METRICS
 from pipeline.ranking import records
 from pipeline.statistics import bca_intervals
 from pipeline.store import Store
 
 SUMMARY = "methods.json"
-SANITY = "sanity.json"  # of pipeline.sanity, which loads the framework
 DRAWS = 2000
 SMALLER_IS_BETTER = frozenset({"deletion_auc"})
 
@@ -77,7 +77,7 @@ def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodR
                 "behind_low": less,
                 "behind_high": more,
                 "tied": bool(method == best or not less > 0),
-                "insensitive": method in insensitive_methods(run),
+                "insensitive": WORDS["insensitive"] in (method_marks(run, method) or ()),
             }
         )
     table = pd.DataFrame(rows).sort_values(["behind", "method"], kind="stable").reset_index(drop=True)
@@ -86,14 +86,6 @@ def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodR
     content = {"metric": metric, "n": result.n, "left_out": result.left_out, "methods": records(table)}
     run.files.put(SUMMARY, json.dumps(content, indent=1, ensure_ascii=False).encode())
     return result
-
-
-def insensitive_methods(run: Store) -> frozenset[str]:
-    """Methods of the run whose maps do not depend on the weights, by its ``sanity.json``."""
-    raw = run.files.get(SANITY)
-    return (
-        frozenset(m["method"] for m in json.loads(raw)["methods"] if m["insensitive"]) if raw else frozenset()
-    )
 
 
 def average_curves(run: Store, label: int | None = None) -> pd.DataFrame:

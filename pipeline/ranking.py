@@ -20,6 +20,7 @@ from pipeline.config import RankingConfig
 from pipeline.describe import describe
 from pipeline.evidence import Evidence
 from pipeline.images import Images, default_method, read_images
+from pipeline.marks import method_marks
 from pipeline.schema import SCHEMA_VERSION, STATUSES
 from pipeline.store import Store
 
@@ -104,7 +105,9 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
         .reset_index(drop=True)
     )
     table.insert(0, "rank", np.arange(1, len(table) + 1))
-    return Ranking(table[list(COLUMNS)], found.images, method, _summary(table, images, found, store, config))
+    return Ranking(
+        table[list(COLUMNS)], found.images, method, _summary(table, images, found, (store, method), config)
+    )
 
 
 COLUMNS = (
@@ -176,7 +179,7 @@ def verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
     """The first that applies, in this order (MATHS section 6.3).
 
     suspicious: relative q <= level, the interval lies below 0, and n >= n_min.
-    unfocused: absolute q > level although a relevant lift would have been seen with probability >= 0.8.
+    unfocused: absolute q > level although a relevant lift would have been seen with probability >= 0.95.
     undecided: n < n_min, or neither 0 nor a relevant effect is excluded. An interval below 0 whose q is above
     the level counts as not excluding 0: allowing for the number of classes, it does not.
     """
@@ -216,9 +219,10 @@ def _baselines(table: pd.DataFrame) -> None:
 
 
 def _summary(
-    table: pd.DataFrame, images: Images, found: Evidence, store: Store, config: RankingConfig
+    table: pd.DataFrame, images: Images, found: Evidence, of: tuple[Store, str], config: RankingConfig
 ) -> dict[str, Any]:
-    """Counts and correlations, JSON-ready."""
+    """Counts and correlations, JSON-ready; ``of``: the run and the method."""
+    store, method = of
     own = table["rank"].where(table["adjusted_lift"].notna()).to_numpy(dtype=float)
     ranks = {c: table[c].to_numpy(dtype=float, na_value=np.nan) for c in _BASELINES}
     codes = np.bincount(images.status[images.status >= 0], minlength=len(STATUSES))
@@ -243,6 +247,7 @@ def _summary(
         "scale": None if found.adjusted is None else found.adjusted.fit.scale,
         "expected": _expected(found),
         "absolute_test": found.absolute is not None,
+        "method_marks": method_marks(store, method),
         "n_shards": len(store.done),
         "config": config.model_dump(mode="json"),
     }

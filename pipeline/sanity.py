@@ -22,6 +22,7 @@ from skimage.metrics import structural_similarity
 from explainers import Explanation, analyze_many
 from pipeline.batches import iter_batches
 from pipeline.fitting import fit_methods, reference_batches
+from pipeline.marks import SUMMARY
 from pipeline.metrics import pool
 from pipeline.picked import Picked
 from pipeline.store import Store
@@ -29,7 +30,6 @@ from pipeline.store import Store
 if TYPE_CHECKING:
     from pipeline.audit import Bench
 
-SUMMARY = "sanity.json"
 # share of the layers with weights, counted from the output, whose weights are shuffled
 STAGES = {"output layer": 0.0, "upper half": 0.5, "all layers": 1.0}
 INSENSITIVE = (

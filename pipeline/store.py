@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
+from pipeline.config import AFTERWARDS, Config
 from pipeline.errors import InputError
 from pipeline.files import Files, open_files
 from pipeline.schema import SCHEMA_VERSION, TABLES
@@ -243,7 +243,7 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    config = {k: v for k, v in manifest["config"].items() if k not in ("execution", "ranking", "sanity")}
+    config = {k: v for k, v in manifest["config"].items() if k not in AFTERWARDS}
     flat = {k: v for k, v in _flatten(config).items() if k not in _PLACES}
     flat |= _flatten({"model": {"card": manifest["model"].get("card")}})
     flat["dataset.fingerprint"] = manifest["dataset"].get("fingerprint")

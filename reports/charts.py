@@ -52,6 +52,25 @@ def lines(curves: Sequence[Line], titles: tuple[str, str]) -> Markup:
     return svg.figure(860, 384, label, body, "figure")
 
 
+def small_lines(curves: Sequence[Line], limits: tuple[float, float], name: str) -> Markup:
+    """One of many small figures on the same scale: curves with bands, coloured as in the large one."""
+    x = Axis(0.0, 1.0, 40, 292)
+    y = Axis(limits[0], limits[1] if limits[1] > limits[0] else limits[0] + 1.0, 132, 10)
+    body = []
+    for v in y.ticks(3):
+        body.append(f'<path class="grid" d="M{x.start:g} {y(v):g}H{x.stop:g}"/>')
+        body.append(svg.text(x.start - 8, y(v) + 4, number(v, 2), "tick", "end"))
+    body += [svg.text(x(v), y.start + 18, percent(v), "tick") for v in (0.0, 0.5, 1.0)]
+    for c in curves:
+        at = [x(v) for v in np.linspace(0, 1, len(c.middle))]
+        up, down, middle = (
+            [(a, y(float(v))) for a, v in zip(at, row, strict=True)] for row in (c.high, c.low, c.middle)
+        )
+        body.append(svg.path(up + down[::-1], f"ribbon {c.kind}", close=True))
+        body.append(svg.path(middle, f"line {c.kind}"))
+    return svg.figure(310, 156, f"{name}: {', '.join(c.name for c in curves)}", body, "figure small")
+
+
 def embedding(x: np.ndarray, y: np.ndarray, cluster: np.ndarray, candidate: Sequence[bool]) -> Markup:
     """The images of a class in the plane, numbered by cluster at its middle; candidates are filled."""
     side, margin = 260, 14

@@ -138,7 +138,7 @@ def print_canary(summary: dict[str, Any]) -> None:
         (
             f"{c['kind']}{' on the object' if c['inside'] else ''}",
             f"{c['size']:.0%}",
-            f"{c['probability']:.0%}" + (f" ({c['carried']:.0%} had room)" if "carried" in c else ""),
+            f"{c['probability']:.0%}" + (f" ({c['carried']:.0%} carry it)" if "carried" in c else ""),
             f"{c['added']:+.2f}" + ("" if c["used"] else " (not used)"),
             c["verdict"],
             c["test"] or "",

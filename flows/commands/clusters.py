@@ -46,6 +46,7 @@ def clusters(
     from flows import terminal
     from pipeline.classes import find_class
     from pipeline.config import parse_config
+    from pipeline.marks import method_marks
     from pipeline.store import Store
     from pipeline.strategies import cluster_run
 
@@ -72,6 +73,8 @@ def clusters(
         for one in found
     ]
     terminal.print_list("class", rows, ("images", "clusters", "tau", "Clever-Hans candidates"))
+    used = found[0].method
+    terminal.print_marks(used, method_marks(store, used))
     written = f"written: {run}/clusters.parquet, {run}/clusters.json"
     terminal.console.print(written, markup=False, soft_wrap=True)
     if virelay:

@@ -27,7 +27,8 @@ scope="col">Interventions</th>
 {% for c in cells %}
 <tr><th scope="row">{{ c.kind }}{% if c.inside %} <small>on the object</small>{% endif %}
 {% if not c.visible %}<small>invisible</small>{% endif %}</th>
-<td class="num">{{ c.size | percent }}</td><td class="num">{{ c.probability | percent }}</td>
+<td class="num">{{ c.size | percent }}</td><td class="num">{{ c.probability | percent }}
+{%- if c.carried is defined %} <small>{{ c.carried | percent }} carry it</small>{% endif %}</td>
 <td class="num">{{ c.added | signed }}{% if not c.used %} <small>not used</small>{% endif %}</td>
 <td>{{ m.chip(c.verdict) }}</td><td>{% if c.test %}{{ m.tested(c.test) }}{% endif %}</td>
 <td>{{ c.found }}</td></tr>
@@ -50,10 +51,10 @@ number }}</td>
 </table>
 </div>
 {% endif %}
-<p class="reading"><b>How to read this.</b> {{ networks | count("network") }} were trained on generated
-pictures with
-marks of known size (share of the picture's side) on a known share of a class's pictures, and audited like
-this run.
+<p class="reading"><b>How to read this.</b> {{ networks | count("network") }} were trained on
+{% if photographs %}real photographs (a linear head on the frozen features of another network)
+{%- else %}generated pictures{% endif %} with marks of known size (share of the picture's side) on a known
+share of a class's pictures, and audited like this run.
 <em>Adds to the class</em> is the probability that the mark itself contributes: what no network uses, no
 audit can find.
 Among {{ alarms.classes | count("class", "classes") }} without a mark, {{ alarms.suspicious | integer }}
@@ -75,6 +76,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "cells": [c | {"found": _found(c)} for c in cells],
         "orders": [(title, figures[name]) for name, title in ORDERS if name in figures],
         "networks": content["networks"],
+        "photographs": "photographs" in content.get("about", ""),
         "alarms": content["false_alarms"],
     }
 

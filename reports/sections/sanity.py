@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.marks import WORDS
 from reports import words
 from reports.data import RunData
 from reports.figures import correlation
@@ -77,11 +78,7 @@ def build(run: RunData) -> dict[str, Any] | None:
 
 def marks(method: dict[str, Any]) -> list[str]:
     """What a method failed, in words; empty where it passed or was not checked."""
-    return [
-        text
-        for key, text in (("insensitive", "insensitive to the weights"), ("class_blind", "class blind"))
-        if method.get(key)
-    ]
+    return [text for key, text in WORDS.items() if method.get(key)]
 
 
 def _cell(rho: float | None, ssim: float | None) -> dict[str, Any]:

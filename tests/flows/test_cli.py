@@ -240,6 +240,15 @@ def test_options_win_over_the_file(tmp_path: Path):
     assert [m.key for m in config.methods] == ["gradient", "lrp.epsilon(epsilon=0.1)"]
 
 
+def test_a_budget_switches_the_curves_on(monkeypatch):
+    asked = []
+    monkeypatch.setattr("flows.terminal.audit", lambda config, out, report: asked.append(config))
+    assert cli.run(["run", "--out", "x", "--budget", "3"]) == 0
+    assert cli.run(["run", "--out", "x"]) == 0
+    assert asked[0].perturbation.budget == 3
+    assert asked[1].perturbation is None
+
+
 def test_no_options_are_the_defaults():
     assert Settings(None).config() == Config()
 

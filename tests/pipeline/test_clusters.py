@@ -227,3 +227,25 @@ def test_find_class():
         find_class("grate white shrak", names, ids)
     with pytest.raises(InputError, match="fits 2 classes"):
         find_class("crane", ("crane, bird", "crane, machine"))
+
+
+def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
+    from flows.evidence import deepen
+    from pipeline.config import Config, RankingConfig, parse_config
+    from pipeline.ranking import rank
+
+    write_run(
+        tmp_path, n_classes=12, per_class=30, seed=5, effect={0: -2.5, 1: -2.2, 7: -2.0}, thumbnails=False
+    )
+    store = Store(tmp_path)
+    ranking = rank(store, RankingConfig(draws=200))
+    suspicious = ranking.table.loc[ranking.table["verdict"] == "suspicious", "label"].tolist()
+    assert len(suspicious) >= 2
+    deepen(store, parse_config({"strategies": {"classes": 0}}), ranking, fresh=True)
+    assert read_strategies(store) == []
+    deepen(store, parse_config({"strategies": {"classes": 2}}), ranking, fresh=True)
+    assert {c["label"] for c in read_strategies(store)} == set(suspicious[:2])
+    assert store.files.get("confirm.json") is None
+    # neither section is part of a run's identity
+    changed = parse_config({"strategies": {"classes": 2}, "confirm": {"top": 3}})
+    assert changed.run_id == Config().run_id

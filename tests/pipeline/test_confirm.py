@@ -337,3 +337,28 @@ def test_order_with_confirmation():
     }
     judged[5] = one("undecided", np.nan)
     assert confirmed_order([1, 2, 3, 4, 5, 6], Confirmed(judged, {}, (), 0)) == [3, 2, 5, 6, 4, 1]
+
+
+def test_a_run_confirms_when_its_configuration_says_so(small_run, tmp_path):
+    import shutil
+
+    from flows.evidence import deepen
+    from pipeline.config import ConfirmConfig, parse_config
+    from pipeline.ranking import rank
+    from pipeline.store import Store
+
+    shutil.copytree(small_run.path, tmp_path / "run")
+    store = Store(tmp_path / "run")
+    config = parse_config(store.manifest["config"])
+    ranking = rank(store, config.ranking)
+    asked = config.model_copy(update={"confirm": ConfirmConfig(top=2, controls=1, images=3, pairs=1)})
+    deepen(store, asked, ranking, fresh=True)
+    found = json.loads(store.files.get("confirm.json"))
+    assert found["plan"] == {"top": 2, "controls": 1, "images": 3, "pairs": 1, "seed": 0}
+    assert [c["role"] for c in found["classes"]].count("top") == 2
+    # done already: not again, unless there are new images or another plan
+    store.files.put("confirm.json", json.dumps(found | {"passes": -1}).encode())
+    deepen(store, asked, ranking, fresh=False)
+    assert json.loads(store.files.get("confirm.json"))["passes"] == -1
+    deepen(store, asked, ranking, fresh=True)
+    assert json.loads(store.files.get("confirm.json")) == found

@@ -106,3 +106,30 @@ def test_insensitive_methods_are_marked_in_the_ranking_of_methods(small_run, tmp
     store.files.put(SUMMARY, json.dumps({"methods": [{"method": "gradient", "insensitive": True}]}).encode())
     table = rank_methods(store).table.set_index("method")
     assert table["insensitive"].to_dict() == {"gradient": True, "lrp.preset_a": False}
+
+
+def test_a_ranking_says_what_its_method_failed(small_run, tmp_path, capsys):
+    import shutil
+
+    from flows.report import rank_run, verdict_markdown
+    from flows.terminal import print_ranking
+    from pipeline.config import RankingConfig
+
+    folder = tmp_path / "run"
+    shutil.copytree(small_run.path, folder)
+    config = RankingConfig(method="gradient", images="all", n_min=2, draws=100)
+    assert rank_run(str(folder), config).summary["method_marks"] is None  # never checked
+    methods = [
+        {"method": "gradient", "insensitive": True, "class_blind": True},
+        {"method": "lrp.preset_a", "insensitive": False, "class_blind": False},
+    ]
+    (folder / SUMMARY).write_text(json.dumps({"methods": methods}))
+    passed = rank_run(str(folder), config.model_copy(update={"method": "lrp.preset_a"}))
+    assert passed.summary["method_marks"] == []
+    assert "Caution" not in verdict_markdown("net", passed)
+    failed = rank_run(str(folder), config)
+    stored = json.loads((folder / "ranking.json").read_text())
+    assert stored["summary"]["method_marks"] == ["insensitive to the weights", "class blind"]
+    assert "**Caution**: the maps of gradient are insensitive" in verdict_markdown("net", failed)
+    print_ranking(failed, 3)
+    assert "maps of gradient are insensitive to the weights and class blind" in capsys.readouterr().out

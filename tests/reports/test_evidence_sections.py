@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pytest
 
 from pipeline.ranking import Ranking
@@ -100,6 +102,24 @@ def test_perturbation_curves_give_the_differences_of_the_aopc(folder, ranking):
     assert "Pixels deleted and inserted" not in page.text
 
 
+def test_the_first_classes_have_curves_of_their_own(folder, ranking):
+    images = ds.dataset(folder / "examples").to_table(columns=["example_id", "label", "shard"]).to_pandas()
+    shard = str(images["shard"].iloc[0])
+    mine = images[images["shard"].astype(str) == shard].groupby("label")["example_id"].head(4)
+    write_curves(folder, mine.tolist(), f"part-{shard}.parquet")
+    write_sanity(folder, insensitive=True)
+    page = page_of(folder, ranking)
+    text = page.text[page.text.index("The same for the first classes of the ranking") :]
+    having = set(images.loc[mine.index, "label"])
+    first = [row for row in ranking.table.head(6).itertuples() if row.label in having]
+    assert first
+    assert len([a for a in page.all("svg") if a.get("class") == "figure small"]) == len(first)
+    # 4 images; the mean curves differ by 0.4
+    assert text.count("4 images, gap +0.40") == len(first)
+    # the method that fails its check is marked where its curves are compared
+    assert "lrp.preset_a insensitive to the weights" in text[: text.index("How to read this")]
+
+
 def test_a_method_that_fails_its_sanity_check_is_said_at_the_top(folder, ranking):
     write_sanity(folder, insensitive=True)
     page = page_of(folder, ranking)
@@ -144,6 +164,19 @@ def test_what_the_canary_would_have_missed_stands_in_the_head_and_in_its_section
     assert rows[0].startswith("patch 5\u202f% 50\u202f% +0.25 undecided clean")
     assert "this audit's ranking 0.88 0.94 \u2013" in text
     assert "Among 20 classes without a mark, 2 were called suspicious and 0 confirmed" in text
+
+
+def test_a_canary_on_photographs_says_so_and_how_many_carry_the_mark(folder, ranking):
+    write_canary(folder)
+    path = folder / "canary.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["about"] = "lrp.preset_a, 3 linear heads on net, real photographs"
+    content["cells"][0]["carried"] = 0.75
+    path.write_text(json.dumps(content), encoding="utf-8")
+    page = page_of(folder, ranking)
+    assert "3 networks were trained on real photographs (a linear head on the frozen features" in page.text
+    assert re.search(r"50.%\s+75.% carry it", page.text)
+    assert page.text.count("carry it") == 1
 
 
 def test_without_their_tables_there_are_no_such_sections(folder, ranking):

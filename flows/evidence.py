@@ -1,0 +1,33 @@
+"""What a run does after its ranking: strategies of the suspicious classes, interventions if asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from pipeline.config import Config
+from pipeline.ranking import SUSPICIOUS, Ranking
+from pipeline.store import Store
+
+
+def deepen(store: Store, config: Config, ranking: Ranking, fresh: bool) -> None:
+    """Look closer at the top of ``ranking``; the report then shows what came out.
+
+    ``fresh``: the run has new images, so that what was found before no longer holds.
+    """
+    _strategies(store, config, ranking)
+    if config.confirm is not None:
+        from pipeline.confirm import Plan, confirm, read_confirmation
+
+        plan = Plan(**config.confirm.model_dump())
+        known = read_confirmation(store)
+        if fresh or known is None or known["plan"] != asdict(plan):
+            confirm(store, plan)
+
+
+def _strategies(store: Store, config: Config, ranking: Ranking) -> None:
+    suspicious = ranking.table.loc[ranking.table["verdict"] == SUSPICIOUS, "label"]
+    labels = suspicious.head(config.strategies.classes).tolist()
+    if labels and "maps" in store.tables:
+        from pipeline.strategies import cluster_run  # scikit-learn: only where it is needed
+
+        cluster_run(store, labels, ranking.method)
