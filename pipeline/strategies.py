@@ -37,7 +37,8 @@ class Cluster:
     Attributes:
         cluster: number within the class, 0 the largest; n: images; share: of the class's images.
         separability: Fisher separability from the other clusters, in [0, 1].
-        adjusted_lift, low, high: mean over its images with the 95 % BCa interval (None for one image).
+        adjusted_lift, low, high: mean over its images with the 95 % BCa interval (None for one image, and
+            in a run of one class, where there is nothing to compare with).
         candidate: stands apart more than a Gaussian cloud would, and the interval of its lift lies below the
             relevant effect (-0.5 unless configured).
         prototypes: ids of its most central images.
@@ -47,7 +48,7 @@ class Cluster:
     n: int
     share: float
     separability: float
-    adjusted_lift: float
+    adjusted_lift: float | None
     low: float | None
     high: float | None
     candidate: bool
@@ -179,7 +180,11 @@ def _clusters(strategies: Strategies, rows: pd.DataFrame, relevant: float, seed:
     for c in range(strategies.k):
         member = strategies.cluster == c
         lift = rows["adjusted_lift"].to_numpy(float)[member]
-        low, high = bca_intervals(lift, np.array([0, len(lift)]), 1000, seed)
+        low, high = (
+            bca_intervals(lift, np.array([0, len(lift)]), 1000, seed)
+            if np.isfinite(lift).all()
+            else (np.full(1, np.nan), np.full(1, np.nan))
+        )
         apart = strategies.k > 1 and strategies.separability[c] > strategies.tau_null
         out.append(
             Cluster(
@@ -187,7 +192,7 @@ def _clusters(strategies: Strategies, rows: pd.DataFrame, relevant: float, seed:
                 n=int(member.sum()),
                 share=float(member.mean()),
                 separability=float(strategies.separability[c]),
-                adjusted_lift=float(lift.mean()),
+                adjusted_lift=_number(lift.mean()),
                 low=_number(low[0]),
                 high=_number(high[0]),
                 candidate=bool(apart and len(lift) >= FEWEST_IN_CANDIDATE and high[0] < relevant),
@@ -234,4 +239,6 @@ def _write(run: Store, summaries: list[ClassStrategies], rows: pd.DataFrame) -> 
     entries = [*others, *({**asdict(s), "n_candidates": len(s.candidates)} for s in summaries)]
     entries.sort(key=lambda e: (e["method"], -e["n_candidates"], e["label"]))
     run.files.put(TABLE, sink.getvalue())
-    run.files.put(SUMMARY, json.dumps({"classes": entries}, indent=1, ensure_ascii=False).encode())
+    run.files.put(
+        SUMMARY, json.dumps({"classes": entries}, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    )

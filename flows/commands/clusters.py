@@ -88,6 +88,6 @@ def _candidates(one: ClassStrategies) -> str:
     """How many of the clusters are candidates, and the lowest of them."""
     if not one.candidates:
         return "none"
-    lowest = min(one.candidates, key=lambda c: c.adjusted_lift)
+    lowest = min(c.adjusted_lift for c in one.candidates if c.adjusted_lift is not None)
     images = sum(c.n for c in one.candidates)
-    return f"{len(one.candidates)} ({images} images), adjusted lift down to {lowest.adjusted_lift:+.2f}"
+    return f"{len(one.candidates)} ({images} images), adjusted lift down to {lowest:+.2f}"

@@ -166,6 +166,26 @@ def test_maps_that_know_only_the_usual_place_are_not_focused(tmp_path):
     assert (found.p > 0.05).mean() >= 0.75
 
 
+def test_power_is_the_chance_to_see_a_relevant_lift(tmp_path):
+    """Maps of noise in which the odds of the object's cells are raised by the relevant effect, 0.5."""
+    n_classes, rng = 120, np.random.default_rng(3)
+    truth = write_run(tmp_path, n_classes, 4, 1, thumbnails=False, failures=0.0)
+    for part in sorted((tmp_path / "maps").iterdir()):
+        table = pq.read_table(part)
+        rows = [int(name.split("-")[1]) for name in table["example_id"].to_pylist()]
+        masks = np.stack([cell_mask(truth.examples.loc[i]) for i in rows])
+        heat = rng.gamma(0.02, size=masks.shape) * (1 + (np.exp(0.5) - 1) * masks)
+        heat = (heat / heat.max(axis=(1, 2), keepdims=True)).astype(np.float16).reshape(len(rows), -1)
+        position, field = table.schema.get_field_index("values"), table.schema.field("values")
+        pq.write_table(table.set_column(position, field, pa.array(list(heat), field.type)), part)
+    used = used_images(tmp_path, truth)
+    store = Store(tmp_path)
+    found = absolute_test(store, default_method(store.manifest), used, RankingConfig(draws=500))
+    rejected = float((found.p <= 0.05).mean())
+    assert 0.25 < rejected < 0.75  # neither end would say anything
+    assert found.power.mean() == pytest.approx(rejected, abs=0.1)
+
+
 def test_neither_the_size_nor_the_number_of_shards_matters(tmp_path, run):
     path, truth = run
     write_run(tmp_path, 6, 30, 0, {0: -2.5}, thumbnails=False, failures=0.02, shard_size=37)

@@ -216,6 +216,18 @@ def test_without_maps_the_error_says_what_to_do(tmp_path):
 # -- which class
 
 
+def test_a_run_of_one_class_has_clusters_but_nothing_to_compare_them_with(tmp_path):
+    write_run(tmp_path, 1, 30, 0, thumbnails=False)
+    store = Store(tmp_path)
+    (found,) = cluster_run(store, [0])
+    assert found.n >= 20
+    assert {(c.adjusted_lift, c.low, c.high, c.candidate) for c in found.clusters} == {
+        (None, None, None, False)
+    }
+    assert json.loads(store.files.get("clusters.json"))["classes"][0]["clusters"][0]["adjusted_lift"] is None
+    assert pq.read_table(tmp_path / TABLE)["adjusted_lift"].null_count == found.n
+
+
 def test_find_class():
     names, ids = ("tench, Tinca tinca", "great white shark", "tiger shark", "tench"), ("n1", "n2", "n3", "n4")
     assert find_class("2", names, ids) == 2

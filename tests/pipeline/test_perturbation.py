@@ -362,6 +362,34 @@ def test_methods_are_ranked_on_the_same_images(small_run):
     assert last["behind_low"] <= last["behind"] <= last["behind_high"]
 
 
+def test_the_intervals_of_methods_are_paired(small_run, tmp_path):
+    """Images differ by units, methods by 0.1 +- 0.01: only the pairs can show it."""
+    import shutil
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipeline.method_ranking import rank_methods
+    from pipeline.store import Store
+
+    shutil.copytree(small_run.path, tmp_path / "run")
+    rng = np.random.default_rng(0)
+    for part in sorted((tmp_path / "run" / "scores").iterdir()):
+        table = pq.read_table(part)
+        frame = table.to_pandas()
+        image = frame["example_id"].map(lambda name: sum(map(ord, name)) % 13)
+        better = 0.1 * (frame["method"].astype(str) == "gradient")
+        values = (image + better + rng.uniform(-0.01, 0.01, len(frame))).where(frame["value"].notna())
+        position, field = table.schema.get_field_index("value"), table.schema.field("value")
+        array = pa.array(values.to_numpy(), field.type, from_pandas=True)
+        pq.write_table(table.set_column(position, field, array), part)
+    first, second = rank_methods(Store(tmp_path / "run")).table.to_dict("records")
+    assert first["method"] == "gradient"
+    assert first["high"] - first["low"] > 1
+    assert 0.08 < second["behind_low"] < second["behind"] < second["behind_high"] < 0.12
+    assert not second["tied"]
+
+
 def test_rank_methods_says_what_is_missing(small_run, tmp_path):
     from pipeline.errors import InputError
     from pipeline.method_ranking import rank_methods
