@@ -100,9 +100,8 @@ def print_ranking(ranking: Ranking, top: int) -> None:
             justify="left" if words else "right",
             no_wrap=True,
         )
-    room = 22 if console.width < 110 else 40
     for _, row in ranking.table.head(top).iterrows():
-        cells = _cells(row) | {"class": Text(_shortened(str(row["class_name"]), room))}
+        cells = _cells(row) | {"class": Text(class_name(str(row["class_name"])))}
         table.add_row(*(cells[name] for name in columns))
     console.print(table)
     if len(ranking.table) > top:
@@ -141,6 +140,11 @@ def _cells(row: pd.Series) -> dict[str, str | Text]:
     }
 
 
+def class_name(text: str) -> str:
+    """A class's name, cut to what a table has room for on this terminal."""
+    return _shortened(text, 22 if console.width < 110 else 40)
+
+
 def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
@@ -176,11 +180,16 @@ def _print_planted(ranking: Ranking) -> None:
     console.print(f"planted with an artefact outside the box: {names}: {verdict}", markup=False)
 
 
-def print_list(title: str, rows: Sequence[tuple[str, ...]], others: tuple[str, ...] = ("about",)) -> None:
-    """Names and what is known about them."""
-    table = Table()
+def print_list(
+    title: str,
+    rows: Sequence[tuple[str, ...]],
+    others: tuple[str, ...] = ("about",),
+    whole: Sequence[str] = (),
+) -> None:
+    """Names and what is known about them; the columns ``whole`` are never wrapped or cut."""
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0)) if whole else Table()
     for name in (title, *others):
-        table.add_column(name, no_wrap=name == title)
+        table.add_column(name, no_wrap=name == title or name in whole)
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)

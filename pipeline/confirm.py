@@ -65,12 +65,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """Judgements by label, best confirmed first, and the role of each class: ``top`` or ``control``."""
+    """Judgements by label, best confirmed first, and the role of each class: ``top`` or ``control``.
+
+    ``method``: whose maps ranked the classes; ``passes``: forward passes needed.
+    """
 
     judgements: dict[int, Judgement]
     roles: dict[int, str]
     class_names: tuple[str, ...]
     passes: int
+    method: str
 
     @property
     def counts(self) -> dict[str, int]:
@@ -102,7 +106,7 @@ def confirm(
     judgements = dict(zip(effects, judge(classes, config.ranking.n_min, plan.seed), strict=True))
     order = sorted(judgements, key=lambda k: _place(judgements[k]))
     names = tuple(manifest["dataset"]["class_names"])
-    result = Confirmed({k: judgements[k] for k in order}, roles, names, passes)
+    result = Confirmed({k: judgements[k] for k in order}, roles, names, passes, ranking.method)
     _write(run, result, ranking, plan)
     return result
 

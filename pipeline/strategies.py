@@ -118,7 +118,7 @@ def cluster_class(
     maps, found = _read_maps(store, rows["example_id"].tolist(), method)
     rows = rows.set_index("example_id").loc[found].reset_index()
     if len(rows) < FEWEST_MAPS:
-        reason = f"{len(rows)} maps; clusters need at least {FEWEST_MAPS}"
+        reason = f"{len(rows)} {'map' if len(rows) == 1 else 'maps'}; clusters need at least {FEWEST_MAPS}"
         return _nothing(label, names[label], method, len(rows), reason), _rows(rows.iloc[:0], None, method)
     strategies = find_strategies(maps, seed)
     summary = ClassStrategies(

@@ -26,7 +26,7 @@ class Line:
 
 def lines(curves: Sequence[Line], titles: tuple[str, str]) -> Markup:
     """Curves over the share of the picture that was replaced; each named at its right end."""
-    x = Axis(0.0, 1.0, 58, 720)
+    x = Axis(0.0, 1.0, 58, 696)
     everything = np.concatenate([[0.0], *(c.low for c in curves), *(c.high for c in curves)])
     low, high = float(everything.min()), float(everything.max())
     pad = 0.04 * (high - low or 1.0)

@@ -70,6 +70,9 @@ def canary(
     from flows import terminal
     from flows.canary import run_photo_trials, run_trials
     from flows.options import listed
+    from flows.settings import load_tensorflow
+
+    load_tensorflow()
     from pipeline.canary import SUMMARY, Grid, plan_networks, summarise_trials
     from pipeline.canary import attach as attach_to
     from pipeline.store import Store
@@ -136,10 +139,10 @@ def print_canary(summary: dict[str, Any]) -> None:
 
     rows = [
         (
-            f"{c['kind']}{' on the object' if c['inside'] else ''}",
+            f"{c['kind']}{' on object' if c['inside'] else ''}",
             f"{c['size']:.0%}",
-            f"{c['probability']:.0%}" + (f" ({c['carried']:.0%} carry it)" if "carried" in c else ""),
-            f"{c['added']:+.2f}" + ("" if c["used"] else " (not used)"),
+            f"{c['probability']:.0%}" + (f", in fact {c['carried']:.0%}" if "carried" in c else ""),
+            f"{c['added']:+.2f}" + ("" if c["used"] else " not used"),
             c["verdict"],
             c["test"] or "",
         )
@@ -147,8 +150,8 @@ def print_canary(summary: dict[str, Any]) -> None:
             summary["cells"], key=lambda c: (c["kind"], c["inside"], c["size"], -c["probability"])
         )
     ]
-    heads = ("size", "images", "adds to the class", "ranking", "interventions")
-    terminal.print_list("mark", rows, heads)
+    heads = ("size", "images", "adds", "ranking", "interventions")
+    terminal.print_list("mark", rows, heads, whole=heads)
     shown = {
         name: [("-" if v is None else f"{v:.3f}") for v in figures.values()]
         for name, figures in summary["figures"].items()
@@ -163,6 +166,7 @@ def print_canary(summary: dict[str, Any]) -> None:
         f"{alarms['classes']} classes without a mark: {alarms['suspicious']} suspicious, "
         f"{alarms['confirmed']} confirmed, {alarms['hidden']} hidden"
     )
+    terminal.console.print("adds: probability of the class that the mark adds", style="dim")
     terminal.console.print(summary["line"], markup=False, soft_wrap=True)
 
 

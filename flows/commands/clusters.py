@@ -64,15 +64,17 @@ def clusters(
     found = cluster_run(store, list(dict.fromkeys(labels)), method, seed)
     rows = [
         (
-            one.class_name,
+            terminal.class_name(one.class_name),
             str(one.n),
-            one.reason or str(len(one.clusters)),
+            str(len(one.clusters)) if one.reason is None else "-",
             "" if one.tau is None else f"{one.tau:.2f} (chance {one.tau_null:.2f})",
-            _candidates(one),
+            one.reason or _candidates(one),
         )
         for one in found
     ]
-    terminal.print_list("class", rows, ("images", "clusters", "tau", "Clever-Hans candidates"))
+    terminal.print_list(
+        "class", rows, ("images", "clusters", "tau", "Clever-Hans candidates"), whole=("tau",)
+    )
     used = found[0].method
     terminal.print_marks(used, method_marks(store, used))
     written = f"written: {run}/clusters.parquet, {run}/clusters.json"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands import examples
+
+if TYPE_CHECKING:
+    from pipeline.effects import Effect
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
@@ -38,7 +41,11 @@ def confirm(
     from rich.progress import Progress
 
     from flows import terminal
+    from flows.settings import load_tensorflow
+
+    load_tensorflow()
     from pipeline.confirm import Plan, confirm
+    from pipeline.marks import method_marks
     from pipeline.store import Store
 
     with Progress(console=terminal.console, transient=True) as progress:
@@ -48,14 +55,33 @@ def confirm(
             Plan(top, controls, images, pairs, seed),
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-    rows = []
-    for label, one in result.judgements.items():
-        shown = [one.effects[name] for name in ("sufficiency", "necessity", "drop_removed")]
-        cells = [f"{e.mean:+.2f} [{e.low:+.2f}, {e.high:+.2f}]" if e.n else "-" for e in shown]
-        verdict = one.verdict + (f" (needs {one.needed} images)" if one.needed else "")
-        rows.append((result.class_names[label], result.roles[label], verdict, *cells))
-    heads = ("role", "verdict", "background alone", "background beside the object", "drop without the object")
-    terminal.print_list("class", rows, heads)
+    rows = [
+        (
+            terminal.class_name(result.class_names[label]),
+            result.roles[label],
+            one.verdict,
+            str(one.needed or ""),
+            *(_shown(one.effects[name]) for name in ("sufficiency", "necessity")),
+        )
+        for label, one in result.judgements.items()
+    ]
+    heads = ("role", "verdict", "needs", "background alone", "object alone")
+    terminal.print_list("class", rows, heads, whole=("role", "verdict"))
+    terminal.console.print(
+        "background alone, object alone: probability that the own class's background adds over another "
+        "class's, without the object and with it; 95 % intervals"
+        + ("" if all(r[3] == "" for r in rows) else "; needs: images for a statement"),
+        style="dim",
+    )
+    terminal.print_marks(result.method, method_marks(Store(run), result.method))
     terminal.console.print(
         f"written: {run}/confirm.json, {run}/confirm.parquet", markup=False, soft_wrap=True
     )
+
+
+def _shown(effect: Effect) -> str:
+    """Mean and interval, as far as they are known."""
+    if effect.n == 0:
+        return "-"
+    interval = f" [{effect.low:+.2f}, {effect.high:+.2f}]" if effect.low == effect.low else ""
+    return f"{effect.mean:+.2f}{interval}"

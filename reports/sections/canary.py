@@ -26,9 +26,10 @@ scope="col">Interventions</th>
 <tbody>
 {% for c in cells %}
 <tr><th scope="row">{{ c.kind }}{% if c.inside %} <small>on the object</small>{% endif %}
-{% if not c.visible %}<small>invisible</small>{% endif %}</th>
+{% if not c.visible %} <small>invisible</small>{% endif %}</th>
 <td class="num">{{ c.size | percent }}</td><td class="num">{{ c.probability | percent }}
-{%- if c.carried is defined %} <small>{{ c.carried | percent }} carry it</small>{% endif %}</td>
+{%- if c.carried is defined and (c.carried | percent) != (c.probability | percent) %} <small>{{
+c.carried | percent }} carry it</small>{% endif %}</td>
 <td class="num">{{ c.added | signed }}{% if not c.used %} <small>not used</small>{% endif %}</td>
 <td>{{ m.chip(c.verdict) }}</td><td>{% if c.test %}{{ m.tested(c.test) }}{% endif %}</td>
 <td>{{ c.found }}</td></tr>
@@ -37,6 +38,7 @@ scope="col">Interventions</th>
 </table>
 </div>
 {% if orders %}
+<h3>How well each order of the classes finds the marked ones</h3>
 <div class="scroll" tabindex="0" role="region" aria-label="Figures of the detector">
 <table class="plain">
 <thead><tr><th scope="col">Order of the classes</th><th scope="col" class="num">Average precision</th>

@@ -336,7 +336,14 @@ def test_order_with_confirmation():
         4: one("attribution_only", 0.08),
     }
     judged[5] = one("undecided", np.nan)
-    assert confirmed_order([1, 2, 3, 4, 5, 6], Confirmed(judged, {}, (), 0)) == [3, 2, 5, 6, 4, 1]
+    assert confirmed_order([1, 2, 3, 4, 5, 6], Confirmed(judged, {}, (), 0, "lrp.preset_a")) == [
+        3,
+        2,
+        5,
+        6,
+        4,
+        1,
+    ]
 
 
 def test_a_run_confirms_when_its_configuration_says_so(small_run, tmp_path):
