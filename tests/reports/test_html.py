@@ -216,10 +216,10 @@ def test_the_page_of_a_run_in_an_object_store_goes_there(folder, ranking):
     import fsspec
 
     store = fsspec.filesystem("memory")
-    store.put(str(folder), "/bucket/run", recursive=True)
-    store.rm("/bucket/run/report.html")
-    write_report("memory://bucket/run", ranking)
-    assert b"right for the wrong reason" in store.cat("/bucket/run/report.html")
+    store.put(str(folder), "/report/run", recursive=True)
+    store.rm("/report/run/report.html")
+    write_report("memory://report/run", ranking)
+    assert b"right for the wrong reason" in store.cat("/report/run/report.html")
 
 
 def test_the_page_does_not_depend_on_when_it_is_made(folder, ranking, source):
