@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from explainers.backward import Ledger
+from explainers.bounds import check_boxes
 from explainers.errors import InvalidInput, InvalidParameter
 from explainers.network import STARTS, Head, Network, network
 from explainers.presets import Preset
@@ -85,18 +86,12 @@ class BackwardAnalyzer(Analyzer):
         """Why there is no map for this target logit."""
         return None
 
-    def limits(self) -> tuple[Any, Any] | None:
-        """Lowest and highest input value that the method assumes, if it does."""
-        return None
-
     def fit(self, model: Any, data: Any = None) -> BackwardFitted:
         if self.start() not in STARTS:
             raise InvalidParameter(f"start must be one of {', '.join(STARTS)}, received {self.start()!r}")
         preset = self.preset()
         net = network(model, self.fold(), preset.subgraphs())
-        limits = self.limits()
-        bounds = None if limits is None else input_bounds(net, *limits)
-        return BackwardFitted(self, net, net.head(preset, self.start(), self.times_input(), bounds))
+        return BackwardFitted(self, net, net.head(preset, self.start(), self.times_input()))
 
 
 class BackwardFitted(Fitted):
@@ -133,7 +128,7 @@ def _run(
 ) -> list[Explanation]:
     inputs = check_input(net, x)
     for one in fitted:
-        _check_limits(net, inputs, one)
+        check_boxes(one.head.steps, inputs[net.graph.inputs.index(net.graph.explained)])
     goal = check_target(net, inputs, target)
     output, chosen, results = net.run([one.head for one in fitted], inputs, goal, ledger)
     output = ops.convert_to_numpy(output)
@@ -180,8 +175,9 @@ def check_input(net: Network, x: Any) -> tuple[np.ndarray, ...]:
         missing = [name for name in names if name not in x]
         if missing:
             raise InvalidInput(f"input {missing[0]!r} is missing; the model's inputs: {', '.join(names)}")
-        x = tuple(x[name] for name in names)
-    given = tuple(x) if isinstance(x, (tuple, list)) and len(names) > 1 else (x,)
+        given = tuple(x[name] for name in names)
+    else:
+        given = tuple(x) if isinstance(x, (tuple, list)) and len(names) > 1 else (x,)
     if len(given) != len(names):
         raise InvalidInput(f"the model has {len(names)} inputs ({', '.join(names)}), received {len(given)}")
     return tuple(_check_array(net, name, value) for name, value in zip(names, given, strict=True))
@@ -219,48 +215,3 @@ def check_target(net: Network, inputs: tuple[np.ndarray, ...], target: Target) -
     if callable(target):
         return resolve(target, net.logits(inputs))
     return resolve(target, np.zeros((batch, int(net.graph[net.graph.output].shape[-1] or 0) or 1)))
-
-
-def input_bounds(net: Network, low: Any, high: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Bounds of the value of every node of the input part, from bounds of the model's input."""
-    graph = net.graph
-    shape = tuple(n or 1 for n in graph[graph.explained].shape[1:])
-    values: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for node in graph:
-        if node.kind == "input" and node.name == graph.explained:
-            values[node.name] = tuple(_broadcast(v, shape) for v in (low, high))  # type: ignore[assignment]
-        elif node.name in graph.input_part and all(name in values for name in node.inputs):
-            ends = []
-            for side in (0, 1):
-                inputs = [values[name][side] for name in node.inputs]
-                if node.linear is None:
-                    value = node.call(*(ops.convert_to_tensor(v.astype(net.dtype)) for v in inputs))
-                    ends.append(np.asarray(ops.convert_to_numpy(value), np.float64))
-                else:
-                    ends.append(inputs[0] * node.kernel + (0.0 if node.bias is None else node.bias))
-            values[node.name] = (np.minimum(*ends), np.maximum(*ends))
-    return values
-
-
-def _broadcast(value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        return np.broadcast_to(np.asarray(value, np.float64), (1, *shape))
-    except ValueError:
-        raise InvalidInput(
-            f"box bounds have shape {np.shape(value)}; valid: one number or one per channel ({shape[-1]})"
-        ) from None
-
-
-def _check_limits(net: Network, inputs: tuple[np.ndarray, ...], one: BackwardFitted) -> None:
-    assert isinstance(one.analyzer, BackwardAnalyzer)
-    limits = one.analyzer.limits()
-    if limits is None:
-        return
-    x = inputs[net.graph.inputs.index(net.graph.explained)]
-    low, high = (np.asarray(v, np.float64) for v in limits)
-    slack = 1e-4 * (1 + np.abs(high - low))
-    if np.any(x < low - slack) or np.any(x > high + slack):
-        raise InvalidInput(
-            f"the box [{limits[0]}, {limits[1]}] does not contain the input, which spans "
-            f"[{x.min():.4g}, {x.max():.4g}]; give the preprocessed input's range as low and high"
-        )

@@ -16,11 +16,14 @@ from keras import ops
 
 from explainers.canonize import non_negative
 from explainers.engine import Tensor
+from explainers.errors import InvalidParameter
 from explainers.graph import LINEAR, Graph, Node
 from explainers.presets import Preset
-from explainers.rules import Rule, Site, total
+from explainers.rules import Flow, Rule, Site, total
 from explainers.structure import Pass
 
+# Activations of straight pieces: they make no number tiny that was not.
+_STRAIGHT = ("relu", "relu6", "leaky_relu", "prelu", "hard_sigmoid", "hard_silu")
 # Activations with f(0) = 0: relevance that vanishes at their zeros vanishes at the input's.
 _ZERO_AT_ZERO = ("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "hard_silu", "tanh")
 
@@ -57,9 +60,12 @@ class Ledger(NamedTuple):
         return difference / np.maximum(self.magnitude, 1e-30)
 
 
-def assign(preset: Preset, graph: Graph, bounds: Mapping[str, tuple] | None = None) -> tuple[Step, ...]:
-    """The steps of the backward pass, last node first. Raises UnsupportedLayer."""
-    known = non_negative(graph)
+def assign(preset: Preset, graph: Graph) -> tuple[Step, ...]:
+    """The steps of the backward pass, last node first.
+
+    Raises UnsupportedLayer, and InvalidParameter for a rule of weights at a node that has none.
+    """
+    known, small = non_negative(graph), _tiny(graph)
     matched = {node.name: preset.match(node, graph) for node in graph if node.kind != "input"}
     vanishing = _vanishing(graph, {name: rule for name, (rule, _) in matched.items()})
     steps = []
@@ -67,12 +73,28 @@ def assign(preset: Preset, graph: Graph, bounds: Mapping[str, tuple] | None = No
         if node.kind == "input":
             continue
         rule, why = matched[node.name]
-        low, high = (bounds or {}).get(node.inputs[0], (None, None))
+        if rule.weighted and node.linear is None:
+            raise InvalidParameter(
+                f"preset {preset.name!r}: rule {rule!r} needs weights, and node {node.name!r} "
+                f"({node.type}, kind {node.kind!r}) has none; valid there: a rule of explainers.structure"
+            )
         relu = _only_relu(graph, node)
         active = relu is not None and relu.name in vanishing and isinstance(matched[relu.name][0], Pass)
-        site = Site(node, all(name in known for name in node.inputs), active, low, high)
+        tiny = any(name in small for name in node.inputs)
+        site = Site(node, all(name in known for name in node.inputs), active, tiny)
         steps.append(Step(site, rule, why))
     return tuple(steps)
+
+
+def _tiny(graph: Graph) -> frozenset[str]:
+    """Names of the nodes whose values a smooth activation may have made tiny, and no sum large again."""
+    found: set[str] = set()
+    for node in graph:
+        smooth = node.kind in ("activation", "softmax") and node.function not in _STRAIGHT
+        sums = node.kind in LINEAR or node.kind == "normalize"
+        if smooth or (not sums and not found.isdisjoint(node.inputs)):
+            found.add(node.name)
+    return frozenset(found)
 
 
 def _only_relu(graph: Graph, node: Node) -> Node | None:
@@ -145,11 +167,28 @@ def backward(
         a = tuple(record[name] for name in node.inputs)
         z = record[graph.children(node)[0].name] if step.site.active else record[node.name]
         flow = step.rule(step.site, constants.get(node.name, {}), a, z, R)
+        _check(step, a, flow)
         if enter is not None:
             enter(step, R, flow)
         for name, part in zip(node.inputs, flow.inputs, strict=True):
             relevance[name] = relevance[name] + part if name in relevance else part
     return relevance
+
+
+def _check(step: Step, a: tuple[Tensor, ...], flow: Flow) -> None:
+    """A rule of one's own may give anything; it must be relevance of each input."""
+    given, valid = ([tuple(x.shape) for x in tensors] for tensors in (flow.inputs, a))
+    fits = len(given) == len(valid) and all(
+        len(one) == len(other)
+        and all(n is None or m is None or n == m for n, m in zip(one, other, strict=True))
+        for one, other in zip(given, valid, strict=True)
+    )
+    if not fits:
+        raise InvalidParameter(
+            f"rule {step.rule!r} at node {step.site.node.name!r} gives relevance of shape "
+            f"{', '.join(map(str, given)) or 'none'}; valid: one tensor per input, of its shape: "
+            f"{', '.join(map(str, valid))}"
+        )
 
 
 def entry(R: Tensor, flow: Any) -> tuple[Tensor, ...]:

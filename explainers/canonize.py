@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from explainers.activations import kind_and_note
 from explainers.graph import LINEAR, Graph, Node
 from explainers.linear import Conv, DepthwiseConv, Separable
 
+_AVERAGING = ("nearest", "bilinear", "area")
 _NON_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "softmax")
 
 
@@ -39,6 +41,8 @@ def non_negative(graph: Graph) -> frozenset[str]:
                "slice", "upsample", "maximum", "minimum", "matmul", "identity")  # fmt: skip
     for node in graph:
         inputs = [name in known for name in node.inputs]
+        if node.foreign or getattr(node.layer, "interpolation", "nearest") not in _AVERAGING:
+            continue  # a layer of one's own may add what it likes; bicubic and lanczos overshoot
         if (
             (node.function in _NON_NEGATIVE and node.kind in ("activation", "softmax"))
             or (node.kind in inherit and inputs and all(inputs))
@@ -77,7 +81,7 @@ def split_activations(graph: Graph) -> Graph:
             nodes.append(node)
             continue
         name = f"{node.name}/{node.function}"
-        kind = "softmax" if node.function == "softmax" else "activation"
+        kind, note = kind_and_note(node.function)
         nodes.append(replace(node, function="", call=None))
         nodes.append(
             Node(
@@ -88,6 +92,7 @@ def split_activations(graph: Graph) -> Graph:
                 node.layer,
                 node.layer.activation,
                 function=node.function,
+                note=note,
             )
         )
         renamed[node.name] = name
@@ -96,9 +101,9 @@ def split_activations(graph: Graph) -> Graph:
 
 
 def cut_output(graph: Graph) -> Graph:
-    """The explained output is a logit: remove a trailing softmax or sigmoid."""
+    """The explained output is a logit: remove a trailing softmax, log-softmax or sigmoid."""
     last = graph[graph.output]
-    if last.function not in ("softmax", "sigmoid"):
+    if last.function not in ("softmax", "log_softmax", "sigmoid"):
         return graph
     output = last.inputs[0]
     keep = {output, *graph.ancestors(graph[output]), *graph.inputs}
@@ -134,12 +139,14 @@ def fold_into_previous(graph: Graph) -> Graph:
         if np.ndim(scale.kernel) > 1 or (scale.bias is not None and scale.bias.ndim > 1):
             continue
         g = np.asarray(scale.kernel, np.float64)
+        kernel = before.linear.scale_output(_double(before.kernel), g)
+        if kernel is None:
+            continue
         bias = 0.0 if before.bias is None else before.bias * g
         bias = np.asarray(bias + (0.0 if scale.bias is None else scale.bias))
         node = replace(
-            before, kernel=before.linear.scale_output(_double(before.kernel), g),
-            bias=bias if np.any(bias) else None, folded=(*before.folded, scale.name),
-        )  # fmt: skip
+            before, kernel=kernel, bias=bias if np.any(bias) else None, folded=(*before.folded, scale.name)
+        )
         nodes = [node if n.name == before.name else n for n in graph if n.name != scale.name]
         changes = [(scale.name, f"{scale.type} folded into {before.name}")]
         graph = _rewire(graph, nodes, {scale.name: before.name}, changes)

@@ -6,8 +6,8 @@ nested models are inlined. Weights are copied to the host once; nothing here cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ class Node:
     """One call event: what was called, on which nodes' outputs, and what the operator is.
 
     A linear node computes `linear.apply(a, kernel) + bias`; every other node computes
-    `call(*inputs)`. `shape` includes the batch axis (None). `folded` names what was merged into it,
-    `parts` what a composite node (attention) consists of; the last part has the node's own name.
+    `call(*inputs)` with `state`, its weights when it was traced. `shape` includes the batch axis (None).
+    `folded` names what was merged into it, `parts` what a composite node (attention) consists of; the
+    last part has the node's own name.
     """
 
     name: str
@@ -45,6 +46,19 @@ class Node:
     folded: tuple[str, ...] = ()
     note: str = ""
     parts: tuple[Node, ...] = ()
+    state: tuple[np.ndarray, ...] = ()
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All weights of the node and its parts."""
+        kernels = self.kernel if isinstance(self.kernel, tuple) else (self.kernel,)
+        found = [*kernels, self.bias, *self.state, *(a for part in self.parts for a in part.arrays)]
+        return tuple(a for a in found if a is not None)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the layer is not one of Keras' own: what it does is known by its declaration only."""
+        return self.layer is not None and not type(self.layer).__module__.startswith("keras.")
 
     @property
     def type(self) -> str:
@@ -160,6 +174,13 @@ def trace(model: Any, output: str | int | None = None, explained: str | None = N
     return Graph(tuple(n for n in nodes if n.name in keep), inputs, explained, chosen, model, index)
 
 
+def outputs(graph: Graph, x: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs of the traced model itself for its inputs, in their order."""
+    structure = getattr(_function(graph.model), "_inputs_struct", list(x) if len(x) > 1 else x[0])
+    value = graph.model(keras.tree.pack_sequence_as(structure, list(x)), training=False)
+    return list(keras.tree.flatten(value))
+
+
 def load(source: str | Path, unsafe: bool = False) -> keras.Model:
     """A model from a `.keras` or `.h5` file, or an untrained `keras.applications` network by name.
 
@@ -268,7 +289,23 @@ def _events(event: Any, name: str, values: dict[int, str]) -> Iterator[Node]:
             f"{name}:{i}" if several else name, "unknown", inputs, tuple(tensor.shape), event.operation,
             call=_replay(event, i if several else None),
         )  # fmt: skip
-        yield describe(node, event.arguments)
+        node = describe(node, event.arguments)
+        yield node if node.linear is not None or node.parts or node.kind == "identity" else _freeze(node)
+
+
+def _freeze(node: Node) -> Node:
+    """The node computing with its layer's weights as they are now, whatever becomes of the model."""
+    variables = list(getattr(node.layer, "variables", ()))
+    if not variables:
+        return node
+    state = tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+
+    def call(*tensors: Tensor) -> Tensor:
+        values = [keras.ops.convert_to_tensor(array) for array in state]
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return node.call(*tensors)
+
+    return replace(node, call=call, state=state)
 
 
 def _replay(event: Any, index: int | None) -> Callable[..., Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from explainers.activations import function_name, kind_and_note
 from explainers.attention import open_attention
 from explainers.graph import Node
 from explainers.linear import Conv, ConvTranspose, Dense, DepthwiseConv, Einsum, Linear, Scale, Separable
@@ -71,7 +72,7 @@ def _is(kind: str) -> Builder:
 
 def _linear(node: Node, kind: str, linear: Linear, kernel: Any, bias: np.ndarray | None) -> Node:
     activation = getattr(node.layer, "activation", None)
-    name = "" if activation in (None, keras.activations.linear) else _function_name(activation)
+    name = "" if activation in (None, keras.activations.linear) else function_name(activation)
     return replace(node, kind=kind, linear=linear, kernel=kernel, bias=bias, function=name)
 
 
@@ -157,29 +158,25 @@ def _layer_scale(node: Node, arguments: Any) -> Node:
 
 
 def _activation(node: Node, arguments: Any) -> Node:
-    name = _function_name(node.layer.activation)
+    name = function_name(node.layer.activation)
     if name == "linear":
         return replace(node, kind="identity")
-    return replace(node, kind="softmax" if name == "softmax" else "activation", function=name)
-
-
-def _function_name(activation: Any) -> str:
-    """The name of a Keras activation; a function of one's own is never mistaken for one."""
-    name = str(
-        getattr(activation, "__name__", None) or getattr(activation, "name", type(activation).__name__)
-    )
-    return name if getattr(keras.activations, name, None) is activation else f"custom {name}"
+    kind, note = kind_and_note(name)
+    return replace(node, kind=kind, function=name, note=note)
 
 
 def _relu_layer(node: Node, arguments: Any) -> Node:
     layer = node.layer
-    if layer.negative_slope or layer.threshold:
+    if layer.threshold:
+        return replace(node, kind="activation", function="thresholded_relu")  # not 0 at 0 with a slope
+    if layer.negative_slope:
         return replace(node, kind="activation", function="leaky_relu")
     return replace(node, kind="activation", function="relu" if layer.max_value is None else "relu6")
 
 
 def _is_activation(function: str) -> Builder:
-    return lambda node, arguments: replace(node, kind="activation", function=function)
+    kind, note = kind_and_note(function)
+    return lambda node, arguments: replace(node, kind=kind, function=function, note=note)
 
 
 def _softmax(node: Node, arguments: Any) -> Node:
@@ -225,30 +222,18 @@ def _needs_two(kind: str) -> Builder:
     return lambda node, arguments: replace(node, kind=kind) if len(node.inputs) > 1 else node
 
 
-_IDENTITIES = [
-    "Dropout",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "GaussianDropout",
-    "GaussianNoise",
-    "AlphaDropout",
-    "Identity",
-    "ActivityRegularization",
-    "StochasticDepth",
-    "RandomFlip",
-    "RandomRotation",
-    "RandomZoom",
-    "RandomTranslation",
-    "RandomContrast",
-    "RandomBrightness",
-    "RandomCrop",
-    "RandomColorJitter",
-    "RandomHue",
-    "RandomSaturation",
-    "RandomShear",
-    "RandomErasing",
-]
+def _product(node: Node, arguments: Any) -> Node:
+    if len(node.inputs) == 2:
+        return replace(node, kind="matmul")
+    return replace(node, note=f"a product of {len(node.inputs)} tensors; only of two is supported")
+
+
+_IDENTITIES = (
+    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout",
+    "GaussianNoise", "AlphaDropout", "Identity", "ActivityRegularization", "StochasticDepth", "RandomFlip",
+    "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness", "RandomCrop",
+    "RandomColorJitter", "RandomHue", "RandomSaturation", "RandomShear", "RandomErasing",
+)  # fmt: skip
 
 _LAYERS: dict[str, Builder] = {
     "Dense": _dense,
@@ -289,6 +274,7 @@ _FUNCTIONS = {
     "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Silu": "silu", "Gelu": "gelu", "Tanh": "tanh",
     "HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu", "Softplus": "softplus", "Softsign": "softsign",
     "LeakyRelu": "leaky_relu", "Elu": "elu", "Selu": "selu", "Celu": "celu", "Clip": "clip",
+    "LogSoftmax": "log_softmax",
 }  # fmt: skip
 
 _OPERATIONS: dict[str, Builder] = {
@@ -300,8 +286,8 @@ _OPERATIONS: dict[str, Builder] = {
     **dict.fromkeys(("Divide", "TrueDivide"), _binary("divide")),
     "Maximum": _needs_two("maximum"),
     "Minimum": _needs_two("minimum"),
-    "Matmul": _needs_two("matmul"),
-    "Einsum": _needs_two("matmul"),
+    "Matmul": _product,
+    "Einsum": _product,
     **dict.fromkeys(("Concatenate", "Stack"), _is("concat")),
     **dict.fromkeys(
         (

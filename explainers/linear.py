@@ -53,8 +53,8 @@ class Linear(ABC):
         return ((self, w),)
 
     @abstractmethod
-    def scale_output(self, w: np.ndarray, g: np.ndarray) -> np.ndarray:
-        """The kernel of `g * apply(a, w)`; `g` per output channel or scalar."""
+    def scale_output(self, w: Any, g: np.ndarray) -> Any:
+        """The kernel of `g * apply(a, w)`, `g` per output channel or scalar; None where there is none."""
 
     def scale_input(self, w: np.ndarray, g: np.ndarray) -> np.ndarray | None:
         """The kernel of `apply(g * a, w)`, or None where this map has no such kernel."""
@@ -245,11 +245,13 @@ class Einsum(Linear):
     def apply(self, a: Tensor, w: Tensor) -> Tensor:
         return ops.einsum(self.equation, a, w)
 
-    def scale_output(self, w: np.ndarray, g: np.ndarray) -> np.ndarray:
+    def scale_output(self, w: np.ndarray, g: np.ndarray) -> np.ndarray | None:
         kernel, output = self.equation.split(",")[1].split("->")
         if g.ndim == 0:
             return w * g
         channel = output[-1]
+        if channel not in kernel:
+            return None
         return w * g.reshape([-1 if axis == channel else 1 for axis in kernel])
 
 
@@ -278,6 +280,6 @@ def _pad(a: Tensor, pads: Pads | None) -> Tensor:
     if not pads or all(pad == (0, 0) for pad in pads):
         return a
     if any(low < 0 or high < 0 for low, high in pads):
-        crop = [slice(max(-low, 0), -high if high < 0 else None) for low, high in pads]
+        crop = [slice(max(-low, 0), high if high < 0 else None) for low, high in pads]
         a = a[(slice(None), *crop, slice(None))]
     return ops.pad(a, [(0, 0), *((max(low, 0), max(high, 0)) for low, high in pads), (0, 0)])

@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from explainers import engine
 from explainers.backward import Step, assign, backward, entry, forward
+from explainers.bounds import bounded
 from explainers.canonize import canonize
 from explainers.engine import Tensor
-from explainers.errors import InvalidInput, UnequalForward, UntraceableModel
+from explainers.equality import check_equality
+from explainers.errors import InvalidInput, UntraceableModel
 from explainers.graph import Graph, trace
 from explainers.presets import Preset
 from explainers.subgraph import collapse
@@ -69,11 +70,9 @@ class Network:
         known = self._device.get(id(value))  # the graph keeps these arrays, so their ids stay theirs
         return ops.convert_to_tensor(np.asarray(value, self.dtype)) if known is None else known
 
-    def head(
-        self, preset: Preset, start: str = "logit", times_input: bool = False, bounds: Any = None
-    ) -> Head:
+    def head(self, preset: Preset, start: str = "logit", times_input: bool = False) -> Head:
         """Bind a preset: match every node, derive the rules' weights. Raises UnsupportedLayer."""
-        steps = assign(preset, self.graph, bounds)
+        steps = bounded(assign(preset, self.graph), self.graph, self.dtype)
         constants = {}
         for step in steps:
             node = step.site.node
@@ -118,7 +117,7 @@ class Network:
             for head, constants in zip(heads, weights["heads"], strict=True):
                 lines: list[tuple[Tensor, ...]] = []
                 enter = (lambda _, R, flow, lines=lines: lines.append(entry(R, flow))) if ledger else None
-                start = _start(head.start, output, start_of(function, output, target))
+                start = _start(head.start, output, start_of(function, output, target), graph.cut)
                 relevance = backward(graph, head.steps, constants, record, start, enter)[graph.explained]
                 relevance = relevance * record[graph.explained] if head.times_input else relevance
                 stacked = (
@@ -130,11 +129,13 @@ class Network:
         return program
 
 
-def _start(start: str, output: Tensor, chosen: Tensor) -> Tensor:
+def _start(start: str, output: Tensor, chosen: Tensor, cut: str) -> Tensor:
     """Start relevance from `chosen`, the derivative of what is explained by the output."""
     if start == "one":
         return chosen
-    return chosen * (ops.softmax(output) if start == "probability" else output)
+    if start == "logit":
+        return chosen * output
+    return chosen * (ops.sigmoid(output) if cut == "sigmoid" else ops.softmax(output))
 
 
 def _dtype(graph: Graph) -> str:
@@ -172,65 +173,17 @@ def network(model: Any, fold: bool = True, subgraphs: tuple[tuple[str, ...], ...
     return made
 
 
-def _arrays(graph: Graph) -> list[np.ndarray]:
-    found: list[np.ndarray | None] = []
-    for node in graph:
-        found.extend(node.kernel if isinstance(node.kernel, tuple) else (node.kernel,))
-        found.append(node.bias)
-    return [v for v in found if v is not None]
-
-
 def _same_weights(one: Graph, other: Graph) -> bool:
-    first, second = _arrays(one), _arrays(other)
+    first, second = ([array for node in graph for array in node.arrays] for graph in (one, other))
     return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def _finite(graph: Graph) -> None:
     for node in graph:
-        for kernel in (*(node.kernel if isinstance(node.kernel, tuple) else (node.kernel,)), node.bias):
-            if kernel is not None and not np.all(np.isfinite(kernel)):
-                count = int(np.sum(~np.isfinite(kernel)))
+        for array in node.arrays:
+            if not np.all(np.isfinite(array)):
+                count = int(np.sum(~np.isfinite(array)))
                 raise InvalidInput(
                     f"weights of node {node.name!r} ({node.type}) hold {count} nan or infinite values; "
                     "valid: finite weights"
                 )
-
-
-def check_equality(net: Network, tolerance: float | None = None) -> float:
-    """Relative L2 between the canonised logits and the original's on a seeded probe.
-
-    One image of unit noise and one of pixel values 0..255. Where a softmax was cut, the logits are
-    compared up to a constant per image, through the logarithm of the model's probabilities.
-    Raises UnequalForward with the figure.
-    """
-    graph, rng = net.graph, np.random.default_rng(0)
-    tolerance = tolerance or (1e-3 if net.dtype == "float32" else 1e-6)
-    shapes = [[n or 32 for n in graph[name].shape[1:]] for name in graph.inputs]
-    x = tuple(np.stack([rng.normal(size=s), rng.uniform(0, 255, size=s)]) for s in shapes)
-    # not compiled: a few images once, where compiling would take longer than computing
-    ours = net.record(net.weights, net.tensors(x))[graph.output]
-    ours = np.asarray(ops.convert_to_numpy(ours), np.float64)
-    value = graph.model(list(net.tensors(x)) if len(x) > 1 else net.tensors(x)[0], training=False)
-    theirs = keras.tree.flatten(value)[graph.output_index]
-    theirs = np.asarray(ops.convert_to_numpy(theirs), np.float64)
-    figure = 0.0
-    for a, b in zip(ours, theirs, strict=True):
-        figure = max(figure, _difference(a, b, graph.cut))
-    if not figure <= tolerance:
-        raise UnequalForward(
-            figure, tolerance, f"changes made: {len(graph.changes)}; refit with fold=False to find out"
-        )
-    return figure
-
-
-def _difference(logits: np.ndarray, output: np.ndarray, cut: str) -> float:
-    if cut:
-        seen = (output > 1e-20) & (output < 1 - 1e-4 if cut == "sigmoid" else True)
-        logits, output = logits[seen], output[seen]
-        output = np.log(output) if cut == "softmax" else np.log(output) - np.log1p(-output)
-        if cut == "softmax" and len(logits):
-            logits, output = logits - logits.mean(), output - output.mean()
-    scale = float(np.linalg.norm(output))
-    # probabilities near 0.5 or 1/k carry the logits only to their own rounding
-    floor = 1e-3 if cut else 1e-12
-    return float(np.linalg.norm(logits - output)) / max(scale, floor) if logits.size else 0.0

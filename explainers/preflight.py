@@ -10,7 +10,7 @@ import numpy as np
 
 from explainers.analyzer import Analyzer, BackwardAnalyzer
 from explainers.backward import assign
-from explainers.errors import UnequalForward, UnsupportedLayer
+from explainers.errors import ExplainError, UnequalForward, UnsupportedLayer
 from explainers.graph import LINEAR, Graph, Node
 from explainers.network import network, prepare
 from explainers.presets import Everything, Preset
@@ -78,7 +78,7 @@ def plan(model: Any, method: str | Analyzer, parameters: Mapping[str, Any] | Non
     """
     analyzer = create_analyzer(method, **(parameters or {})) if isinstance(method, str) else method
     name = method if isinstance(method, str) else type(analyzer).__name__
-    note = next((info.cost for info in list_methods() if name in (info.name, *info.aliases)), "")
+    info = next((info for info in list_methods() if name in (info.name, *info.aliases)), None)
     backward = isinstance(analyzer, BackwardAnalyzer)
     fold = analyzer.fold() if isinstance(analyzer, BackwardAnalyzer) else True
     preset = (
@@ -89,6 +89,8 @@ def plan(model: Any, method: str | Analyzer, parameters: Mapping[str, Any] | Non
     graph = prepare(model, fold, preset.subgraphs())
     rows, unsupported = _rows(graph, preset)
     equality, problems = _equality(model, fold, preset)
+    if not backward and not problems and info is not None and "data" not in info.needs:
+        problems += _refusal(analyzer, model)
     problems += [f"node {u.node!r} ({u.layer}) has no rule: {u.reason}" for u in unsupported]
     return Plan(
         getattr(graph.model, "name", "model"),
@@ -99,7 +101,7 @@ def plan(model: Any, method: str | Analyzer, parameters: Mapping[str, Any] | Non
         equality,
         unsupported,
         cost(graph, preset) if backward and not unsupported else None,
-        note,
+        "" if info is None else info.cost,
         tuple(problems),
     )
 
@@ -125,6 +127,15 @@ def _equality(model: Any, fold: bool, preset: Preset) -> tuple[float | None, lis
         return network(model, fold, preset.subgraphs()).equality, []
     except UnequalForward as error:
         return error.figure, [str(error)]
+
+
+def _refusal(analyzer: Analyzer, model: Any) -> list[str]:
+    """Why a method that is no preset refuses the model; one that needs data cannot be tried."""
+    try:
+        analyzer.fit(model)
+    except ExplainError as error:
+        return [str(error)]
+    return []
 
 
 def cost(graph: Graph, preset: Preset) -> float:

@@ -27,13 +27,15 @@ class Site:
     """Where a rule works: the node and what is statically known about its values.
 
     `non_negative`: every input is >= 0. `active`: `z` is the output of the ReLU that alone reads
-    this node, and `R` is 0 where it is 0. `low`, `high`: bounds of the node's input, where the
-    method was given the model's input range.
+    this node, and `R` is 0 where it is 0. `tiny`: inputs may be many orders of magnitude smaller than
+    others without being 0, as behind a smooth activation. `low`, `high`: bounds of the node's input, where
+    the method was given the model's input range.
     """
 
     node: Node
     non_negative: bool = False
     active: bool = False
+    tiny: bool = False
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
@@ -54,6 +56,8 @@ class Rule(ABC):
     proportional: ClassVar[bool | None] = True
     # The rule needs a separable convolution as one map (it splits signs).
     composite: ClassVar[bool] = True
+    # The rule is one of linear nodes: it reads their weights.
+    weighted: ClassVar[bool] = False
 
     def constants(self, site: Site) -> dict[str, Any]:
         """What the rule derives from weights and bounds: host arrays, made once per fit."""

@@ -31,6 +31,7 @@ class Epsilon(Rule):
 
     eps: float = 1e-6
     composite: ClassVar[bool] = False
+    weighted: ClassVar[bool] = True
 
     def constants(self, site: Site) -> dict[str, Any]:
         node = site.node
@@ -88,6 +89,7 @@ class AlphaBeta(Rule):
     alpha: float = 1.0
     beta: float = 0.0
     bias: str = "signed"
+    weighted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if abs(self.alpha - self.beta - 1) > 1e-9 or self.alpha < 0 or self.beta < 0:
@@ -114,9 +116,11 @@ class AlphaBeta(Rule):
         halves = (x,) if site.non_negative else (ops.relu(x), ops.relu(-x))
         parts = Parts(site.node.linear.whole, *halves)
         terms, accounts, negative = [], [], None
+        exact = site.tiny or self.bias == "both"
+        quotient = divide if exact else ops.divide_no_nan
         if self.beta:
-            negative, bias = self._summed(parts, c, "negative")
-            ratio = self._divide(-self.beta * R, negative)
+            negative, bias = self._summed(parts, c, "negative", exact)
+            ratio = quotient(-self.beta * R, negative)
             terms.append(parts.back(c, "negative", ratio))
             accounts.append((ratio, bias, -self.beta))
         if self.alpha:
@@ -124,13 +128,13 @@ class AlphaBeta(Rule):
                 # z = positive - negative, and R is 0 unless z > 0: this sum does not cancel
                 positive, bias = z + negative, c.get("positive b")
             else:
-                positive, bias = self._summed(parts, c, "positive")
-            ratio = self._divide(R if self.alpha == 1 else self.alpha * R, positive)
+                positive, bias = self._summed(parts, c, "positive", exact)
+            ratio = quotient(R if self.alpha == 1 else self.alpha * R, positive)
             terms.append(parts.back(c, "positive", ratio))
             accounts.append((ratio, bias, self.alpha))
         return Flow((functools.reduce(operator.add, terms),), lambda: _accounts(accounts, R))
 
-    def _summed(self, parts: Parts, c: Constants, sign: str) -> tuple[Tensor, Any]:
+    def _summed(self, parts: Parts, c: Constants, sign: str, exact: bool) -> tuple[Tensor, Any]:
         """Sum of the magnitudes of one sign with its bias; and that bias."""
         bias = c.get(f"{sign} b")
         if bias is not None and self.bias == "both":
@@ -138,11 +142,10 @@ class AlphaBeta(Rule):
         summed = parts.apply(c, sign)
         if self.bias == "both":
             return summed if bias is None else summed + bias, bias
+        if exact:
+            return ops.relu(summed if bias is None else summed + bias), bias
         # the shift makes sums too small to divide by exactly zero; a relu fuses with the convolution
         return ops.relu(summed - TINY if bias is None else summed + (bias - TINY)), bias
-
-    def _divide(self, R: Tensor, summed: Tensor) -> Tensor:
-        return divide(R, summed) if self.bias == "both" else ops.divide_no_nan(R, summed)
 
     def cost(self, site: Site) -> float:
         halves = 1.0 if site.non_negative else 2.0
@@ -174,6 +177,7 @@ class Gamma(Rule):
 
     gamma: float = 0.25
     eps: float = 1e-6
+    weighted: ClassVar[bool] = True
 
     def constants(self, site: Site) -> dict[str, Any]:
         node = site.node
@@ -219,6 +223,7 @@ class WSquare(Rule):
     """`R_i = sum_k w_ik^2 / sum_j w_jk^2 R_k`; the bias plays no part, padding has no share."""
 
     proportional: ClassVar[bool | None] = False
+    weighted: ClassVar[bool] = True
 
     def kernel(self, w: np.ndarray) -> np.ndarray:
         return np.square(w)
@@ -261,9 +266,10 @@ class Flat(WSquare):
         one = a[0][..., :1]
         channels = a[0].shape[-1]
         summed = linear.apply(ops.ones_like(one[:1]), c["w"]) * channels
-        ratio = divide(ops.sum(R, axis=-1, keepdims=True), summed)
+        received = ops.sum(R, axis=-1, keepdims=True)
+        ratio = divide(received, summed)
         relevance = linear.transpose(ratio, c["t"], one) * ops.ones_like(a[0])
-        return Flow((relevance,), lambda: (none(R), none(R)))
+        return Flow((relevance,), lambda: _accounts([(ratio, None, 1.0)], received))
 
     @staticmethod
     def _boxes(linear: Any) -> bool:
@@ -285,6 +291,7 @@ class ZBox(Rule):
     low: float | tuple[float, ...] = -1.0
     high: float | tuple[float, ...] = 1.0
     proportional: ClassVar[bool | None] = False
+    weighted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         low, high = np.asarray(self.low, float), np.asarray(self.high, float)
@@ -320,6 +327,7 @@ class Gradient(Rule):
 
     proportional: ClassVar[bool | None] = False
     composite: ClassVar[bool] = False
+    weighted: ClassVar[bool] = True
 
     def constants(self, site: Site) -> dict[str, Any]:
         return {"t": site.node.linear.flip(site.node.kernel)}

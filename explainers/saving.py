@@ -100,7 +100,6 @@ def digest(net: Network) -> str:
     """sha256 of the canonised weights in the order of the graph."""
     found = hashlib.sha256()
     for node in net.graph:
-        for array in (*(node.kernel if isinstance(node.kernel, tuple) else (node.kernel,)), node.bias):
-            if array is not None:
-                found.update(np.ascontiguousarray(array, np.dtype(net.dtype)).tobytes())
+        for array in node.arrays:
+            found.update(np.ascontiguousarray(array, np.dtype(net.dtype)).tobytes())
     return found.hexdigest()

@@ -23,6 +23,13 @@ def _remainder(R: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
     return total(R) - sum(total(part) for part in parts)
 
 
+def aligned(x: Tensor, like: Tensor) -> Tensor:
+    """`x` with the rank of `like`: axes of 1 behind the batch's, where Keras' merging layers put them."""
+    for _ in range(len(like.shape) - len(x.shape)):
+        x = ops.expand_dims(x, 1)
+    return x
+
+
 def sum_to(x: Tensor, like: Tensor) -> Tensor:
     """Sum `x` over the axes along which `like` was broadcast to it."""
     extra = len(x.shape) - len(like.shape)
@@ -55,8 +62,8 @@ class Adjoint(Rule):
         parts = engine.vjp(site.node.call, a, R)
 
         def account() -> tuple[Tensor, Tensor]:
-            weight = site.node.call(*(ops.ones_like(x) for x in a))
-            return none(R), total(R * (1 - weight))
+            ones, zeros = (site.node.call(*(like(x) for x in a)) for like in (ops.ones_like, ops.zeros_like))
+            return none(R), total(R * (1 - (ones - zeros)))  # a layer of one's own may add constants
 
         return Flow(parts, account)
 
@@ -96,7 +103,10 @@ class Guided(Rule):
 
 @dataclass(frozen=True)
 class Norm(Rule):
-    """Shares by value, `R_i = a_i / stab(sum_j a_j) R`: add, subtract, average, average pooling."""
+    """Shares by value, `R_i = a_i / stab(sum_j a_j) R`: add, subtract, average, average pooling.
+
+    What a layer of one's own adds besides its inputs (learned positions) absorbs its share.
+    """
 
     eps: float = 1e-6
 
@@ -105,15 +115,21 @@ class Norm(Rule):
         count = _window(site, a[0]) if pools else float(len(a)) if site.node.kind == "average" else 1.0
         summed = z * count
         if self.eps:
-            ratio = R / (summed + self.eps) if site.non_negative else R / stab(summed, self.eps)
+            sure = site.non_negative and site.node.kind != "subtract" and not site.node.foreign
+            ratio = R / (summed + self.eps) if sure else R / stab(summed, self.eps)
         else:
             ratio = divide(R, summed)
         if pools:
             parts = (a[0] * engine.vjp(site.node.call, a, ratio * count)[0],)
         else:
             signs = (1, -1) if site.node.kind == "subtract" else (1,) * len(a)
-            parts = tuple(sum_to(sign * x * ratio, x) for sign, x in zip(signs, a, strict=True))
-        return Flow(parts, lambda: (none(R), total(R - ratio * summed)))
+            parts = tuple(sum_to(sign * aligned(x, z) * ratio, x) for sign, x in zip(signs, a, strict=True))
+
+        def account() -> tuple[Tensor, Tensor]:
+            constant = summed - sum(aligned(x, z) for x in a) if site.node.foreign and not pools else 0.0
+            return total(ratio * constant) if site.node.foreign else none(R), total(R - ratio * summed)
+
+        return Flow(parts, account)
 
     def cost(self, site: Site) -> float:
         return 0.0
@@ -166,7 +182,7 @@ class Winner(Rule):
         return Flow(parts, lambda: (none(R), _remainder(R, parts)))
 
     def _between(self, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> tuple[Tensor, ...]:
-        wins = [ops.cast(x == z, R.dtype) for x in a]
+        wins = [ops.cast(aligned(x, z) == z, R.dtype) for x in a]
         if self.ties == "equal":
             ratio = R / sum(wins)
             return tuple(sum_to(win * ratio, x) for win, x in zip(wins, a, strict=True))

@@ -7,7 +7,6 @@ A profile bundles the conventions of a library, for those who have its maps to r
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from explainers.analyzer import BackwardAnalyzer
 from explainers.errors import InvalidParameter
@@ -89,9 +88,6 @@ class LRP(BackwardAnalyzer):
 
     def fold(self) -> bool:
         return _profile(self.profile).fold
-
-    def limits(self) -> tuple[Any, Any] | None:
-        return (self.first.low, self.first.high) if isinstance(self.first, ZBox) else None
 
     def with_rules(self, rules: tuple[Pair, ...]) -> LRP:
         """The same with (condition, rule) pairs placed in front."""

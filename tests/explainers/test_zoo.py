@@ -19,6 +19,8 @@ from explainers.backward import Ledger
 from tests.explainers import zoo
 
 METHODS = ("lrp.preset_a", "lrp.epsilon", "lrp.alpha_2_beta_1")
+# the largest by far: its small sister has every kind of node that it has, and goes through all methods
+SOME = {"NASNetLarge": ("lrp.preset_a",)}
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +42,11 @@ def leaks(ledger: Ledger) -> list[str]:
 
 @pytest.mark.parametrize("name", zoo.NETWORKS)
 def test_network_is_explained(name: str) -> None:
-    model = zoo.randomise(zoo.NETWORKS[name]())
+    model = zoo.build(name)
     before = [np.array(w) for w in model.get_weights()]
     x = zoo.images(model, 1)
     probabilities = np.asarray(model(x, training=False))
-    for method in METHODS:
+    for method in SOME.get(name, METHODS):
         fitted = create_analyzer(method).fit(model)
         explanation = fitted.analyze(x, ledger=True)
         assert explanation.relevance.shape == x.shape
@@ -54,14 +56,16 @@ def test_network_is_explained(name: str) -> None:
         assert not leaks(explanation.ledger), f"{method} leaks"
         assert explanation.ledger.non_finite.sum() == 0
         softmax = np.exp(explanation.output - explanation.output.max())
-        np.testing.assert_allclose(softmax / softmax.sum(), probabilities, rtol=1e-4, err_msg=method)
+        np.testing.assert_allclose(
+            softmax / softmax.sum(), probabilities, rtol=1e-4, atol=1e-6, err_msg=method
+        )
         assert fitted.network.equality < 1e-4
     after = model.get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)), "weights changed"
 
 
 def test_the_relevance_that_enters_is_the_logit_and_what_reaches_the_image_is_the_map() -> None:
-    model = zoo.randomise(zoo.NETWORKS["MobileNetV2"]())
+    model = zoo.build("MobileNetV2")
     explanation = create_analyzer("lrp.preset_a").fit(model).analyze(zoo.images(model, 2), ledger=True)
     ledger = explanation.ledger
     assert ledger is not None

@@ -26,7 +26,7 @@ def test_the_range_comes_from_the_card_unless_it_is_given() -> None:
     given = create(MethodConfig(name="integrated_gradients", params={"low": -2}), CARD)
     assert given.get_config()["low"] == -2.0
     box = create(MethodConfig(name="lrp.epsilon_gamma_box"), CARD)
-    assert box.limits() == ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+    assert (box.first.low, box.first.high) == ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
 
 @pytest.mark.parametrize(
