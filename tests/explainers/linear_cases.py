@@ -77,18 +77,27 @@ def built(case: Case, use_bias: bool, dtype: str, seed: int) -> Any:
     return layer
 
 
+def array(tensor: Any) -> Array:
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def called(layer: Any, x: Array) -> Array:
+    """The layer's output on whatever framework Keras runs."""
+    return array(layer(keras.ops.convert_to_tensor(x)))
+
+
 def stages(case: Case, use_bias: bool, seed: int, split: bool) -> list[tuple[Array, Array]]:
     """``[(W, b)]`` of the layer; a separable convolution is two stages if ``split``, else its composite."""
     layer = built(case, use_bias, "float64", seed)
-    bias = np.asarray(layer(np.zeros((1, *case.shape)))).reshape(-1)
+    bias = called(layer, np.zeros((1, *case.shape))).reshape(-1)
     if split and isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
         first, middle = depthwise_stage(layer, case.shape)
-        one_by_one = np.asarray(layer.pointwise_kernel).reshape(middle[-1], -1)
+        one_by_one = array(layer.pointwise_kernel).reshape(middle[-1], -1)
         return [
             (first, np.zeros(first.shape[1])),
             (unroll(lambda m: m @ one_by_one, middle), bias),
         ]
-    return [(unroll(lambda x: np.asarray(layer(x)).reshape(len(x), -1) - bias, case.shape), bias)]
+    return [(unroll(lambda x: called(layer, x).reshape(len(x), -1) - bias, case.shape), bias)]
 
 
 def depthwise_stage(layer: Any, shape: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
@@ -99,6 +108,6 @@ def depthwise_stage(layer: Any, shape: tuple[int, ...]) -> tuple[Array, tuple[in
     one_dimensional = isinstance(layer, layers.SeparableConv1D)
     half = (layers.DepthwiseConv1D if one_dimensional else layers.DepthwiseConv2D)(**options, use_bias=False)
     half.build((None, *shape))
-    half.set_weights([np.asarray(layer.depthwise_kernel)])
-    middle = tuple(np.asarray(half(np.zeros((1, *shape)))).shape[1:])
-    return unroll(lambda x: np.asarray(half(x)), shape), middle
+    half.set_weights([array(layer.depthwise_kernel)])
+    middle = tuple(called(half, np.zeros((1, *shape))).shape[1:])
+    return unroll(lambda x: called(half, x), shape), middle
