@@ -202,7 +202,7 @@ const clipped = e => (e = e.parentElement) && (getComputedStyle(e).overflowX !==
 for (const e of document.body.querySelectorAll('*')) {
   const box = e.getBoundingClientRect();
   if (box.width && box.right > width + 1 && !clipped(e))
-    spill.push(`${e.tagName}.${e.className} in ${e.parentElement.className}, right edge ${Math.round(box.right)}`);
+    spill.push(`${e.tagName}.${e.className} in ${e.parentElement.className}, right ${Math.round(box.right)}`);
 }
 return [document.documentElement.scrollWidth - width, spill];
 """
