@@ -6,7 +6,7 @@ server (Prefect starts a temporary one) and against one (``PREFECT_API_URL``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,10 @@ TABLES, RANKING, REPORT = "tables", "ranking", "report"  # how far an audit goes
 
 @dataclass
 class AuditResult:
-    """What an audit ends with. ``failed`` of ``images`` rows could not be read or explained."""
+    """What an audit ends with. ``failed`` of ``images`` rows could not be read or explained.
+
+    ``interventions``: names of the classes by verdict, where the configuration asked for them.
+    """
 
     out: str
     images: int
@@ -48,6 +51,7 @@ class AuditResult:
     seconds: float
     ranking: Ranking | None = None
     report: str | None = None
+    interventions: dict[str, list[str]] = field(default_factory=dict)
 
 
 class TooManyFailed(InputError):
@@ -113,7 +117,7 @@ def _audit(config: Config, out: str, end: str) -> AuditResult:
     result = AuditResult(out, images, failed, session.images, session.seconds)
     if images > failed and end != TABLES:
         result.ranking = rank_run(out, config.ranking)
-        deepen(store, config, result.ranking, fresh=session.images > 0)
+        result.interventions = deepen(store, config, result.ranking, fresh=session.images > 0)
         if end == REPORT:
             result.report = write_report_file(out, result.ranking)
         _artifacts(manifest, result)

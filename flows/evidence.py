@@ -9,19 +9,26 @@ from pipeline.ranking import SUSPICIOUS, Ranking
 from pipeline.store import Store
 
 
-def deepen(store: Store, config: Config, ranking: Ranking, fresh: bool) -> None:
+def deepen(store: Store, config: Config, ranking: Ranking, fresh: bool) -> dict[str, list[str]]:
     """Look closer at the top of ``ranking``; the report then shows what came out.
 
-    ``fresh``: the run has new images, so that what was found before no longer holds.
+    ``fresh``: the run has new images, so that what was found before no longer holds. Returns the names of the
+    classes by verdict of the interventions, clean ones left out; empty where none are asked for.
     """
     _strategies(store, config, ranking)
-    if config.confirm is not None:
-        from pipeline.confirm import Plan, confirm, read_confirmation
+    if config.confirm is None:
+        return {}
+    from pipeline.confirm import Plan, confirm, read_confirmation
 
-        plan = Plan(**config.confirm.model_dump())
-        known = read_confirmation(store)
-        if fresh or known is None or known["plan"] != asdict(plan):
-            confirm(store, plan)
+    plan = Plan(**config.confirm.model_dump())
+    known = read_confirmation(store)
+    if fresh or known is None or known["plan"] != asdict(plan):
+        confirm(store, plan)
+    found: dict[str, list[str]] = {}
+    for one in (read_confirmation(store) or {})["classes"]:
+        if one["verdict"] != "clean":
+            found.setdefault(one["verdict"], []).append(one["class_name"])
+    return found
 
 
 def _strategies(store: Store, config: Config, ranking: Ranking) -> None:

@@ -66,14 +66,27 @@ def _run(config: Config, out: str, report: bool) -> AuditResult:
 
 def _print_result(result: AuditResult) -> None:
     speed = f", {result.new_images / result.seconds:.1f} images/s" if result.new_images else ""
+    accuracy = result.ranking.summary["accuracy"] if result.ranking is not None else None
+    right = "" if accuracy is None else f"; top-1 accuracy {accuracy:.1%}"
     console.print(
-        f"{result.images:,} images, {result.new_images:,} of them now{speed}; {result.failed:,} failed",
+        f"{result.images:,} images, {result.new_images:,} of them now{speed}; "
+        f"{result.failed:,} failed{right}",
         markup=False,
     )
     if result.ranking is not None:
         print_ranking(result.ranking, top=_ROWS)
+        _print_interventions(result.interventions)
     if result.report:
         print_path("report", result.report)
+
+
+def _print_interventions(found: dict[str, list[str]]) -> None:
+    """What is left of the suspicion after the images were edited."""
+    if found:
+        told = "; ".join(
+            f"{', '.join(names)}: {verdict.replace('_', ' ')}" for verdict, names in found.items()
+        )
+        console.print(f"after editing the images: {told}", markup=False, soft_wrap=True)
 
 
 def print_path(what: str, path: str) -> None:
@@ -131,7 +144,7 @@ def _cells(row: pd.Series) -> dict[str, str | Text]:
         "n": str(row["n"]),
         "right": _number(row["accuracy"], ".0%"),
         "lift": _number(row["adjusted_lift"], "+.2f"),
-        "95 % interval": f"{_number(row['low'], '+.2f')} {_number(row['high'], '+.2f')}",
+        "95 % interval": _interval(row["low"], row["high"]),
         "q": _number(row["q_relative"], ".3f"),
         "ratio": _number(row["ratio"], ".2f"),
         "box area": _number(row["box_area"], ".1%"),
@@ -149,6 +162,10 @@ def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def _interval(low: Any, high: Any) -> str:
+    return "-" if low != low or high != high else f"{_number(low, '+.2f')} {_number(high, '+.2f')}"
+
+
 def _number(value: Any, form: str) -> str:
     return "-" if value is None or value != value else format(float(value), form)
 
@@ -162,6 +179,7 @@ def demo(out: str) -> None:
             "dataset": {"source": "planted", "path": str(root / "data")},
             "model": {"source": "planted"},
             "methods": [{"name": "lrp.preset_a"}],
+            "confirm": {"top": 5, "controls": 7},
         },
         "demo",
     )

@@ -296,6 +296,7 @@ def _write(run: Store, result: Confirmed, ranking: Ranking, plan: Plan) -> None:
         "plan": vars(plan),
         "relevant": RELEVANT,
         "passes": result.passes,
+        "n_shards": len(run.done),  # of how much of the run this speaks
         "counts": result.counts,
         "classes": classes,
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from reports.policy import (
+    INTERVENTION_COUNTS,
     OVERALL,
     VERDICT_COUNTS,
     Check,
@@ -210,10 +211,15 @@ def _overall(check: Check, run: RunFolder, known: set[int]) -> tuple[Value | Non
         return summary["accuracy"], "no image has a prediction", ()  # without reading the tables
     if check.metric:
         return run.metric(check, per_class=False).get(-1), "no image has a defined value", ()
-    if name in VERDICT_COUNTS:
-        rows = [row for row in run.classes if row["verdict"] == name.removeprefix("n_")]
+    if name in (*VERDICT_COUNTS, *INTERVENTION_COUNTS):
+        tested = name in INTERVENTION_COUNTS
+        classes = run.interventions if tested else run.classes
+        rows = [row for row in classes if row["verdict"] == name.removeprefix("n_")]
         excused = tuple(run.name(row) for row in rows if row["label"] in known)
-        return len(rows) - len(excused) if run.classes else None, "no class has images", excused
+        why = "no class has images"
+        if tested:
+            why = "the run as it is was not tested by interventions: run `hansaudit confirm`"
+        return len(rows) - len(excused) if classes else None, why, excused
     if name == "failed_fraction":
         n = summary["n_images"]
         return summary["statuses"]["failed"] / n if n else None, "the run has no image", ()

@@ -125,8 +125,11 @@ OPERATORS: dict[str, type[Operator]] = {
 _LISTS = ("one_of", "none_of")
 
 VERDICT_COUNTS = ("n_suspicious", "n_unfocused", "n_undecided", "n_unremarkable")
+# what `hansaudit confirm` (or [confirm] in the configuration) found by intervening on the images
+INTERVENTION_COUNTS = ("n_confirmed", "n_hidden")
 OVERALL = (
     *VERDICT_COUNTS,
+    *INTERVENTION_COUNTS,
     "n_classes",
     "n_images",
     "n_images_used",

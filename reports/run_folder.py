@@ -64,13 +64,22 @@ class RunFolder:
         return self.ranking["classes"]
 
     @cached_property
+    def interventions(self) -> list[dict[str, Any]]:
+        """The classes that `hansaudit confirm` looked at; empty where it has not seen the run as it is."""
+        raw = self.files.get("confirm.json")
+        found = {} if raw is None else _json(raw, f"{self.path}/confirm.json")
+        return found["classes"] if found.get("n_shards") == len(self.done) else []
+
+    @cached_property
     def class_names(self) -> list[str]:
         return [str(n) for n in self.manifest["dataset"].get("class_names") or []]
 
     def name(self, row: Mapping[str, Any]) -> str:
         """Class name, with its id where the name alone is not unique."""
         name = str(row["class_name"])
-        return name if self.class_names.count(name) < 2 else f"{name} ({row['class_id']})"
+        if self.class_names.count(name) < 2:
+            return name
+        return f"{name} ({self.manifest['dataset']['class_ids'][row['label']]})"
 
     def labels_of(self, name: str, subject: str) -> list[int]:
         """Labels of the classes with this name or id. Raises :class:`PolicyError` naming the nearest."""

@@ -102,9 +102,10 @@ def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
     who = "the one planted class" if n == 1 else f"the {words.spell(n)} planted classes"
     among = sum(place <= n for place in places)
     where = f"{who} came first" if first else f"{among} of the first {n} places are theirs"
+    called = "All of them" if hits == n > 1 else f"{words.spell(hits).capitalize()} of them"
     text = (
         f"In this generated data, {words.count(n, 'class carries', 'classes carry')} an artefact beside the "
-        f"object on purpose. In the ranking, {where}. {words.spell(hits).capitalize()} of them "
+        f"object on purpose. In the ranking, {where}. {called} "
         f"{'was' if hits == 1 else 'were'} called suspicious, with {words.spell(false)} "
         f"false alarm{'' if false == 1 else 's'}."
     )

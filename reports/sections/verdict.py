@@ -33,7 +33,9 @@ TEMPLATE = """
 {% endif %}
 <dl class="figures">
 {% for fact in facts %}
-<div><dt>{{ fact.label }}</dt><dd>{{ fact.value }}</dd><dd class="note">{{ fact.note }}</dd></div>
+<div><dt>{{ fact.label }}</dt>
+<dd{% if fact.value | length > 10 %} class="long"{% endif %}>{{ fact.value }}</dd>
+<dd class="note">{{ fact.note }}</dd></div>
 {% endfor %}
 </dl>
 <div class="verdicts">

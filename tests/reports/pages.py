@@ -101,6 +101,7 @@ def write_confirmation(folder: Path, verdicts: dict[int, str], names: dict[int, 
     ]
     counts = {v: list(verdicts.values()).count(v) for v in verdicts.values()}
     content = {"classes": classes, "counts": counts, "relevant": 0.1, "plan": {"images": 25}}
+    content["n_shards"] = len(list((folder / "examples").iterdir()))
     (folder / "confirm.json").write_text(json.dumps(content), encoding="utf-8")
 
 

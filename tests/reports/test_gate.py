@@ -18,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.ranking import COLUMNS, VERDICTS, rank
 from reports.gate import Finding, PolicyError, Result, Verdict, evaluate, load_policy, parse_policy
 from reports.policy import OPERATORS, OVERALL, PER_CLASS
+from tests.reports.pages import write_confirmation
 from tests.tables import write_run
 
 
@@ -133,6 +134,26 @@ def test_counts_and_known_classes(run):
     assert one.message == "n_suspicious is 1, must be at most 0 (known and excused: class 002)"
     assert check(run, statistic="n_suspicious", max=0, known=["class 002", "s00000005"]).passed
     assert check(run, statistic="n_suspicious", max=2).passed
+
+
+def test_what_interventions_found_counts_only_for_the_run_as_it_is(run):
+    path, _, table = run
+    asked = {"statistic": "n_confirmed", "max": 0}
+    message = check(run, **asked).message
+    assert message == (
+        "n_confirmed is missing: the run as it is was not tested by interventions: run `hansaudit confirm`"
+    )
+    write_confirmation(path, {2: "confirmed", 5: "attribution_only", 1: "hidden"}, dict(table["class_name"]))
+    try:
+        assert check(run, **asked).message == "n_confirmed is 1, must be at most 0"
+        assert check(run, **asked, known=["class 002"]).excused == ("class 002",)
+        assert check(run, **asked, known=["class 002"]).passed
+        assert check(run, statistic="n_hidden", max=0).findings[0].value == 1
+        stale = json.loads((path / "confirm.json").read_text()) | {"n_shards": 1}
+        (path / "confirm.json").write_text(json.dumps(stale))
+        assert check(run, **asked).message == message
+    finally:
+        (path / "confirm.json").unlink()
 
 
 def test_run_statistics(run):
