@@ -3,6 +3,7 @@
     python -m benchmarks.calibration            # the tables and the picture of docs/statistics.md
     python -m benchmarks.calibration --runs 0.1 # a tenth of the runs: a look
     python -m benchmarks.calibration --runs 5   # five times as many: half an hour
+    python -m benchmarks.calibration --classes 1000 --runs 4 --first-seed 5000  # other runs, null only
 
 Every run is a simulated table (tests/tables.py): classes differ in the size of their boxes, lift depends on
 size and place of the box, noise is heavy-tailed or skewed, and its width depends on that size. Without an
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,13 +73,15 @@ def simulate(
     return Outcome(p, q, (q <= config.level) & (found["high"] < 0), found["low"], found["high"], shift)
 
 
-def null_table(share: float) -> Iterator[dict]:
-    """False alarms without any effect."""
+def null_table(share: float, classes: Sequence[int] = CLASSES, first: int = 0) -> Iterator[dict]:
+    """False alarms without any effect; seeds from ``first`` on."""
     for noise in ("t", "skewed"):
-        for n_classes in CLASSES:
+        for n_classes in classes:
             for per_class in PER_CLASS:
                 runs = max(10, int(RUNS[n_classes] * share * (1 if noise == "t" else 0.5)))
-                found = [simulate(n_classes, per_class, seed, noise=noise) for seed in range(runs)]
+                found = [
+                    simulate(n_classes, per_class, seed, noise=noise) for seed in range(first, first + runs)
+                ]
                 alarms = np.mean([(f.q <= 0.05).any() for f in found])
                 p = np.concatenate([f.p for f in found])
                 inside = np.concatenate([(f.low <= 0) & (f.high >= 0) for f in found])
@@ -154,11 +157,12 @@ def plot(null: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
         left.errorbar(
             k,
             100 * row["runs with a false alarm"],
-            yerr=100 * row["+-"],
+            yerr=[[100 * min(row["+-"], row["runs with a false alarm"])], [100 * row["+-"]]],
             fmt=marks[row["images per class"]],
             color=colour,
             markerfacecolor=colour if full else "white",
             elinewidth=1,
+            clip_on=False,
         )
         ticks.append(str(row["images per class"]))
     left.axhline(5, color="0.3", linewidth=1, linestyle="--")
@@ -182,7 +186,7 @@ def plot(null: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     for n_classes, colour in colours.items():
         left.plot([], [], "o", color=colour, label=f"{n_classes} classes")
-    left.legend(fontsize=7, frameon=False, loc="upper right")
+    left.legend(fontsize=7, frameon=False, loc="upper left")
     figure.savefig(path, dpi=130)
 
 
@@ -200,9 +204,16 @@ def markdown(table: pd.DataFrame) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=float, default=1.0, help="factor on the number of simulated runs")
-    parser.add_argument("--out", type=Path, default=Path("docs/calibration.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images/calibration.png"))
+    parser.add_argument("--classes", type=int, nargs="*", choices=CLASSES, help="only these; no power curve")
+    parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     start = time.perf_counter()
+    if options.classes:
+        rows = shown(null_table(options.runs, options.classes, options.first_seed))
+        null = pd.DataFrame(rows)
+        print(markdown(null), markdown(pooled(null)), sep="\n")
+        return
     null = pd.DataFrame(shown(null_table(options.runs)))
     power = pd.DataFrame(shown(power_table(options.runs)))
     for table in (null, pooled(null), power):

@@ -45,6 +45,7 @@ from pipeline.store import Store
 
 TABLE, SUMMARY = "confirm.parquet", "confirm.json"
 CANDIDATES = 12  # donors looked at for one whose object hides little more of the background
+OWN_CANDIDATES = 4  # the same within the class: fewer, so that the pairs of an image differ
 SUSPECT = ("suspicious", "unfocused")
 
 
@@ -202,14 +203,19 @@ def edits(
     if not own or not others:
         return
     for pair in range(plan.pairs):
-        # the donor of the own class is random; the other one may be chosen, but by its box alone
-        same = own[rng.integers(len(own))]
-        several = [others[i] for i in rng.integers(0, len(others), CANDIDATES)]
-        other = several[closest_mask(scene.mask | same.mask, [s.mask for s in several])]
+        # donors are chosen among a few random ones, by their boxes alone: what hides least background
+        same = _closest(own, OWN_CANDIDATES, scene.mask, rng)
+        other = _closest(others, CANDIDATES, scene.mask | same.mask, rng)
         made = exchange(scene, (same, other), FILLS[pair % len(FILLS)], rng)
         if made is not None:
             for name in ("same", "other", "same_object", "other_object"):
                 yield f"{name}:{pair}", getattr(made, name)
+
+
+def _closest(scenes: Sequence[Scene], several: int, hole: np.ndarray, rng: np.random.Generator) -> Scene:
+    """Of ``several`` random scenes the one whose object adds least to the hole."""
+    drawn = [scenes[i] for i in rng.integers(0, len(scenes), several)]
+    return drawn[closest_mask(hole, [s.mask for s in drawn])]
 
 
 def _class_effects(
