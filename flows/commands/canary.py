@@ -136,13 +136,14 @@ def _photo_source(photos: str | None, model: str | None, card: str | None) -> Ph
 def print_canary(summary: dict[str, Any]) -> None:
     """Cells, figures and the line."""
     from flows import terminal
+    from pipeline.canary import USED
 
     rows = [
         (
             f"{c['kind']}{' on object' if c['inside'] else ''}",
             f"{c['size']:.0%}",
-            f"{c['probability']:.0%}" + (f", in fact {c['carried']:.0%}" if "carried" in c else ""),
-            f"{c['added']:+.2f}" + ("" if c["used"] else " not used"),
+            _share(c["probability"], c.get("carried")),
+            f"{c['added']:+.2f}" + ("" if c["used"] else " unused"),
             c["verdict"],
             c["test"] or "",
         )
@@ -150,7 +151,7 @@ def print_canary(summary: dict[str, Any]) -> None:
             summary["cells"], key=lambda c: (c["kind"], c["inside"], c["size"], -c["probability"])
         )
     ]
-    heads = ("size", "images", "adds", "ranking", "interventions")
+    heads = ("size", "on", "adds", "ranking", "interventions")
     terminal.print_list("mark", rows, heads, whole=heads)
     shown = {
         name: [("-" if v is None else f"{v:.3f}") for v in figures.values()]
@@ -166,8 +167,18 @@ def print_canary(summary: dict[str, Any]) -> None:
         f"{alarms['classes']} classes without a mark: {alarms['suspicious']} suspicious, "
         f"{alarms['confirmed']} confirmed, {alarms['hidden']} hidden"
     )
-    terminal.console.print("adds: probability of the class that the mark adds", style="dim")
+    terminal.console.print(
+        "on: share of the images (in brackets: that really carry it); adds: probability of the class that "
+        f"the mark adds, unused below {USED}",
+        style="dim",
+    )
     terminal.console.print(summary["line"], markup=False, soft_wrap=True)
+
+
+def _share(asked: float, carried: float | None) -> str:
+    """A share of the images, and the true one where it reads differently."""
+    true = f"{asked if carried is None else carried:.0%}"
+    return true if true == f"{asked:.0%}" else f"{asked:.0%} ({true})"
 
 
 def _shares(name: str, text: str) -> tuple[float, ...]:

@@ -140,6 +140,23 @@ def test_the_canary_says_what_it_cannot_plant(arguments, said, tmp_path, capsys)
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_the_canary_s_table_fits_a_terminal(capsys):
+    from flows.commands.canary import print_canary
+
+    cell = {"kind": "patch", "size": 0.17, "probability": 1.0, "inside": True, "used": False, "added": -0.125}
+    cells = [
+        cell | {"carried": 1.0, "verdict": "unremarkable", "test": "attribution_only"},
+        cell | {"probability": 0.5, "carried": 0.625, "verdict": "suspicious", "test": None},
+    ]
+    alarms = {"classes": 7, "suspicious": 1, "confirmed": 0, "hidden": 0}
+    print_canary({"cells": cells, "figures": {}, "false_alarms": alarms, "line": "Canary (x): nothing."})
+    shown = capsys.readouterr().out
+    row = "patch on object 17% 100% -0.12 unused unremarkable attribution_only"
+    assert row in " ".join(shown.split())  # nothing is cut
+    assert "50% (62%)" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_version(capsys):
     from importlib.metadata import version
 

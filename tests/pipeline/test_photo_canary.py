@@ -269,11 +269,15 @@ def test_written_photos_are_read_back(tmp_path):
 # -- a trial
 
 
-def test_a_trial_on_real_photographs(ilsvrc, ilsvrc_dataset, tmp_path):
+def test_a_trial_on_real_photographs(ilsvrc, ilsvrc_dataset, tmp_path, monkeypatch):
+    from functools import partial
+
     from flows.canary import PhotoSource, run_photo_trials
     from pipeline.canary import summarise_trials
     from pipeline.config import ModelConfig
+    from pipeline.confirm import Plan
 
+    monkeypatch.setattr("pipeline.confirm.Plan", partial(Plan, images=3, pairs=1))  # fewer edits: seconds
     source = PhotoSource(
         DatasetConfig(source="tfds", path=str(ilsvrc_dataset), limit=110),
         ModelConfig(source=str(ilsvrc / "squeezenet_v1.1.keras")),
