@@ -140,7 +140,7 @@ def print_canary(summary: dict[str, Any]) -> None:
 
     rows = [
         (
-            f"{c['kind']}{' on object' if c['inside'] else ''}",
+            f"{c['kind']}{' inside' if c['inside'] else ''}",
             f"{c['size']:.0%}",
             _share(c["probability"], c.get("carried")),
             f"{c['added']:+.2f}" + ("" if c["used"] else " unused"),
@@ -168,8 +168,8 @@ def print_canary(summary: dict[str, Any]) -> None:
         f"{alarms['confirmed']} confirmed, {alarms['hidden']} hidden"
     )
     terminal.console.print(
-        "on: share of the images (in brackets: that really carry it); adds: probability of the class that "
-        f"the mark adds, unused below {USED}",
+        "inside: on the object; on: share of the images (in brackets: that really carry it); adds: "
+        f"probability of the class that the mark adds, unused below {USED}",
         style="dim",
     )
     terminal.console.print(summary["line"], markup=False, soft_wrap=True)

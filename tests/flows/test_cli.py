@@ -151,7 +151,7 @@ def test_the_canary_s_table_fits_a_terminal(capsys):
     alarms = {"classes": 7, "suspicious": 1, "confirmed": 0, "hidden": 0}
     print_canary({"cells": cells, "figures": {}, "false_alarms": alarms, "line": "Canary (x): nothing."})
     shown = capsys.readouterr().out
-    row = "patch on object 17% 100% -0.12 unused unremarkable attribution_only"
+    row = "patch inside 17% 100% -0.12 unused unremarkable attribution_only"
     assert row in " ".join(shown.split())  # nothing is cut
     assert "50% (62%)" in shown
     assert max(map(len, shown.splitlines())) <= 80
