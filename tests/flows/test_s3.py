@@ -1,0 +1,99 @@
+"""A whole audit in an object store: a real S3 protocol server, real requests over the loopback."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows import cli
+from pipeline.store import Store
+
+RUN = "s3://audits/nightly/run"
+POLICY = '[[check]]\nstatistic = "n_images"\nmin = 24\n[[check]]\nstatistic = "n_suspicious"\nmax = 4\n'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of an S3 server, a process of its own."""
+    if importlib.util.find_spec("moto") is None:
+        pytest.skip("moto, the S3 server for tests, is not installed")
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        found = next(
+            filter(None, (re.search(r"http://127[.\d]+:\d+", line) for line in process.stderr)), None
+        )
+        drain = threading.Thread(target=process.stderr.read)  # a full pipe would stop the server
+        drain.start()
+        try:
+            assert found is not None, "the S3 server did not start"
+            yield found.group()
+        finally:
+            process.terminate()
+            drain.join()
+
+
+@pytest.fixture
+def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The file system of that server, the environment's endpoint too, with the bucket ``audits``."""
+    s3fs = pytest.importorskip("s3fs")
+    settings = {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    files = s3fs.S3FileSystem()
+    files.mkdirs("audits", exist_ok=True)
+    yield files
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_an_audit_lives_in_a_bucket(s3: Any, prefect_api: str, options: list[str], tmp_path: Path):
+    assert cli.run(["run", *options, "--out", RUN]) == cli.DONE
+    store = Store(RUN)
+    assert store.missing() == ()
+    lost = f"audits/nightly/run/examples/part-{store.manifest['shards'][1]}.parquet"
+    before = {name: s3.info(name)["ETag"] for name in s3.find("audits/nightly/run/scores")}
+    expected = pq.read_table(io.BytesIO(s3.cat_file(lost))).to_pylist()
+    s3.rm_file(lost)
+    assert cli.run(["run", *options, "--out", RUN]) == cli.DONE  # does what is missing, and that alone
+    assert [session["images"] for session in store.manifest["sessions"]] == [24, 8]
+    again = pq.read_table(io.BytesIO(s3.cat_file(lost))).to_pylist()
+    assert [row["example_id"] for row in again] == [row["example_id"] for row in expected]
+    assert s3.find("audits/nightly/run/scores") == list(before)
+
+    assert cli.run(["rank", RUN, "--draws", "100"]) == cli.DONE
+    assert cli.run(["report", RUN]) == cli.DONE
+    assert b"<h1>" in s3.cat_file("audits/nightly/run/report.html")
+    policy = tmp_path / "gate.toml"
+    policy.write_text(POLICY)
+    assert cli.run(["gate", RUN, "--policy", str(policy)]) == cli.DONE
+    policy.write_text(POLICY.replace("min = 24", "min = 25"))
+    assert cli.run(["gate", RUN, "--policy", str(policy)]) == cli.BREACH
+    assert cli.run(["confirm", RUN, "--top", "2", "--controls", "2", "--images", "3", "--pairs", "1"]) == 0
+    assert cli.run(["clusters", RUN, "--class", "rhombus"]) == cli.DONE
+    assert {"confirm.json", "confirm.parquet", "clusters.json", "sanity.json"} <= set(store.files.names(""))
+
+
+def test_a_bucket_that_is_not_there_is_one_line(s3: Any, prefect_api: str, options: list[str], monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(cli, "_say", said.append)
+    assert cli.run(["run", *options, "--out", "s3://no-such-bucket/run"]) == cli.WRONG_INPUT
+    assert len(said) == 1
+    assert said[0].startswith("s3://no-such-bucket/run")
+    assert "\n" not in said[0]
