@@ -80,8 +80,8 @@ class _Count(ProgressColumn):
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} images/s" if speed else "", style="cyan")
+        seconds = task.finished_time or task.elapsed  # of the whole: a moment's speed jumps with every batch
+        return Text(f"{task.completed / seconds:.1f} images/s" if seconds else "", style="cyan")
 
 
 class _Left(ProgressColumn):
