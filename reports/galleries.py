@@ -26,7 +26,7 @@ from PIL import Image
 
 from reports import gallery_figure, visualize
 
-VIEWS: Final = ("auto", "graymap", "heatmap", "scaled", "masked", "blend", "projection")
+VIEWS: Final = ("graymap", "heatmap", "scaled", "masked", "blend", "projection")
 SCOPES: Final = {
     "image": "every map on its own scale: maps cannot be compared in strength",
     "row": "one scale per row: maps can be compared along a row",

@@ -62,6 +62,7 @@ class GradCamAnalyzer(SamplingAnalyzer):
     family="activation map",
     paper="Selvaraju et al. 2017 (arXiv:1610.02391)",
     cost="1 forward, 1 backward",
+    needs=("convolution",),
 )
 @dataclass(frozen=True)
 class GradCam(GradCamAnalyzer):
@@ -78,6 +79,7 @@ class GradCam(GradCamAnalyzer):
     family="activation map",
     paper="Chattopadhay et al. 2018 (arXiv:1710.11063)",
     cost="1 forward, 1 backward",
+    needs=("convolution",),
 )
 @dataclass(frozen=True)
 class GradCamPlusPlus(GradCamAnalyzer):

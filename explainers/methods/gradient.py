@@ -44,7 +44,7 @@ class InputTimesGradient(BackwardAnalyzer):
 @register(
     "deconvnet",
     family="gradient",
-    paper="Zeiler and Fergus 2014 (arXiv:1311.2901)",
+    paper="Zeiler, Fergus 2014 (arXiv:1311.2901)",
     cost="1 forward, 1 backward",
 )
 @dataclass(frozen=True)

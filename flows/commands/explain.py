@@ -25,7 +25,8 @@ Methods = Annotated[
     ),
 ]
 View = Annotated[
-    str, typer.Option(help="auto, graymap, heatmap, scaled, masked, blend or projection (see the page).")
+    str,
+    typer.Option(help="auto, all (a column each), graymap, heatmap, scaled, masked, blend or projection."),
 ]
 Scope = Annotated[str, typer.Option(help="What shares a colour scale: image, row, column or all.")]
 Percentile = Annotated[
@@ -142,13 +143,13 @@ def sweep(
     out: Out = "gallery",
 ) -> None:
     """Try parameter values of one method: a picture for each, and the best by perturbation analysis."""
-    from flows import galleries
+    from flows import galleries, sweeps
     from pipeline.config import parse_method
 
-    axes = tuple(galleries.parse_axis(text) for text in vary)
-    wanted = galleries.Sweep(parse_method(method), axes, metric, repeats)
+    axes = tuple(sweeps.parse_axis(text) for text in vary)
+    wanted = sweeps.Sweep(parse_method(method), axes, metric, repeats)
     config = galleries.model_config(model, card, weights, unsafe)
-    made = galleries.sweep(image, config, wanted, _look(method, targets, view, scope, percentile, references))
+    made = sweeps.sweep(image, config, wanted, _look(method, targets, view, scope, percentile, references))
     galleries.write(made, out, save)
 
 

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from flows import cli
-from flows.galleries import parse_axis, split_methods
+from flows.galleries import split_methods
+from flows.sweeps import parse_axis
 from pipeline.config import ConfigError
 from pipeline.errors import InputError
 
@@ -79,6 +80,20 @@ def test_explain_several_images_for_named_targets(photos, tiny_cnn_file: Path, t
     assert [row["left"][1] for row in rows] == ["target: star", "target: square"] * 2
     assert [row["left"][0] for row in rows] == [Path(p).name for p in photos for _ in range(2)]
     assert "graymap" in (tmp_path / "gallery.html").read_text()
+
+
+def test_every_view_of_a_map_beside_each_other(photos, tiny_cnn_file: Path, tmp_path: Path) -> None:
+    """Figure 3."""
+    code = call(
+        *("explain", photos[0], "--model", str(tiny_cnn_file), "--methods", "gradient", "--view", "all"),
+        *("--out", str(tmp_path), "--save", "npz"),
+    )
+    assert code == 0
+    views = ("graymap", "heatmap", "scaled", "masked", "blend", "projection")
+    assert about(tmp_path)["columns"] == list(views)
+    assert about(tmp_path)["title"].endswith("by gradient")
+    page = (tmp_path / "gallery.html").read_text()
+    assert all(f"<dt>{view}</dt>" in page for view in views)
 
 
 def test_true_classes_are_those_of_the_images_in_order(photos, tiny_cnn_file: Path, tmp_path: Path) -> None:
@@ -159,7 +174,9 @@ def test_sweep_two_parameters_and_choose_the_best(
     assert found["shape"][:2] == (2, 3)
     assert [row["left"] for row in found["rows"]] == [["postprocess = none"], ["postprocess = square"]]
     assert found["columns"] == ["noise_scale = 0.05", "noise_scale = 0.1", "noise_scale = 0.3"]
-    values = {note: float(note.split()[1]) for row in found["notes"] for note in row}
+    values = {note: float(note.split()[1].rstrip(",")) for row in found["notes"] for note in row}
+    assert max(values, key=lambda note: values[note]).endswith(", the best")
+    assert sum("the best" in note for note in values) == 1
     best = found["facts"]["best by aopc_gap"]
     assert float(best.rsplit("(", 1)[1].rstrip(")")) == pytest.approx(max(values.values()))
     assert "best by aopc_gap: smoothgrad" in capsys.readouterr().out.replace("\n", "")
@@ -175,7 +192,7 @@ def test_sweep_two_parameters_and_choose_the_best(
         (["--targets", "zebra"], "no such class"),
         (["--targets", "top0"], "top1 to top50"),
         (["--targets", "9"], "valid: 0 to 3"),
-        (["--view", "rainbow"], "valid: auto, graymap"),
+        (["--view", "rainbow"], "valid: auto, all, graymap"),
         (["--save", "csv"], "valid: npz"),
         (["--labels", "a,b,c"], "received 3 for 1 images"),
         (["--targets", "true"], "give --labels"),
@@ -232,6 +249,8 @@ def test_sweep_refuses_unknown_parameters(photos, tiny_cnn_file: Path, capsys) -
     assert "named twice" in capsys.readouterr().err
     assert call(*base, "--vary", "size=8", "--targets", "top2") == 2
     assert "received 2 classes; valid for sweep: one" in capsys.readouterr().err
+    assert call(*base, "--vary", "size=8", "--view", "all") == 2
+    assert "--view all" in capsys.readouterr().err
     assert call("compare", photos[0], "--models", ",") == 2
     assert "--models: none given" in capsys.readouterr().err
     assert call(*base, "--vary", "size=4", "--metric", "beauty") == 2

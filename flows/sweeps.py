@@ -1,0 +1,193 @@
+"""One method with many values of its parameters: what ``sweep`` does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flows import settings, terminal
+from flows.galleries import Look, facts, fit, load, progress, split_methods
+from pipeline.config import Config, MethodConfig, ModelConfig, PerturbationConfig
+from pipeline.errors import InputError
+from reports.galleries import VIEWS, Gallery, Line
+
+if TYPE_CHECKING:
+    from pipeline.explain import Explained, Photo
+    from pipeline.models import LoadedModel
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Parameter values to try: name and values, in order; the last one makes the columns."""
+
+    method: MethodConfig
+    axes: tuple[tuple[str, tuple[Any, ...]], ...]
+    metric: str = ""
+    repeats: int = 3
+
+    def settings(self) -> list[tuple[tuple[Any, ...], list[MethodConfig]]]:
+        """Rows: values of all parameters but the last, and a method per value of the last."""
+        *outer, (last, values) = self.axes
+        rows = []
+        for chosen in itertools.product(*(found for _, found in outer)):
+            fixed = dict(self.method.params) | dict(zip((name for name, _ in outer), chosen, strict=True))
+            made = [MethodConfig(name=self.method.name, params={**fixed, last: value}) for value in values]
+            rows.append((chosen, made))
+        return rows
+
+
+def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
+    """``name=v1,v2,v3`` with JSON values or plain words. Raises InputError."""
+    name, equals, values = text.partition("=")
+    found = split_methods(values)
+    if not equals or not name.strip() or not found:
+        raise InputError(
+            f"--vary {text!r}: expected parameter=value,value,..., such as noise_scale=0.05,0.1,0.2"
+        )
+    return name.strip(), tuple(_value(one) for one in found)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery:
+    """Rows and columns = parameter values of one method (Figure 2); the best by the metric is named."""
+    settings.load_tensorflow()
+    from pipeline.explain import class_name, read_photo
+
+    check_sweep(wanted, look)
+    rows = wanted.settings()
+    model = load(config)
+    photo = read_photo(image, model.card)
+    found = [_only(photo, model, replace(look, methods=tuple(made))) for _, made in rows]
+    measured = [
+        scores(photo, model, one, wanted) if wanted.metric else [None] * len(one.explanations)
+        for one in found
+    ]
+    best = _best(wanted.metric, measured)
+    lines = []
+    for (chosen, made), one, values in zip(rows, found, measured, strict=True):
+        notes = [
+            _note(e.reason[0], wanted.metric, value, best)
+            for e, value in zip(one.explanations, values, strict=True)
+        ]
+        left = [f"{name} = {_word(v)}" for (name, _), v in zip(wanted.axes[:-1], chosen, strict=True)]
+        cells = replace(look, methods=tuple(made)).cells([e.relevance[0] for e in one.explanations], notes)
+        lines.append(Line(photo.picture, tuple(left) or (wanted.method.key,), cells))
+    last, columns = wanted.axes[-1]
+    about = [("target", class_name(model.card, found[0].target)), *facts(look, [model])]
+    if best is not None:
+        keys = [
+            m.key
+            for (_, made), row in zip(rows, measured, strict=True)
+            for m, v in zip(made, row, strict=True)
+            if v == best
+        ]
+        about.insert(0, (f"best by {wanted.metric}", f"{' and '.join(keys)} ({best:.4g})"))
+    title = f"{wanted.method.key} on {photo.name}, {model.name}"
+    return look.gallery(title, [f"{last} = {_word(value)}" for value in columns], lines, about)
+
+
+def check_sweep(wanted: Sweep, look: Look) -> None:
+    """Refuse what cannot be swept before a network is loaded. Raises InputError, ExplainError."""
+    from pipeline.explain import check_size
+    from pipeline.fitting import check, info
+    from pipeline.metrics.perturbation import CURVE_METRICS
+
+    names = [name for name, _ in wanted.axes]
+    for name in names:
+        if name not in (known := info(wanted.method.name).parameters):
+            raise InputError(
+                f"--vary {name}: {wanted.method.name} takes {', '.join(known) or 'no parameter'}"
+            )
+    if len(set(names)) < len(names):
+        raise InputError("--vary: a parameter is named twice; give all its values in one --vary")
+    if look.view == "all":
+        raise InputError(
+            f"--view all: the columns of a sweep are parameter values; valid: {', '.join(VIEWS)}"
+        )
+    if wanted.metric and wanted.metric not in CURVE_METRICS:
+        raise InputError(f"--metric {wanted.metric!r} is unknown; valid: {', '.join(CURVE_METRICS)}")
+    rows = wanted.settings()
+    check_size(len(rows), len(rows[0][1]))
+    for method in (method for _, made in rows for method in made):
+        check(method)
+
+
+def _only(photo: Photo, model: LoadedModel, look: Look) -> Explained:
+    """The photo for the one target that a sweep may have."""
+    from pipeline.explain import explain_photos
+
+    fitted = fit(look, model)
+    with progress():
+        found = explain_photos([photo], model, fitted, look.targets)
+    if len(found) > 1:
+        raise InputError(f"--targets {look.targets}: received {len(found)} classes; valid for sweep: one")
+    return found[0]
+
+
+def _best(metric: str, measured: Iterable[Iterable[float | None]]) -> float | None:
+    """The best value; None where there is none."""
+    known = [value for row in measured for value in row if value is not None]
+    pick = min if metric == "deletion_auc" else max
+    return pick(known) if known else None
+
+
+def _note(reason: str | None, metric: str, value: float | None, best: float | None) -> str:
+    if reason:
+        return reason
+    if value is None:
+        return ""
+    return f"{metric} {value:.4g}" + (", the best" if value == best else "")
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def scores(photo: Photo, model: LoadedModel, one: Explained, wanted: Sweep) -> list[float | None]:
+    """The perturbation metric of every setting's map; None where the map is undefined."""
+    from pipeline.curves import Perturber
+    from pipeline.evaluate import Evaluator
+
+    orders = {"deletion_auc": ("deletion",), "insertion_auc": ("insertion",)}.get(
+        wanted.metric, ("morf", "lerf", "random")
+    )
+    config = PerturbationConfig(orders=orders, repeats=wanted.repeats)  # type: ignore[arg-type]
+    perturber = Perturber(Evaluator(model.model, Config().execution.batch_size), model.card, config, seed=0)
+    keys = [str(i) for i in range(len(one.explanations))]
+    with terminal.console.status("perturbation analysis"):
+        table = perturber.tables(_batch(photo), one.explanations, keys)["scores"].to_pylist()
+    found = {row["method"]: row["value"] for row in table if row["metric"] == wanted.metric}
+    return [found.get(key) for key in keys]
+
+
+def _batch(photo: Photo) -> Any:
+    """One photo as a batch without boxes."""
+    from pipeline.batches import Batch
+    from pipeline.datasets import Record
+    from pipeline.schema import STATUS_OK
+
+    h, w = photo.picture.shape[:2]
+    record = Record(photo.name, 0, photo.name, None, 0, np.zeros((0, 4)), None)
+    return Batch(
+        records=(record,),
+        pictures=photo.picture[None],
+        inputs=photo.inputs[None],
+        valid=np.ones(1, bool),
+        labels=np.zeros(1, np.int32),
+        masks=np.zeros((1, h, w), bool),
+        boxes_model=(np.zeros((0, 4), np.int32),),
+        sizes=np.array([[w, h]], np.int32),
+        status=(STATUS_OK,),
+        reason=(None,),
+    )
