@@ -168,6 +168,27 @@ def test_what_cannot_be_negative() -> None:
     assert not known & {"conv", "tanh", "mixed", "leaky", "end", graph.explained}
 
 
+@pytest.mark.parametrize(
+    ("interpolation", "sure"),
+    [("nearest", True), ("bilinear", True), ("bicubic", False), ("lanczos3", False)],
+)
+def test_an_interpolation_that_overshoots_can_be_negative(interpolation: str, sure: bool) -> None:
+    x = keras.Input(SHAPE)
+    up = layers.UpSampling2D(2, interpolation=interpolation, name="up")(layers.ReLU()(x))
+    graph = canonize(trace(keras.Model(x, layers.GlobalAveragePooling2D()(up))))
+    assert ("up" in non_negative(graph)) == sure
+    image = np.zeros((1, *SHAPE), "float32")
+    image[:, 4, 4] = 1.0
+    lowest = np.asarray(keras.Model(x, up)(image)).min()
+    assert (lowest >= 0) == sure
+
+
+def test_a_batch_norm_stays_where_the_kernel_does_not_know_its_channel() -> None:
+    """einsum over rows only: its kernel has no axis for the channels that the BatchNorm scales."""
+    rows = layers.EinsumDense("abcd,be->aecd", output_shape=(5, 8, 4))
+    assert kinds(chain(rows, bn(), layers.ReLU()))[:2] == ["einsum", "scale"]
+
+
 def test_an_unequal_forward_pass_raises_with_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     model = chain(layers.Conv2D(4, 3, padding="same", name="c"), bn(), layers.ReLU())
 

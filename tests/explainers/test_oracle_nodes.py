@@ -89,6 +89,57 @@ def test_add_shares_by_the_sum() -> None:
     np.testing.assert_allclose(maps(model, image), sum(shares), rtol=1e-10)
 
 
+def test_subtract_shares_by_signed_value_even_where_both_are_positive() -> None:
+    """z = a - b may be negative although a and b cannot: the stabiliser has z's sign."""
+    x = keras.Input((3, 3, 2), dtype="float64")
+    halves = [float64(layers.ReLU)(x), float64(layers.Activation, "sigmoid")(x)]
+    model = headed([x], float64(layers.Subtract)(halves))
+    image = signed(3, 3, 2)
+    parts = [np.maximum(image, 0), -1 / (1 + np.exp(-image))]
+    assert sum(parts).min() < 0
+    shares = oracles.norm(parts, through_head(model, sum(parts), EPS), EPS)
+    np.testing.assert_allclose(maps(model, image), sum(shares), rtol=1e-10)
+
+
+@pytest.mark.parametrize("layer", [layers.Add, layers.Maximum, layers.Average])
+def test_merging_an_image_with_a_vector_per_channel(layer: type) -> None:
+    """Keras puts the missing axes behind the batch's; three images, so that a wrong axis shows."""
+    x = keras.Input((3, 3, 2), dtype="float64")
+    vector = float64(layers.GlobalMaxPooling2D)(x)
+    model = headed([x], float64(layer)([float64(layers.Activation, "tanh")(x), vector]))
+    batch = np.random.default_rng(3).normal(size=(3, 3, 3, 2))
+    got = everywhere(Epsilon(EPS), EPS).fit(model).analyze(batch, target=0).relevance
+    for image, map_ in zip(batch, got, strict=True):
+        a, b = np.tanh(image), np.broadcast_to(image.max((0, 1)), image.shape)
+        if layer is layers.Maximum:
+            r = through_head(model, np.maximum(a, b), EPS)
+            first, second = np.where(a >= b, r, 0), np.where(a >= b, 0, r)
+        else:
+            r = through_head(model, (a + b) / (2 if layer is layers.Average else 1), EPS)
+            first, second = oracles.norm([a, b], r, EPS)
+        want = first.copy()
+        for c in range(2):
+            want[(*np.unravel_index(image[..., c].argmax(), (3, 3)), c)] += second[..., c].sum()
+        np.testing.assert_allclose(map_, want, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("pads", [1, 2, ((0, 3), (2, 0))])
+@pytest.mark.parametrize("size", [1, 2])
+def test_zero_padding_wider_than_the_kernel_has_no_share(pads: object, size: int) -> None:
+    x = keras.Input((3, 3, 2), dtype="float64")
+    conv, pad = float64(layers.Conv2D, 2, size), float64(layers.ZeroPadding2D, pads)
+    t = conv(pad(x))
+    model, image = headed([x], t), signed(3, 3, 2)
+    apply = keras.Model(x, t)
+    z = np.asarray(apply(image[None]))[0]
+    w = oracles.unroll(
+        lambda v: np.asarray(apply(v)).reshape(len(v), -1) - np.asarray(apply(0 * v[:1])).ravel(), image.shape
+    )
+    bias = np.asarray(apply(np.zeros((1, *image.shape)))).ravel()
+    want = oracles.epsilon(image.ravel(), w, bias, through_head(model, z, EPS).ravel(), EPS)
+    np.testing.assert_allclose(maps(model, image).ravel(), want, rtol=1e-9, atol=1e-12)
+
+
 def test_multiply_splits_by_half_and_a_gate_gets_the_sum() -> None:
     x = keras.Input((3, 3, 2), dtype="float64")
     gate = float64(layers.GlobalAveragePooling2D, keepdims=True)(x)

@@ -1,0 +1,63 @@
+"""What docs/lrp.md shows is true: its Python runs, its commands exist, its tables are complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import keras
+import pytest
+import typer
+from typer.main import get_command
+
+from explainers import list_methods, rules, structure
+from explainers.methods.lrp import PROFILES
+from explainers.rule import Rule
+from flows.cli import app
+from tests.explainers import zoo
+
+PAGE = (Path(__file__).parents[1] / "docs/lrp.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def section(title: str) -> str:
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("source", BLOCKS, ids=[f"block{i}" for i in range(len(BLOCKS))])
+def test_python_block_runs(source: str) -> None:
+    keras.utils.set_random_seed(0)
+    exec(compile(source, "docs/lrp.md", "exec"), {"__name__": "docs"})
+
+
+def test_the_preset_has_five_lines() -> None:
+    lines = [line for line in BLOCKS[1].splitlines() if line.strip()]
+    assert len(lines) == 5
+    assert "compose(" in lines[3]
+
+
+def test_commands_and_their_options_exist() -> None:
+    commands = [shlex.split(words)[1:] for words in re.findall(r"`(hansaudit [^`]+)`", PAGE)]
+    assert commands
+    for name, *words in commands:
+        command = get_command(app).commands[name]  # type: ignore[attr-defined]
+        assert not isinstance(command, typer.core.TyperGroup)
+        valid = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= valid
+
+
+def test_tables_name_every_preset_rule_profile_and_network() -> None:
+    presets = section("Presets")
+    for info in list_methods():
+        for name in (info.name, *info.aliases) if info.family == "lrp" and info.name != "lrp" else ():
+            assert f"`{name}`" in presets, name
+    for module in (rules, structure):
+        for name, value in vars(module).items():
+            if isinstance(value, type) and issubclass(value, Rule) and value is not Rule:
+                known = name in ("Deconvolve", "Guided")  # they are the presets deconvnet and guided_backprop
+                assert known or f"`{name}`" in section("Rules"), name
+    for name in PROFILES:
+        assert f"| `{name}` |" in section("Profiles")
+    for name in zoo.NETWORKS:
+        assert f"\n| {name} |" in section("Networks"), name
