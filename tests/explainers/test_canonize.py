@@ -208,3 +208,16 @@ def test_unfolded_batch_norm_gives_the_same_logits() -> None:
     apart: Network = network(model, fold=False)
     assert apart.equality < 1e-5
     assert [node.kind for node in apart.graph].count("scale") == 1
+
+
+def test_a_network_that_amplifies_rounding_is_held_to_its_own_rounding() -> None:
+    """Twenty saturating layers of random weights: the logits themselves are not sure to 1e-3."""
+    rng = np.random.default_rng(0)
+    x = t = keras.Input((8,))
+    for _ in range(20):
+        t = layers.Activation("tanh")(bn()(layers.Dense(32, use_bias=False)(t)))
+    model = randomise(keras.Model(x, layers.Dense(3)(t)))
+    model.set_weights([rng.normal(size=w.shape) if w.ndim > 1 else w for w in model.get_weights()])
+    net = network(model)
+    assert 1e-3 < net.equality < 1
+    assert not any(node.kind == "scale" for node in net.graph)
