@@ -103,8 +103,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", action="store_true", help="further columns, always on VGG16")
-    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that can import the peers")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--peer-python", nargs="+", default=[sys.executable], help="that can import peers")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--method", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.method:

@@ -1,7 +1,7 @@
 """Other packages' LRP on VGG16, each against the gradient of its own framework, where they can be imported.
 
 Stands alone (``python benchmarks/peers.py``): iNNvestigate needs Keras 2 and so an interpreter of its own;
-``python -m benchmarks.lrp --peers --peer-python PATH`` uses it. Prints one JSON list.
+``python -m benchmarks.lrp --peers --peer-python PATH [PATH ...]`` uses several. Prints one JSON list.
 """
 
 from __future__ import annotations
@@ -20,19 +20,17 @@ VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 5
 
 
 def measure_peers(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run this file with ``options.peer_python`` and read what it prints."""
-    command = [
-        options.peer_python,
-        __file__,
-        "--batch",
-        str(options.batch),
-        "--threads",
-        str(options.threads),
-    ]
-    done = subprocess.run(
-        [*command, "--repeats", str(options.repeats)], check=True, capture_output=True, text=True
-    )
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    """Run this file with each ``options.peer_python`` and read what they print."""
+    arguments = ["--batch", str(options.batch), "--threads", str(options.threads)]
+    arguments += ["--repeats", str(options.repeats)]
+    found: list[dict[str, Any]] = []
+    for python in options.peer_python:
+        done = subprocess.run([python, __file__, *arguments], check=True, capture_output=True, text=True)
+        found += json.loads(done.stdout.splitlines()[-1])
+    measured = [peer for peer in found if "ratio" in peer]
+    missing = {peer["name"]: peer for peer in found if "ratio" not in peer}
+    have = " ".join(peer["name"].lower() for peer in measured)
+    return measured + [peer for name, peer in missing.items() if name not in have]
 
 
 def innvestigate(threads: int) -> Subjects:

@@ -45,7 +45,7 @@ def test_toml_blocks_are_valid() -> None:
     card, audit, gate = blocks("toml")
     card_from_dict(tomllib.loads(card), "README.md")
     assert parse_config(tomllib.loads(audit)).methods[1].key == "lrp.epsilon(eps=0.1)"
-    assert len(parse_policy(tomllib.loads(gate)).checks) == 3
+    assert len(parse_policy(tomllib.loads(gate)).checks) == 4
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
