@@ -105,7 +105,7 @@ def quantus_side(model: Any, batch: Any, map_: Any, options: argparse.Namespace)
             disable_warnings=True,
             display_progressbar=False,
         )
-        for order in ("morf", "lorf", "random")
+        for order in ("morf", "lerf", "random")
     ]
 
     def run() -> None:

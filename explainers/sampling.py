@@ -82,6 +82,12 @@ def batch_size(total: int, limit: int) -> int:
     return -(-total // batches)
 
 
+def add_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+    """`total[row] += values` of that row, summed in float64; `np.add.at` takes ten times as long."""
+    for row in np.unique(rows):
+        total[row] += values[rows == row].sum(axis=0, dtype=np.float64)
+
+
 def output_program(net: Network, vary: Callable[..., Tensor]) -> Program:
     """The model's output for `vary(x, extras, *spec)` in place of the explained input `x`."""
 

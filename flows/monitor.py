@@ -32,6 +32,7 @@ from reports.galleries import Cell, Gallery, Line, Panel, caption, draw, write_g
 
 METRICS = ("ratio", "mass", "lift", "pointing")
 _FIELDS = ("epoch", "image", "label", "method", "metric", "value", "reason")
+_COLUMNS = 16  # epochs in the strip
 _MOST = 64  # images; more make no strip that anyone looks at
 
 
@@ -116,6 +117,7 @@ class Monitor(keras.callbacks.Callback):
         explained = analyze_many(list(fitted.values()), self.images.inputs, self.images.labels)
         self._maps[epoch + 1] = [e.relevance for e in explained]
         self._notes[epoch + 1] = [e.reason for e in explained]
+        self._thin()
         rows = list(self._measured(epoch + 1))
         with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
@@ -123,6 +125,15 @@ class Monitor(keras.callbacks.Callback):
         write_gallery(gallery, self.folder, "monitor")
         if self.tensorboard:
             _write_events(self.folder / "tensorboard", epoch + 1, rows, draw(gallery))
+
+    def _thin(self) -> None:
+        """Every other epoch of a long training leaves the strip, not the first and the last.
+
+        Memory is bounded and the strip stays legible; metrics.csv keeps all epochs.
+        """
+        if len(self._maps) > _COLUMNS:
+            for epoch in list(self._maps)[1:-1:2]:
+                del self._maps[epoch], self._notes[epoch]
 
     def _measured(self, epoch: int) -> Iterable[tuple[Any, ...]]:
         """Lines of metrics.csv."""

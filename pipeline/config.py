@@ -108,7 +108,7 @@ class ExecutionConfig(_Section):
 
     batch_size: int = Field(default=16, ge=1, le=4096)
     shard_size: int = Field(
-        default=128, ge=1, description="images per shard: one task and one part per table"
+        default=512, ge=1, description="images per shard: one task and one part per table"
     )
     workers: int = Field(default=1, ge=1, description="shards at the same time, each with its own model")
     runner: Literal["processes", "dask", "ray"] = "processes"  # what runs them when workers > 1

@@ -25,6 +25,7 @@ from explainers.sampling import (
     Result,
     SamplingAnalyzer,
     SamplingFitted,
+    add_rows,
     channels,
     explained_index,
 )
@@ -260,7 +261,7 @@ class DifferenceFitted(SamplingFitted):
             tensors, goal, len(others), lambda rows, which: (others[which],)
         )
         for rows, _, parts in pieces:
-            np.add.at(total_, rows, parts)
+            add_rows(total_, rows, parts)
         return Result(total_ / len(others), sums_to=self._difference(inputs, others, goal, output))
 
     def _difference(

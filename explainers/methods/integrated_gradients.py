@@ -13,7 +13,7 @@ from explainers.checks import Numbers, contained, reference, reference_value, sp
 from explainers.engine import Tensor
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, explained_index
+from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, add_rows, explained_index
 from explainers.slopes import Slopes
 from explainers.targets import Goal
 
@@ -87,7 +87,7 @@ class IntegratedGradientsFitted(SamplingFitted):
         alphas = midpoints(steps).astype(self.network.dtype)
         total = np.zeros(x.shape)
         for rows, _, gradients in self.slopes(inputs, goal, steps, lambda rows, which: (alphas[which],)):
-            np.add.at(total, rows, gradients)
+            add_rows(total, rows, gradients)
         relevance = (x.astype(np.float64) - self.reference) * total / steps
         return Result(relevance, sums_to=self._difference(x, inputs, goal, output))
 

@@ -17,7 +17,7 @@ from explainers.methods.deeplift import reference_scores, references
 from explainers.methods.lime import switched
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, add_rows, image_shape, spread
 from explainers.segments import Segmentation, background, check_samples
 from explainers.slopes import Slopes
 from explainers.targets import Goal
@@ -98,7 +98,7 @@ class GradientShapFitted(SamplingFitted):
         total = np.zeros(x.shape)
         for rows, which, gradients in self.slopes(inputs, goal, a.samples, spec):
             moved = x[rows].astype(np.float64) + noise(which)
-            np.add.at(total, rows, gradients * (moved - others[chosen[which]]))
+            add_rows(total, rows, gradients * (moved - others[chosen[which]]))
         at = goal.scores(output, np.arange(len(x)))
         used = others[np.unique(chosen)]
         return Result(total / a.samples, sums_to=at - reference_scores(self.network, inputs, used, goal))

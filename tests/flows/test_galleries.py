@@ -309,6 +309,28 @@ def tags_of(folder: Path) -> set[str]:
     return found
 
 
+def test_a_long_training_keeps_a_short_strip(tmp_path: Path) -> None:
+    from flows.monitor import Fixed, Monitor
+    from pipeline.planted_model import planted_card
+
+    zeros = np.zeros((1, 8, 8, 3), np.uint8)
+    fixed = Fixed(zeros, zeros, np.zeros(1, int), np.zeros((1, 8, 8), bool), ("one",))
+    watch = Monitor(fixed, planted_card(8, ("a", "b")), ["gradient"], tmp_path)
+    watch.set_model(
+        keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, name="out")])
+    )
+    watch.on_train_begin()
+    kept = []
+    for epoch in range(40):
+        watch._maps[epoch + 1], watch._notes[epoch + 1] = [np.zeros((1, 8, 8, 3))], [(None,)]
+        watch._thin()
+        kept.append(len(watch.gallery().columns))
+    columns = [int(name.split()[1]) for name in watch.gallery().columns]
+    assert max(kept) == 16
+    assert columns == sorted(columns)
+    assert (columns[0], columns[-1]) == (1, 40)
+
+
 def test_the_monitor_refuses_nonsense(tmp_path: Path) -> None:
     from flows.monitor import Fixed, Monitor
     from pipeline.planted_model import planted_card

@@ -1,0 +1,61 @@
+"""What the pages in docs/ show is true: commands and options exist, pictures are there and small."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from typer.main import get_command
+
+from flows.cli import app
+from pipeline.planted_model import planted_card
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words after ``hansaudit`` of the commands in console blocks and in running text."""
+    shown = "\n".join(re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)).replace("\\\n", " ")
+    lines = [line[2:] for line in shown.splitlines() if line.startswith("$ hansaudit")]
+    running = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    lines += re.findall(r"`(hansaudit [a-z][^`]* [^`]*)`", running)
+    return [shlex.split(line.replace("\n", " "))[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    for name, *words in commands(page.read_text(encoding="utf-8")):
+        command = get_command(app).commands[name]  # type: ignore[attr-defined]
+        valid = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= valid, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere_and_pictures_are_small(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).is_file(), target
+        if target.startswith("images/"):
+            assert (page.parent / target).stat().st_size < 300_000, target
+
+
+def test_the_monitor_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = re.findall(r"^```python\n(.*?)^```", (DOCS / "galleries.md").read_text(), re.M | re.S)
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2, activation="softmax", name="out")]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    card = planted_card(8, ("a", "b"))
+    given = {"model": model, "card": card, "pictures": pictures, "labels": np.arange(6) % 2}
+    monkeypatch.chdir(tmp_path)
+    exec(compile(source, "docs/galleries.md", "exec"), given | {"inputs": card.prepare(pictures)})
+    for name in ("monitor.png", "monitor.html", "metrics.csv"):
+        assert (tmp_path / "watch" / name).stat().st_size > 0
