@@ -134,8 +134,11 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip() or "no message").splitlines()[0]
 
 
-def _log() -> Path:
-    """Write the traceback of the current exception to a file; returns its path."""
+def _log() -> str:
+    """Write the traceback of the current exception to a file; returns its path, or why there is none."""
     path = Path(tempfile.gettempdir(), f"hansaudit-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
-    path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}", encoding="utf-8")
-    return path
+    try:
+        path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}", encoding="utf-8")
+    except OSError as error:
+        return f"no file, since {path} cannot be written ({error.strerror}); --debug shows it"
+    return str(path)

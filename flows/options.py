@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, ConfigError, parse_config, parse_method, read_toml
+from pipeline.config import Config, ConfigError, parse_method, parse_named, read_toml
 from pipeline.errors import InputError
 
 
@@ -44,8 +44,8 @@ class Settings:
             self._data["methods"] = [parse_method(text).model_dump() for text in texts]
 
     def config(self) -> Config:
-        """The validated whole. Raises :class:`ConfigError`, one line per fault."""
-        return parse_config(self._data, self._where)
+        """The validated whole. Raises :class:`ConfigError`, one line per fault, and for what nobody named."""
+        return parse_named(self._data, self._where)
 
 
 def dataset_source(text: str) -> dict[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RankingConfig
@@ -31,10 +29,8 @@ def rank_run(run: str, config: RankingConfig) -> Ranking:
     """Rank the classes of a run and write ``ranking.csv`` and ``ranking.json`` into it."""
     store = Store(run)
     ranking = rank(store, config)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, write in (("ranking.csv", ranking.to_csv), ("ranking.json", ranking.to_json)):
-            write(Path(folder, name))
-            store.files.put(name, Path(folder, name).read_bytes())
+    store.files.put("ranking.csv", ranking.csv().encode())
+    store.files.put("ranking.json", ranking.json().encode())
     return ranking
 
 

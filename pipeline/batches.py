@@ -7,8 +7,8 @@ of ``AHEAD`` batches, whatever the size of the shard.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -79,12 +79,22 @@ class ClassMap:
 
 
 def map_classes(info: DatasetInfo, card: ModelCard) -> ClassMap:
-    """Classes find their output by id where both sides have ids, else by position."""
+    """Classes find their output by id, else by name; by position only where the card names no classes.
+
+    Raises :class:`InputError` when the card names its classes and none of them is one of the dataset's.
+    """
     n = card.classes or len(card.class_ids) or len(info.class_ids)
-    if card.class_ids and not set(card.class_ids).isdisjoint(info.class_ids):
-        position = {class_id: i for i, class_id in enumerate(card.class_ids)}
-        lookup = np.array([position.get(class_id, -1) for class_id in info.class_ids], np.int32)
-    else:
+    lookup = _found(info.class_ids, _outputs(card.class_ids, synonyms=False))
+    if (lookup < 0).all():
+        lookup = _found(info.class_names, _outputs(card.class_names, synonyms=True))
+    if (lookup < 0).all():
+        if card.class_ids or card.class_names:
+            theirs, ours = info.class_names, card.class_names or card.class_ids
+            raise InputError(
+                f"dataset {info.name!r} and the network share no class: {', '.join(theirs[:3])}, ... against "
+                f"{', '.join(ours[:3])}, ...; give the model card the dataset's class_ids or class_names in "
+                "the order of the outputs, or neither to match them by position"
+            )
         lookup = np.arange(len(info.class_ids), dtype=np.int32)
         lookup[n:] = -1
     names = list(card.class_names or card.class_ids or [f"output {i}" for i in range(n)])
@@ -93,6 +103,22 @@ def map_classes(info: DatasetInfo, card: ModelCard) -> ClassMap:
         if output >= 0:
             names[output], ids[output] = info.class_names[label], info.class_ids[label]
     return ClassMap(lookup, tuple(names), tuple(ids))
+
+
+def _outputs(names: Sequence[str], synonyms: bool) -> dict[str, int]:
+    """Output by folded name; with ``synonyms``, also by each part of "tench, Tinca tinca" that is unique."""
+    found = {name.strip().casefold(): i for i, name in enumerate(names)}
+    parts = [part.strip().casefold() for name in names for part in name.split(",")] if synonyms else []
+    once = {part for part, times in Counter(parts).items() if times == 1}
+    for i, name in enumerate(names):
+        for part in (part.strip().casefold() for part in name.split(",")):
+            if part in once:
+                found.setdefault(part, i)
+    return found
+
+
+def _found(names: Sequence[str], outputs: Mapping[str, int]) -> np.ndarray:
+    return np.array([outputs.get(name.strip().casefold(), -1) for name in names], np.int32)
 
 
 def iter_batches(dataset: Dataset, shard: Shard, card: ModelCard, batch_size: int) -> Iterator[Batch]:
@@ -150,10 +176,14 @@ def _judge(
     if len(usable) == 0:
         return schema.STATUS_NO_BOX, faults if len(stored) else "the dataset has no box for this image"
     if len(visible) == 0:
-        return schema.STATUS_NO_VISIBLE_BOX, f"the crop removes all {len(usable)} boxes"
+        return schema.STATUS_NO_VISIBLE_BOX, _cropped(len(usable))
     if mask.all():
         return schema.STATUS_BOX_COVERS_IMAGE, "the boxes cover the whole input: nothing lies outside"
     return schema.STATUS_OK, faults and f"left out: {faults}"
+
+
+def _cropped(boxes: int) -> str:
+    return "the crop removes the box" if boxes == 1 else f"the crop removes all {boxes} boxes"
 
 
 def _batch(rows: list[_Row], card: ModelCard, size: int) -> Batch:

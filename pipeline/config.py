@@ -193,9 +193,28 @@ def parse_config(data: dict[str, Any], where: str = "config") -> Config:
         raise ConfigError("\n".join(lines)) from None
 
 
+def parse_named(data: dict[str, Any], where: str) -> Config:
+    """As :func:`parse_config`, for what a person wrote: dataset and model are named, not defaults.
+
+    Raises :class:`ConfigError`.
+    """
+    config = parse_config(data, where)
+    if not {"source", "name", "path"} & set(data.get("dataset", {})):
+        raise ConfigError(
+            f"{where}: no dataset; give --dataset or dataset.source: a prepared dataset, an image folder "
+            "with annotations, 'planted', or the name of a TFDS dataset"
+        )
+    if "source" not in data.get("model", {}) and config.dataset.source != "planted":
+        raise ConfigError(
+            f"{where}: no model; give --model or model.source: a .keras or .h5 file, a keras.applications "
+            "name, or package.module:function"
+        )
+    return config
+
+
 def load_config(path: str | Path) -> Config:
     """Read a TOML configuration. Raises :class:`ConfigError` when it cannot be read or is not valid."""
-    return parse_config(read_toml(path), str(path))
+    return parse_named(read_toml(path), str(path))
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

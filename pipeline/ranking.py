@@ -53,18 +53,25 @@ class Ranking:
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table; undefined values are empty."""
-        self.table.to_csv(path, index=False, float_format="%.8g", lineterminator="\n")
+        Path(path).write_text(self.csv(), encoding="utf-8", newline="")
+
+    def csv(self) -> str:
+        """What :meth:`to_csv` writes."""
+        return self.table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
 
     def to_json(self, path: str | Path) -> None:
         """Write ``{"method", "summary", "classes": [one object per row]}``; undefined values are null."""
+        Path(path).write_text(self.json(), encoding="utf-8")
+
+    def json(self) -> str:
+        """What :meth:`to_json` writes."""
         content = {
             "schema_version": SCHEMA_VERSION,
             "method": self.method,
             "summary": self.summary,
             "classes": records(self.table),
         }
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

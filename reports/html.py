@@ -39,9 +39,9 @@ def write_report(run_dir: str | Path, ranking: Ranking, out: str | Path | None =
     if out is None:
         run.store.files.put(NAME, page)
         return Path(run_dir) / NAME
-    target = Path(out)
-    open_files(target.parent).put(target.name, page)
-    return target
+    folder, _, name = str(out).rpartition("/")  # not Path: it would make one slash of s3://
+    open_files(folder or ".").put(name, page)
+    return Path(out)
 
 
 def render(run: RunData) -> str:

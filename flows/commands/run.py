@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         epilog=examples(
             "run --dataset data/ilsvrc --model squeezenet.keras --method lrp.preset_a --out runs/squeezenet",
-            "run --dataset voc/2007 --model ResNet50 --method gradient --method lrp.preset_a --out runs/voc",
+            "run --dataset data/ilsvrc --model ResNet50 --method gradient --method lrp.epsilon --out runs/50",
             "run --dataset photos --annotations boxes.csv --model my.h5 --card my.toml --out runs/photos",
             "run --config audit.toml --limit 100 --out runs/trial",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def _read_csv(path: Path) -> dict[str, BoxList]:
             raise InputError(
                 f"{path}: columns {sorted(missing)} are missing; valid: file, label, {', '.join(SIDES)}"
             )
-        for row in rows:
+        for row in _rows(rows, path):
             own = found.setdefault(row["file"], BoxList())
             sides = [row[side] for side in SIDES]
             if any(sides):
@@ -88,6 +88,13 @@ def _read_csv(path: Path) -> dict[str, BoxList]:
             elif row.get("label"):
                 own.labels.append(str(row["label"]))
     return found
+
+
+def _rows(rows: csv.DictReader, path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num}: not readable as CSV: {error}") from None
 
 
 def _read_coco(path: Path) -> dict[str, BoxList]:
@@ -124,7 +131,7 @@ def _read_voc(path: Path) -> dict[str, BoxList]:
             raise InputError(
                 f"{file}: refused, it defines entities or a DTD ({type(error).__name__})"
             ) from None
-        except SafeXml.ParseError as error:
+        except (SafeXml.ParseError, ValueError, LookupError) as error:  # the latter two: encodings
             raise InputError(f"{file}: not well-formed XML: {error}") from None
         own = found.setdefault(root.findtext("filename", "").strip() or file.stem, BoxList())
         for item in root.iter("object"):

@@ -96,7 +96,7 @@ def parse_xml(data: bytes, where: str) -> Annotation:
         root = SafeXml.fromstring(data, forbid_dtd=True)
     except DefusedXmlException as error:
         raise InputError(f"{where}: refused, it defines entities or a DTD ({type(error).__name__})") from None
-    except SafeXml.ParseError as error:
+    except (SafeXml.ParseError, ValueError, LookupError) as error:  # the latter two: encodings
         raise InputError(f"{where}: not well-formed XML: {error}") from None
     synsets, boxes = [], []
     for item in root.iter("object"):

@@ -227,12 +227,12 @@ def _unsaid(run: RunData, counts: dict[str, int]) -> str:
         needed = undecided["n_needed"].dropna()
         text = f"{words.count(len(undecided), 'class is', 'classes are')} undecided"
         if len(needed):
-            have = words.integer(undecided["n"].median())
+            have = words.count(int(undecided["n"].median()), "usable image")
             text += (
-                f": half of them have {have} usable images or fewer, and a statement would take about "
+                f": half of them have {have} or fewer, and a statement would take about "
                 f"{words.integer(needed.median())} (median)"
                 if len(undecided) > 1
-                else f": it has {have} usable images and would need about {words.integer(needed.median())}"
+                else f": it has {have} and would need about {words.integer(needed.median())}"
             )
         parts.append(text + ".")
     lost = int((~run.images["status"].isin(["ok"])).sum())

@@ -260,14 +260,23 @@ def test_options_win_over_the_file(tmp_path: Path):
 def test_a_budget_switches_the_curves_on(monkeypatch):
     asked = []
     monkeypatch.setattr("flows.terminal.audit", lambda config, out, report: asked.append(config))
-    assert cli.run(["run", "--out", "x", "--budget", "3"]) == 0
-    assert cli.run(["run", "--out", "x"]) == 0
+    assert cli.run(["run", "--dataset", "planted", "--out", "x", "--budget", "3"]) == 0
+    assert cli.run(["run", "--dataset", "planted", "--out", "x"]) == 0
     assert asked[0].perturbation.budget == 3
     assert asked[1].perturbation is None
 
 
-def test_no_options_are_the_defaults():
-    assert Settings(None).config() == Config()
+def test_dataset_and_model_must_be_named():
+    settings = Settings(None)
+    with pytest.raises(ConfigError, match="options: no dataset; give --dataset"):
+        settings.config()
+    settings.dataset("planted", None)
+    assert settings.config() == Config()  # the planted network goes with the planted data
+    settings.dataset("voc/2007", None)
+    with pytest.raises(ConfigError, match="options: no model; give --model"):
+        settings.config()
+    settings.set("model", source="ResNet50")
+    assert settings.config().model.source == "ResNet50"
 
 
 def test_a_section_that_is_no_table_is_refused(tmp_path: Path):

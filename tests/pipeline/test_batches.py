@@ -163,7 +163,7 @@ def test_every_fault_is_a_row_with_a_reason_and_the_stream_goes_on() -> None:
 def test_what_the_crop_removes_is_no_visible_box() -> None:
     (batch,) = batches_of(Listed([record(0, jpeg(90, 30), [[0, 0, 8, 29]])]), CARD, 1)
     assert batch.status == (schema.STATUS_NO_VISIBLE_BOX,)
-    assert "the crop removes all 1 boxes" in str(batch.reason[0])
+    assert "the crop removes the box" in str(batch.reason[0])
     assert batch.valid.all()
     assert not batch.masks.any()
 
@@ -246,6 +246,23 @@ def test_classes_find_their_output_by_id() -> None:
     assert [classes.index(i) for i in (-1, 0, 1, 2, 3)] == [-1, 1, -1, 2, -1]
     assert classes.names == ("ape", "cat", "yak")
     assert classes.ids == ("n1", "n2", "n4")
+
+
+def test_classes_find_their_output_by_name_and_never_by_chance() -> None:
+    info = DatasetInfo("d", "s", 0, ("Cat", "sofa", "yak"), ("0", "1", "2"), "")
+    card = ModelCard(
+        height=1,
+        width=1,
+        resize="stretch",
+        classes=3,
+        class_ids=("n1", "n2", "n4"),
+        class_names=("yak, Bos grunniens", "sofa, couch", "bench, couch"),
+    )
+    classes = map_classes(info, card)
+    assert [classes.index(i) for i in range(3)] == [-1, 1, 0]
+    strangers = DatasetInfo("d", "s", 0, ("couch", "aeroplane"), ("0", "1"), "")  # two outputs are a couch
+    with pytest.raises(InputError, match=r"share no class: couch, aeroplane, \.\.\. against yak"):
+        map_classes(strangers, card)
 
 
 def test_classes_without_ids_keep_their_place() -> None:

@@ -57,7 +57,9 @@ def test_a_missing_file_is_one_error(tmp_path: Path):
 
 
 def test_a_file_becomes_a_config(tmp_path: Path):
-    (tmp_path / "a.toml").write_text('[model]\nsource = "VGG16"\n[[methods]]\nname = "gradient"\n')
+    (tmp_path / "a.toml").write_text(
+        '[dataset]\nname = "voc/2007"\n[model]\nsource = "VGG16"\n[[methods]]\nname = "gradient"\n'
+    )
     config = load_config(tmp_path / "a.toml")
     assert (config.model.source, config.methods) == ("VGG16", (MethodConfig(name="gradient"),))
 
