@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -141,7 +142,7 @@ class ObjectFiles:
     def put(self, name: str, data: bytes | memoryview) -> None:
         try:
             self.fs.pipe_file(f"{self.root}/{name}", bytes(data))
-        except OSError as error:
+        except _store_errors() as error:
             raise _unwritable(f"{self.url}/{name}", len(data), error) from error
 
     def get(self, name: str) -> bytes | None:
@@ -149,7 +150,7 @@ class ObjectFiles:
             return self.fs.cat_file(f"{self.root}/{name}")
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except _store_errors() as error:
             raise InputError(f"{self.url}/{name}: cannot be read: {error}") from error
 
     def names(self, folder: str) -> list[str]:
@@ -158,6 +159,8 @@ class ObjectFiles:
             found = self.fs.ls(f"{self.root}/{folder}", detail=False)
         except FileNotFoundError:
             return []
+        except _store_errors() as error:
+            raise InputError(f"{self.url}/{folder}: cannot be listed: {error}") from error
         return sorted(base for p in found if (base := p.rpartition("/")[2]) and not base.startswith("."))
 
     def arrow(self, names: list[str]) -> tuple[list[str], Any]:
@@ -170,6 +173,12 @@ class ObjectFiles:
         yield
 
 
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What an object store raises: missing credentials and the like are no OSError to its client."""
+    client = sys.modules.get("botocore.exceptions")
+    return (OSError,) if client is None else (OSError, client.BotoCoreError)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename durable: the entry lives in the folder, not in the file."""
     handle = os.open(folder, os.O_RDONLY)
@@ -179,11 +188,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _unwritable(path: str | Path, size: int, error: OSError) -> InputError:
+def _unwritable(path: str | Path, size: int, error: Exception) -> InputError:
     """The one clear line for a disk that is full or a folder without the right to write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return InputError(
             f"{path}: no space left to write {size / 1e6:.1f} MB; what was finished is kept: "
             "make room and repeat the same command to go on"
         )
-    return InputError(f"{path}: cannot be written: {error.strerror or error}; choose a folder that can")
+    return InputError(
+        f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}; choose a folder that can"
+    )

@@ -31,6 +31,13 @@ _COMMIT = "examples"
 _PLACES = ("dataset.path", "dataset.annotations", "model.source", "model.weights", "model.card")
 
 
+# hashes say nothing to a person
+_OPAQUE = {
+    "dataset.fingerprint": "the data are others (dataset.fingerprint)",
+    "model.sha256": "the weights are others (model.sha256)",
+}
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What a run is made of, besides its configuration.
@@ -52,7 +59,8 @@ class Provenance:
 class Session:
     """One process at work on the run: what it did and how long it took."""
 
-    started: str = field(default_factory=lambda: _now())
+    # to the microsecond: it tells sessions apart, and a killed one may be followed within a second
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
     ended: str | None = None
     images: int = 0
     seconds: float = 0.0
@@ -236,8 +244,9 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, after = _identity(old), _identity(new)
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
+            what = _OPAQUE.get(name, name)
             lines.append(
-                f"  {name}: this folder has {_short(before.get(name))}, asked for {_short(after.get(name))}"
+                f"  {what}: this folder has {_short(before.get(name))}, asked for {_short(after.get(name))}"
             )
     return lines
 

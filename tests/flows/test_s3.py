@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows import cli
+from pipeline.errors import InputError
 from pipeline.store import Store
 
 RUN = "s3://audits/nightly/run"
@@ -88,6 +89,18 @@ def test_an_audit_lives_in_a_bucket(s3: Any, prefect_api: str, options: list[str
     assert cli.run(["confirm", RUN, "--top", "2", "--controls", "2", "--images", "3", "--pairs", "1"]) == 0
     assert cli.run(["clusters", RUN, "--class", "rhombus"]) == cli.DONE
     assert {"confirm.json", "confirm.parquet", "clusters.json", "sanity.json"} <= set(store.files.names(""))
+
+
+def test_without_credentials_is_one_line(s3: Any, monkeypatch, tmp_path: Path):
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(InputError, match="s3://audits/run"):
+        Store("s3://audits/run").manifest  # noqa: B018 - for what it raises
 
 
 def test_a_bucket_that_is_not_there_is_one_line(s3: Any, prefect_api: str, options: list[str], monkeypatch):

@@ -153,7 +153,11 @@ def test_the_same_audit_goes_on(store: Store):
     [
         ({"audit": {"seed": 7}}, {}, "audit.seed: this folder has 0, asked for 7"),
         ({"methods": [{"name": "gradient"}]}, {}, "methods: this folder has"),
-        ({}, {"dataset": {"fingerprint": "e" * 64}}, "dataset.fingerprint: this folder has"),
+        (
+            {},
+            {"dataset": {"fingerprint": "e" * 64}},
+            "the data are others (dataset.fingerprint): this folder has",
+        ),
         ({}, {"model": {"sha256": "b" * 64, "card": {"height": 8, "mean": (0.0, 0.0)}}}, "model.sha256"),
         ({}, {"model": {"sha256": "a" * 64, "card": {"height": 9, "mean": (0.0, 0.0)}}}, "model.card.height"),
     ],
@@ -201,6 +205,12 @@ def test_sessions_are_kept(store: Store):
         ("2026-01-01T00:00:00", 5),
     ]
     assert store.manifest["sessions"][1]["ended"] is not None
+
+
+def test_sessions_within_one_second_are_two(store: Store):
+    store.record(Session())
+    store.record(Session())
+    assert len(store.manifest["sessions"]) == 2
 
 
 def test_a_wrong_table_is_the_programs_fault_and_leaves_nothing(store: Store):
