@@ -115,7 +115,7 @@ def quantus_side(model: Any, batch: Any, map_: Any, options: argparse.Namespace)
                     model=model,
                     x_batch=batch.inputs,
                     y_batch=labels,
-                    a_batch=map_.relevance,
+                    a_batch=map_.relevance.sum(axis=-1)[:, None],  # it wants channels first
                     channel_first=False,
                     batch_size=options.batch,
                 )
