@@ -33,7 +33,7 @@ benchmarks: $(STAMP)
 	$(BIN)/python -m benchmarks.figure4 --network squeezenet
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.ranking_speed
-	$(BIN)/python -m benchmarks.canary --seeds 5
+	$(BIN)/python -m benchmarks.canary --seeds 10
 ifdef HANSAUDIT_ILSVRC
 	test -d $(ILSVRC) || $(BIN)/hansaudit prepare ilsvrc2012 --out $(ILSVRC) \
 	  --images $(HANSAUDIT_ILSVRC)/ILSVRC2012_img_val.tar --boxes $(HANSAUDIT_ILSVRC)/ILSVRC2012_bbox_val_v3.tgz
