@@ -1,7 +1,7 @@
 """The only file that knows a framework: vector-Jacobian products, compilation, execution order.
 
 Everything else is written in `keras.ops`. TensorFlow is the engine; JAX and PyTorch serve the same
-five functions when Keras runs on them (`KERAS_BACKEND`).
+functions when Keras runs on them (`KERAS_BACKEND`).
 """
 
 from __future__ import annotations
@@ -51,6 +51,16 @@ def after(value: Tensor, dependency: Tensor) -> Tensor:
         return value
     with tf.control_dependencies([dependency]):
         return tf.identity(value)
+
+
+def pays_to_multiply_less() -> bool:
+    """Whether a convolution's time is its multiplications: TensorFlow on a CPU. The other libraries
+    choose Winograd's algorithm themselves where it is faster."""
+    if backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
 
 
 def _vjp_tensorflow(function: Callable[..., Tensor], primals: tuple, cotangent: Tensor) -> tuple:

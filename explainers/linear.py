@@ -4,6 +4,9 @@ Weights are arguments, never state, so a rule can put `w+`, `w^2` or ones where 
 `flip(w)` turns a kernel into what `transpose` wants; it runs once per fit, on the host. A stride-1
 convolution is transposed as a *forward* convolution with the kernel rotated by 180 degrees and its
 channel axes swapped, which on a CPU is 1 to 3 times faster than the framework's own.
+
+`fast(w)` and `flip(w, fast=True)` give kernels in a form by which the same map is faster, precise
+relative to the largest of neighbouring values only; see `explainers.winograd`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from explainers import engine
+from explainers import engine, winograd
 from explainers.engine import Tensor
 
 
@@ -26,7 +29,15 @@ class Linear(ABC):
     def apply(self, a: Tensor, w: Tensor) -> Tensor:
         """`z_k = sum_i a_i w_ik`."""
 
-    def flip(self, w: np.ndarray) -> np.ndarray:
+    def fast(self, w: Any) -> Any:
+        """The kernel in the form by which `apply` is fastest."""
+        return w
+
+    def is_fast(self, w: Any) -> bool:
+        """Whether `fast` changed this kernel."""
+        return False
+
+    def flip(self, w: Any, fast: bool = False) -> Any:
         """The kernel in the form that `transpose` takes."""
         return w
 
@@ -115,6 +126,8 @@ class Conv(Linear):
         return ops.concatenate([self._convolve(x, k) for x, k in pieces], axis=-1)
 
     def _convolve(self, a: Tensor, w: Tensor) -> Tensor:
+        if self.is_fast(w):
+            return winograd.convolve(a, w, self.padding)
         strides, dilation = self.strides, self.dilation
         return ops.conv(a, w, strides, self.padding, "channels_last", dilation)
 
@@ -126,11 +139,21 @@ class Conv(Linear):
     def _rotates(self) -> bool:
         return set(self.strides) == {1} and self.groups == 1
 
-    def flip(self, w: np.ndarray) -> np.ndarray:
+    def fast(self, w: np.ndarray) -> np.ndarray:
+        slides = self._rotates and set(self.dilation) == {1}
+        if slides and engine.pays_to_multiply_less() and winograd.suits(self.kernel_size, w):
+            return winograd.transform(w)
+        return w
+
+    def is_fast(self, w: Any) -> bool:
+        return len(w.shape) > len(self.kernel_size) + 2
+
+    def flip(self, w: np.ndarray, fast: bool = False) -> np.ndarray:
         if not self._rotates:
             return w
         spatial = tuple(range(len(self.kernel_size)))
-        return np.ascontiguousarray(np.swapaxes(np.flip(w, spatial), -1, -2))
+        rotated = np.ascontiguousarray(np.swapaxes(np.flip(w, spatial), -1, -2))
+        return self.fast(rotated) if fast else rotated
 
     def transpose(self, s: Tensor, flipped: Tensor, like: Tensor) -> Tensor:
         if not self._rotates:
@@ -194,7 +217,7 @@ class Separable(Linear):
     def apply(self, a: Tensor, w: Any) -> Tensor:
         return self.pointwise.apply(self.depthwise.apply(a, w[0]), w[1])
 
-    def flip(self, w: Any) -> Any:
+    def flip(self, w: Any, fast: bool = False) -> Any:
         return self.depthwise.flip(w[0]), self.pointwise.flip(w[1])
 
     def transpose(self, s: Tensor, flipped: Any, like: Tensor) -> Tensor:

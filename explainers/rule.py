@@ -112,22 +112,40 @@ class Parts:
         self.channels, self.count = parts[0].shape[-1], len(parts)
 
     @staticmethod
-    def kernels(linear: Linear, name: str, *kernels: np.ndarray) -> dict[str, np.ndarray]:
-        """The constants that `apply` and `back` look up under `name`."""
+    def kernels(
+        linear: Linear,
+        name: str,
+        *kernels: np.ndarray,
+        back: float = 1.0,
+        apply: bool = True,
+        fast: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """The constants that `apply` (if it will be asked) and `back` (times a factor) need as `name`."""
         if linear.joins and len(kernels) > 1:
             kernels = (np.concatenate(kernels, axis=-2),)
-        found = {f"{name}{i}": w for i, w in enumerate(kernels)}
-        return found | {f"{name}{i} flipped": linear.flip(w) for i, w in enumerate(kernels)}
+        found = {
+            f"{name}{i} flipped": linear.flip(back * w if back != 1 else w, fast)
+            for i, w in enumerate(kernels)
+        }
+        if apply:
+            found |= {f"{name}{i}": linear.fast(w) if fast else w for i, w in enumerate(kernels)}
+        return found
+
+    def is_fast(self, c: Constants, name: str) -> bool:
+        """Whether `apply` is precise relative to neighbouring values only."""
+        return any(self.linear.is_fast(c[f"{name}{i}"]) for i in range(len(self.parts)))
 
     def apply(self, c: Constants, name: str) -> Tensor:
         """`sum_p apply(x_p, w_p)`."""
         terms = [self.linear.apply(x, c[f"{name}{i}"]) for i, x in enumerate(self.parts)]
         return functools.reduce(operator.add, terms)
 
-    def back(self, c: Constants, name: str, s: Tensor) -> Tensor:
-        """`sum_p x_p transpose(s, w_p)`: what each input element gets."""
-        flipped = [c[f"{name}{i} flipped"] for i in range(len(self.parts))]
-        terms = [x * self.linear.transpose(s, w, x) for x, w in zip(self.parts, flipped, strict=True)]
+    def back(self, c: Constants, ratios: Mapping[str, Tensor]) -> Tensor:
+        """`sum_p x_p sum_name transpose(s_name, w_p,name)`: what each input element gets."""
+        terms = []
+        for i, x in enumerate(self.parts):
+            shares = [self.linear.transpose(s, c[f"{name}{i} flipped"], x) for name, s in ratios.items()]
+            terms.append(x * functools.reduce(operator.add, shares))
         if self.joined and self.count > 1:
             terms = ops.split(terms[0], self.count, axis=-1)
         return functools.reduce(operator.add, terms)

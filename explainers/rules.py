@@ -11,8 +11,6 @@ Montavon et al. 2019 (Gamma), Lapuschkin et al. 2017 (Flat), Andeol et al. 2021 
 
 from __future__ import annotations
 
-import functools
-import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,8 +33,9 @@ class Epsilon(Rule):
 
     def constants(self, site: Site) -> dict[str, Any]:
         node = site.node
-        return {f"t{i}": linear.flip(w) for i, (linear, w) in enumerate(node.linear.stages(node.kernel))} | {
-            f"w{i}": w for i, (_, w) in enumerate(node.linear.stages(node.kernel)[:-1])
+        stages = node.linear.stages(node.kernel)
+        return {f"t{i}": linear.flip(w, fast=site.active) for i, (linear, w) in enumerate(stages)} | {
+            f"w{i}": w for i, (_, w) in enumerate(stages[:-1])
         }
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
@@ -104,9 +103,16 @@ class AlphaBeta(Rule):
         linear, w = node.linear.whole, node.linear.composite(node.kernel)
         plus, minus = np.maximum(w, 0), np.maximum(-w, 0)
         other = not site.non_negative  # a- w- and a- w+ exist
-        made: dict[str, Any] = Parts.kernels(linear, "positive", plus, *[minus] * other)
+        shares = self._shares(site)
+        made: dict[str, Any] = {}
+        if self.alpha:
+            summed = not (shares and self.beta)
+            rough = shares and not site.tiny
+            made |= Parts.kernels(
+                linear, "positive", plus, *[minus] * other, back=self.alpha, apply=summed, fast=rough
+            )
         if self.beta:
-            made |= Parts.kernels(linear, "negative", minus, *[plus] * other)
+            made |= Parts.kernels(linear, "negative", minus, *[plus] * other, back=-self.beta)
         if node.bias is not None and self.bias != "none":
             made |= {"positive b": np.maximum(node.bias, 0), "negative b": np.maximum(-node.bias, 0)}
         return made
@@ -115,24 +121,28 @@ class AlphaBeta(Rule):
         x = after(a[0], R)
         halves = (x,) if site.non_negative else (ops.relu(x), ops.relu(-x))
         parts = Parts(site.node.linear.whole, *halves)
-        terms, accounts, negative = [], [], None
+        ratios, accounts, negative = {}, [], None
         exact = site.tiny or self.bias == "both"
         quotient = divide if exact else ops.divide_no_nan
         if self.beta:
             negative, bias = self._summed(parts, c, "negative", exact)
-            ratio = quotient(-self.beta * R, negative)
-            terms.append(parts.back(c, "negative", ratio))
-            accounts.append((ratio, bias, -self.beta))
+            ratios["negative"] = quotient(R, negative)
+            accounts.append((ratios["negative"], bias, -self.beta))
         if self.alpha:
-            if negative is not None and site.active and self.bias == "signed":
-                # z = positive - negative, and R is 0 unless z > 0: this sum does not cancel
-                positive, bias = z + negative, c.get("positive b")
+            if negative is not None and self._shares(site):
+                positive, bias = z + negative, c.get("positive b")  # R is 0 unless z > 0: no cancellation
             else:
                 positive, bias = self._summed(parts, c, "positive", exact)
-            ratio = quotient(R if self.alpha == 1 else self.alpha * R, positive)
-            terms.append(parts.back(c, "positive", ratio))
-            accounts.append((ratio, bias, self.alpha))
-        return Flow((functools.reduce(operator.add, terms),), lambda: _accounts(accounts, R))
+                if parts.is_fast(c, "positive"):  # then rounded by neighbours, and never below z
+                    positive = ops.maximum(positive, z)
+            ratios["positive"] = quotient(R, positive)
+            accounts.append((ratios["positive"], bias, self.alpha))
+        return Flow((parts.back(c, ratios),), lambda: _accounts(accounts, R))
+
+    def _shares(self, site: Site) -> bool:
+        """Whether `positive = z + negative` wherever R is not 0. The positive quotient is then at most
+        `R / z`, which is bounded, so that the convolutions before and after it may be the fast ones."""
+        return site.active and self.bias == "signed"
 
     def _summed(self, parts: Parts, c: Constants, sign: str, exact: bool) -> tuple[Tensor, Any]:
         """Sum of the magnitudes of one sign with its bias; and that bias."""
@@ -149,7 +159,7 @@ class AlphaBeta(Rule):
 
     def cost(self, site: Site) -> float:
         halves = 1.0 if site.non_negative else 2.0
-        shared = self.alpha and self.beta and site.active and self.bias == "signed"
+        shared = self.alpha and self.beta and self._shares(site)
         return halves * (2.0 * (bool(self.alpha) + bool(self.beta)) - bool(shared))
 
 
@@ -157,7 +167,7 @@ def _accounts(parts: list, R: Tensor) -> tuple[Tensor, Tensor]:
     absorbed, lost = none(R), none(R)
     for ratio, bias, factor in parts:
         if bias is not None:
-            absorbed = absorbed + total(ratio * bias)
+            absorbed = absorbed + factor * total(ratio * bias)
         lost = lost + total(ops.where(ratio == 0, factor * R, ops.zeros_like(R)))
     return absorbed, lost
 
@@ -197,7 +207,7 @@ class Gamma(Rule):
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         x = after(a[0], R)
         parts = Parts(site.node.linear.whole, *((x,) if site.non_negative else (ops.relu(x), -ops.relu(-x))))
-        terms, accounts = [], []
+        ratios, accounts = {}, []
         for sign, mask in (
             (("positive", z >= 0),) if site.active else (("positive", z >= 0), ("negative", z < 0))
         ):
@@ -206,13 +216,13 @@ class Gamma(Rule):
             summed = summed if bias is None else summed + bias
             ratio = own / stab(summed, self.eps) if self.eps > TINY else divide(own, summed)
             accounts.append((own, ratio, summed, bias))
-            terms.append(parts.back(c, sign, ratio))
+            ratios[sign] = ratio
 
         def account() -> tuple[Tensor, Tensor]:
             absorbed = [total(ratio * b) for _, ratio, _, b in accounts if b is not None]
             return sum(absorbed, none(R)), sum(total(own - ratio * s) for own, ratio, s, _ in accounts)
 
-        return Flow((functools.reduce(operator.add, terms),), account)
+        return Flow((parts.back(c, ratios),), account)
 
     def cost(self, site: Site) -> float:
         return 2.0 * (1 if site.non_negative else 2) * (1 if site.active else 2)
@@ -314,7 +324,7 @@ class ZBox(Rule):
         x = after(a[0], R)
         parts = Parts(site.node.linear.whole, x - c["low"], c["high"] - x)
         ratio = divide(R, parts.apply(c, "box"))
-        relevance = parts.back(c, "box", ratio)
+        relevance = parts.back(c, {"box": ratio})
         return Flow((relevance,), lambda: _accounts([(ratio, None, 1.0)], R))
 
     def cost(self, site: Site) -> float:
@@ -330,7 +340,7 @@ class Gradient(Rule):
     weighted: ClassVar[bool] = True
 
     def constants(self, site: Site) -> dict[str, Any]:
-        return {"t": site.node.linear.flip(site.node.kernel)}
+        return {"t": site.node.linear.flip(site.node.kernel, fast=True)}
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         relevance = site.node.linear.transpose(R, c["t"], a[0])
