@@ -7,10 +7,11 @@ functions when Keras runs on them (`KERAS_BACKEND`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 Tensor = Any
 
@@ -51,6 +52,29 @@ def after(value: Tensor, dependency: Tensor) -> Tensor:
         return value
     with tf.control_dependencies([dependency]):
         return tf.identity(value)
+
+
+def host(value: Any) -> np.ndarray:
+    """The value of a variable or tensor as it is now, on the host; not to be written to.
+
+    A view where the framework copies on write: a TensorFlow variable on a CPU that gets another
+    value leaves its buffer to those who hold it.
+    """
+    if backend() != "tensorflow":
+        return np.array(keras.ops.convert_to_numpy(value))
+    import tensorflow as tf
+
+    return np.asarray(tf.convert_to_tensor(value))
+
+
+def buffers(values: Iterable[Any]) -> dict[int, Tensor]:
+    """Tensors by the address of their data on the host, for those of which `host` gives views."""
+    if backend() != "tensorflow":
+        return {}
+    import tensorflow as tf
+
+    tensors = [tf.convert_to_tensor(value) for value in values]
+    return {np.asarray(t).ctypes.data: t for t in tensors if "CPU" in t.device and t.dtype.is_floating}
 
 
 def pays_to_multiply_less() -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from explainers import engine
 from explainers.engine import Tensor
 from explainers.errors import UntraceableModel
 
@@ -298,7 +299,7 @@ def _freeze(node: Node) -> Node:
     variables = list(getattr(node.layer, "variables", ()))
     if not variables:
         return node
-    state = tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+    state = tuple(engine.host(variable) for variable in variables)
 
     def call(*tensors: Tensor) -> Tensor:
         values = [keras.ops.convert_to_tensor(array) for array in state]

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from explainers import engine
 from explainers.activations import function_name, kind_and_note
 from explainers.attention import open_attention
 from explainers.graph import Node
@@ -58,7 +59,7 @@ def _origin(module: str) -> str:
 
 
 def _array(variable: Any) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable))
+    return engine.host(variable)
 
 
 def _bias(layer: Any) -> np.ndarray | None:

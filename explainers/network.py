@@ -51,6 +51,7 @@ class Network:
         self.graph = graph
         self.dtype = _dtype(graph)
         self._device: dict[int, Tensor] = {}
+        self._buffers = engine.buffers(graph.model.variables)
         self.weights = {node.name: self._own(node) for node in graph if node.linear is not None}
         self._logits = engine.compile(self._output, self.weights)
         self.equality = check_equality(self)
@@ -64,11 +65,17 @@ class Network:
         return own
 
     def put(self, value: Any) -> Tensor:
-        """A host array (or a tuple of them) on the device; the model's own kernels are there once."""
+        """A host array (or a tuple of them) on the device; the model's own weights are there once."""
         if isinstance(value, tuple):
             return tuple(self.put(v) for v in value)
         known = self._device.get(id(value))  # the graph keeps these arrays, so their ids stay theirs
-        return ops.convert_to_tensor(np.asarray(value, self.dtype)) if known is None else known
+        if known is not None:
+            return known
+        array = np.asarray(value, self.dtype)
+        known = self._buffers.get(array.ctypes.data)
+        if known is not None and known.shape == array.shape and array.flags.c_contiguous:
+            return known
+        return ops.convert_to_tensor(array)
 
     def head(self, preset: Preset, start: str = "logit", times_input: bool = False) -> Head:
         """Bind a preset: match every node, derive the rules' weights. Raises UnsupportedLayer."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from explainers import analyze_many, create_analyzer, trace
@@ -154,12 +155,33 @@ def change_norm(m: keras.Model) -> None:
     m.get_layer("norm").gamma.assign(m.get_layer("norm").gamma * 3.0)
 
 
-def train(m: keras.Model) -> None:
-    m.compile("sgd", "sparse_categorical_crossentropy")
+def add_in_place(m: keras.Model) -> None:
+    for weight in m.trainable_weights:
+        weight.value.assign_add(np.full(weight.shape, 0.1, "float32"))
+
+
+def scatter(m: keras.Model) -> None:
+    kernel = m.get_layer("hidden").kernel
+    kernel.value.scatter_nd_update([[i] for i in range(10)], np.ones((10, kernel.shape[1]), "float32"))
+
+
+def train(m: keras.Model, optimizer: str = "sgd", jit_compile: bool = False) -> None:
+    m.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=jit_compile)
     m.fit(images(8), np.arange(8) % 4, epochs=2, batch_size=8, verbose=0)
 
 
-@pytest.mark.parametrize("change", [change_kernel, change_norm, train])
+CHANGES = [change_kernel, change_norm, add_in_place, scatter, train, partial(train, optimizer="adam")]
+CHANGES += [partial(train, jit_compile=True)]
+
+
+def test_a_fit_takes_no_second_copy_of_weights_that_stay_as_they_are() -> None:
+    own = build()
+    held = network(own).weights["hidden"]["kernel"]
+    there = tf.convert_to_tensor(own.get_layer("hidden").kernel)
+    assert np.asarray(held).ctypes.data == np.asarray(there).ctypes.data
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_fit_explains_the_weights_at_its_time_and_a_new_fit_the_new_ones(
     change: Callable[[keras.Model], None],
 ) -> None:
