@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from explainers.canonize import non_negative
-from explainers.engine import Tensor
+from explainers.engine import Tensor, after
 from explainers.errors import InvalidParameter
 from explainers.graph import LINEAR, Graph, Node
 from explainers.presets import Preset
@@ -165,7 +165,7 @@ def backward(
             continue
         R = relevance.pop(node.name)
         a = tuple(record[name] for name in node.inputs)
-        z = record[graph.children(node)[0].name] if step.site.active else record[node.name]
+        z = after(record[graph.children(node)[0].name if step.site.active else node.name], R)
         flow = step.rule(step.site, constants.get(node.name, {}), a, z, R)
         _check(step, a, flow)
         if enter is not None:

@@ -107,7 +107,8 @@ def _depthwise(node: Node, arguments: Any) -> Node:
 def _separable(node: Node, arguments: Any) -> Node:
     layer = node.layer
     rank = layer.rank
-    linear = Separable(DepthwiseConv(*_geometry(layer)), Conv((1,) * rank, (1,) * rank, "valid", (1,) * rank))
+    pointwise = Conv((1,) * rank, (1,) * rank, "valid", (1,) * rank)
+    linear = Separable(DepthwiseConv(*_geometry(layer)), pointwise, layer.depth_multiplier)
     kernels = (_array(layer.depthwise_kernel), _array(layer.pointwise_kernel))
     return _linear(node, "separable_conv", linear, kernels, _bias(layer))
 

@@ -12,6 +12,7 @@ relative to the largest of neighbouring values only; see `explainers.winograd`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +59,15 @@ class Linear(ABC):
     def composite(self, w: Any) -> np.ndarray:
         """The kernel of `whole`."""
         return w
+
+    @property
+    def signed(self) -> Linear:
+        """The operator that the kernels of `by_sign` are for."""
+        return self
+
+    def by_sign(self, w: Any, f: Callable[[np.ndarray], np.ndarray]) -> Any:
+        """The kernel of the map whose weights are `f` of this one's, where `f(c w) = c f(w)` for `c >= 0`."""
+        return f(w)
 
     def stages(self, w: Any) -> tuple[tuple[Linear, Any], ...]:
         """The map as a chain of operators: what rules that keep signs need."""
@@ -208,11 +218,14 @@ class DepthwiseConv(Linear):
 class Separable(Linear):
     """A depthwise convolution, then a pointwise one; the kernel is the pair of theirs.
 
-    One linear map for rules that split signs (`composite`), two for Epsilon (`stages`).
+    One linear map for rules that take its weights apart (`composite`), two for Epsilon (`stages`). With a
+    `multiplier` of 1 each of its weights is one product `d p`, and `f(d p) = |d| f(sign(d) p)`: what is done
+    by sign stays separable, with twice the channels in the middle.
     """
 
     depthwise: DepthwiseConv
     pointwise: Conv
+    multiplier: int = 1
 
     def apply(self, a: Tensor, w: Any) -> Tensor:
         return self.pointwise.apply(self.depthwise.apply(a, w[0]), w[1])
@@ -235,7 +248,21 @@ class Separable(Linear):
 
     def composite(self, w: Any) -> np.ndarray:
         depthwise, pointwise = (np.asarray(k, np.float64) for k in w)
-        return np.einsum("...im,imo->...io", depthwise, pointwise.reshape(*depthwise.shape[-2:], -1))
+        return np.einsum(
+            "...im,imo->...io", depthwise, pointwise.reshape(*depthwise.shape[-2:], -1), optimize=True
+        )
+
+    @property
+    def signed(self) -> Linear:
+        return self if self.multiplier == 1 else self.whole
+
+    def by_sign(self, w: Any, f: Callable[[np.ndarray], np.ndarray]) -> Any:
+        if self.multiplier != 1:
+            return f(self.composite(w))
+        depthwise, pointwise = w
+        halves = np.concatenate([np.maximum(depthwise, 0), np.maximum(-depthwise, 0)], axis=-1)
+        twice = np.stack([f(pointwise), f(-pointwise)], axis=-2)
+        return halves, twice.reshape(*pointwise.shape[:-2], -1, pointwise.shape[-1])
 
     def stages(self, w: Any) -> tuple[tuple[Linear, Any], ...]:
         return (self.depthwise, w[0]), (self.pointwise, w[1])

@@ -154,7 +154,7 @@ def work(node: Node, composite: bool = False) -> float:
     channels = float(node.shape[-1] or 1)
     if node.kind == "scale":
         return outputs
-    kernel = node.linear.composite(node.kernel) if composite else node.kernel
+    kernel = node.linear.by_sign(node.kernel, np.abs) if composite else node.kernel
     size = sum(np.size(k) for k in kernel) if isinstance(kernel, tuple) else np.size(kernel)
     return outputs * size / channels if node.kind != "einsum" else outputs * size / max(_shared(node), 1.0)
 

@@ -115,18 +115,16 @@ class Parts:
     def kernels(
         linear: Linear,
         name: str,
-        *kernels: np.ndarray,
+        *kernels: Any,
         back: float = 1.0,
         apply: bool = True,
         fast: bool = False,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """The constants that `apply` (if it will be asked) and `back` (times a factor) need as `name`."""
         if linear.joins and len(kernels) > 1:
             kernels = (np.concatenate(kernels, axis=-2),)
-        found = {
-            f"{name}{i} flipped": linear.flip(back * w if back != 1 else w, fast)
-            for i, w in enumerate(kernels)
-        }
+        backward = kernels if back == 1 else [linear.scale_output(w, np.asarray(back)) for w in kernels]
+        found = {f"{name}{i} flipped": linear.flip(w, fast) for i, w in enumerate(backward)}
         if apply:
             found |= {f"{name}{i}": linear.fast(w) if fast else w for i, w in enumerate(kernels)}
         return found

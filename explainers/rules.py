@@ -100,8 +100,8 @@ class AlphaBeta(Rule):
 
     def constants(self, site: Site) -> dict[str, Any]:
         node = site.node
-        linear, w = node.linear.whole, node.linear.composite(node.kernel)
-        plus, minus = np.maximum(w, 0), np.maximum(-w, 0)
+        linear = node.linear.signed
+        plus, minus = (node.linear.by_sign(node.kernel, f) for f in (_positive, _negative))
         other = not site.non_negative  # a- w- and a- w+ exist
         shares = self._shares(site)
         made: dict[str, Any] = {}
@@ -120,7 +120,7 @@ class AlphaBeta(Rule):
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         x = after(a[0], R)
         halves = (x,) if site.non_negative else (ops.relu(x), ops.relu(-x))
-        parts = Parts(site.node.linear.whole, *halves)
+        parts = Parts(site.node.linear.signed, *halves)
         ratios, accounts, negative = {}, [], None
         exact = site.tiny or self.bias == "both"
         quotient = divide if exact else ops.divide_no_nan
@@ -163,6 +163,14 @@ class AlphaBeta(Rule):
         return halves * (2.0 * (bool(self.alpha) + bool(self.beta)) - bool(shared))
 
 
+def _positive(w: np.ndarray) -> np.ndarray:
+    return np.maximum(w, 0)
+
+
+def _negative(w: np.ndarray) -> np.ndarray:
+    return np.maximum(-w, 0)
+
+
 def _accounts(parts: list, R: Tensor) -> tuple[Tensor, Tensor]:
     absorbed, lost = none(R), none(R)
     for ratio, bias, factor in parts:
@@ -191,8 +199,9 @@ class Gamma(Rule):
 
     def constants(self, site: Site) -> dict[str, Any]:
         node = site.node
-        linear, w = node.linear.whole, node.linear.composite(node.kernel)
-        plus, minus = w + self.gamma * np.maximum(w, 0), w + self.gamma * np.minimum(w, 0)
+        linear = node.linear.signed
+        plus = node.linear.by_sign(node.kernel, lambda w: w + self.gamma * np.maximum(w, 0))
+        minus = node.linear.by_sign(node.kernel, lambda w: w + self.gamma * np.minimum(w, 0))
         other = not site.non_negative
         made: dict[str, Any] = Parts.kernels(linear, "positive", plus, *[minus] * other)
         if not site.active:
@@ -206,7 +215,7 @@ class Gamma(Rule):
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         x = after(a[0], R)
-        parts = Parts(site.node.linear.whole, *((x,) if site.non_negative else (ops.relu(x), -ops.relu(-x))))
+        parts = Parts(site.node.linear.signed, *((x,) if site.non_negative else (ops.relu(x), -ops.relu(-x))))
         ratios, accounts = {}, []
         for sign, mask in (
             (("positive", z >= 0),) if site.active else (("positive", z >= 0), ("negative", z < 0))
@@ -314,15 +323,16 @@ class ZBox(Rule):
             )
 
     def constants(self, site: Site) -> dict[str, Any]:
-        linear, w = site.node.linear.whole, site.node.linear.composite(site.node.kernel)
+        node = site.node
+        plus, minus = (node.linear.by_sign(node.kernel, f) for f in (_positive, _negative))
         low = self.low if site.low is None else site.low
         high = self.high if site.high is None else site.high
         box = {"low": np.asarray(low, float), "high": np.asarray(high, float)}
-        return box | Parts.kernels(linear, "box", np.maximum(w, 0), np.maximum(-w, 0))
+        return box | Parts.kernels(node.linear.signed, "box", plus, minus)
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         x = after(a[0], R)
-        parts = Parts(site.node.linear.whole, x - c["low"], c["high"] - x)
+        parts = Parts(site.node.linear.signed, x - c["low"], c["high"] - x)
         ratio = divide(R, parts.apply(c, "box"))
         relevance = parts.back(c, {"box": ratio})
         return Flow((relevance,), lambda: _accounts([(ratio, None, 1.0)], R))

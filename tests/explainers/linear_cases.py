@@ -54,6 +54,7 @@ CASES: dict[str, Case] = {
     "depthwise_strided": Case(partial(layers.DepthwiseConv2D, 3, strides=2, padding="same"), (6, 6, 3)),
     "depthwise_1d": Case(partial(layers.DepthwiseConv1D, 3, padding="same"), (7, 3)),
     "separable": Case(partial(layers.SeparableConv2D, 4, 3, depth_multiplier=2, padding="same"), (5, 4, 3)),
+    "separable_plain": Case(partial(layers.SeparableConv2D, 4, (3, 2)), (5, 4, 3)),
     "separable_1d": Case(partial(layers.SeparableConv1D, 4, 3, strides=2), (8, 3)),
     "transposed": Case(partial(layers.Conv2DTranspose, 3, 3, strides=2, padding="same"), (3, 4, 3)),
     "transposed_1d": Case(partial(layers.Conv1DTranspose, 3, 3), (5, 3)),
