@@ -36,7 +36,7 @@ RULES: dict[str, tuple[Rule, Callable[..., np.ndarray], bool]] = {
 }
 LAYERS = (
     "dense", "conv1d", "conv2d", "conv2d_even_kernel", "strided", "dilated", "grouped", "depthwise",
-    "separable", "transposed", "einsum",
+    "separable", "separable_plain", "transposed", "einsum",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FEW = {"tensorflow": ("conv2d", "separable")}
+FEW = {"tensorflow": ("conv2d", "separable_plain")}
 EXTRAS = {"tensorflow": "", "jax": "jax", "torch": "torch"}
 
 
