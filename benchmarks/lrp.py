@@ -130,12 +130,12 @@ def row(network: str, method: str, figures: dict[str, Any], batch: int) -> list[
     seconds, base = figures["run_s"].get(method, []), figures["run_s"].get("gradient", [])
     ratio = median([s / g for s, g in zip(seconds, base, strict=True)])
     limit = MUST_REACH.get(method) if network == "vgg16" else None
-    run = [
-        network,
-        method,
-        f"{1000 * median(seconds) / batch:.0f}",
-        f"{ratio:.2f}" + (f" (<= {limit})" if limit else ""),
-    ]
+    run = [network, method, "", ""]
+    if seconds:
+        run[2:] = [
+            f"{1000 * median(seconds) / batch:.0f}",
+            f"{ratio:.2f}" + (f" (<= {limit})" if limit else ""),
+        ]
     if method not in figures["alone"]:
         return [*run, "", "", ""]
     alone, alone_base = figures["alone"][method], figures["alone"]["gradient"]
