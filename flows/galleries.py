@@ -128,7 +128,7 @@ def fit(look: Look, model: LoadedModel) -> Mapping[str, Fitted]:
 
 def explained_lines(images: Sequence[str], model: LoadedModel, look: Look) -> tuple[Line, ...]:
     """A line per image and target (Figures 5 and 6)."""
-    from pipeline.explain import check_size, explain_photos, find_class, read_photo
+    from pipeline.explain import check_size, explain_photos, find_output, read_photo
 
     if look.labels and len(look.labels) != len(images):
         raise InputError(
@@ -137,7 +137,7 @@ def explained_lines(images: Sequence[str], model: LoadedModel, look: Look) -> tu
     check_size(len(images), len(look.methods))
     outputs = model.model.output_shape[-1]
     photos = [
-        replace(read_photo(path, model.card), label=find_class(model.card, text, outputs) if text else None)
+        replace(read_photo(path, model.card), label=find_output(model.card, text, outputs) if text else None)
         for path, text in zip(images, look.labels or [""] * len(images), strict=True)
     ]
     fitted = fit(look, model)

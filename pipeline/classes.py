@@ -35,5 +35,5 @@ def find_class(wanted: str, names: Sequence[str], ids: Sequence[str] = ()) -> in
     near = dict.fromkeys(names[known[m]] for m in get_close_matches(text, known, n=5, cutoff=0.5))
     hint = f"nearest: {', '.join(list(near)[:3])}" if near else f"classes: {', '.join(names[:5])}, ..."
     raise InputError(
-        f"class {wanted!r}: this run has no such class; {hint} (or give an index 0..{len(names) - 1})"
+        f"class {wanted!r}: there is no such class; {hint} (or give an index 0..{len(names) - 1})"
     )

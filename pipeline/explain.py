@@ -10,6 +10,7 @@ import numpy as np
 
 from explainers import Explanation, Fitted, analyze_many
 from pipeline.card import ModelCard
+from pipeline.classes import find_class
 from pipeline.errors import InputError
 from pipeline.geometry import draw, open_image, plan_view
 from pipeline.models import LoadedModel
@@ -75,38 +76,23 @@ def class_name(card: ModelCard, index: int) -> str:
     return names[index].split(",")[0] if index < len(names) else f"output {index}"
 
 
-def find_class(card: ModelCard, text: str, classes: int) -> int:
+def find_output(card: ModelCard, text: str, outputs: int) -> int:
     """The output that a number, a class id or a class name means.
 
     Raises:
         InputError: there is none, or a name fits several.
     """
     text = text.strip()
-    if text.isdigit():
-        if int(text) >= classes:
-            raise InputError(f"target {text}: the network has {classes} outputs; valid: 0 to {classes - 1}")
+    if text.isdecimal():
+        if int(text) >= outputs:
+            raise InputError(f"target {text}: the network has {outputs} outputs; valid: 0 to {outputs - 1}")
         return int(text)
-    if text in card.class_ids:
-        return card.class_ids.index(text)
-    wanted = text.casefold()
-    found = [
-        i
-        for i, names in enumerate(card.class_names)
-        if wanted == names.casefold() or wanted in (name.strip().casefold() for name in names.split(","))
-    ]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if not (card.class_names or card.class_ids):
         raise InputError(
-            f"target {text!r} fits several classes: outputs {', '.join(map(str, found))}; give a number"
+            f"target {text!r}: the model's card names no classes; valid: topN or an output's number, "
+            f"0 to {outputs - 1}"
         )
-    near = [f"{name!r}" for name in card.class_names if wanted in name.casefold()][:5]
-    hint = (
-        f"; near: {', '.join(near)}"
-        if near
-        else "; valid: topN, a class name, a class id, or an output's number"
-    )
-    raise InputError(f"target {text!r}: the network has no such class{hint}")
+    return find_class(text, card.class_names or card.class_ids, card.class_ids)
 
 
 def choose_targets(text: str, logits: np.ndarray, card: ModelCard, label: int | None = None) -> list[int]:
@@ -124,7 +110,7 @@ def choose_targets(text: str, logits: np.ndarray, card: ModelCard, label: int | 
         if not 1 <= count <= MOST_TARGETS:
             raise InputError(f"targets {text!r}: valid: top1 to top{MOST_TARGETS}")
         return [int(i) for i in np.argsort(-logits, kind="stable")[:count]]
-    wanted = [find_class(card, one, len(logits)) for one in text.split(",") if one.strip()]
+    wanted = [find_output(card, one, len(logits)) for one in text.split(",") if one.strip()]
     if not wanted:
         raise InputError(f"targets {text!r}: valid: topN, or comma-separated class names, ids or numbers")
     return list(dict.fromkeys(wanted))
