@@ -40,7 +40,7 @@ def photographs() -> Any:
 
     found = []
     for photograph in (data.astronaut(), data.chelsea(), data.coffee(), data.rocket()):
-        side = min(photograph.shape[:2])
+        side = 3 * min(photograph.shape[:2]) // 4
         for crop in (photograph[:side, :side], photograph[-side:, -side:]):
             image = transform.resize(crop, (224, 224), anti_aliasing=True)
             found.append((image - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225))

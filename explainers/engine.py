@@ -7,6 +7,7 @@ functions when Keras runs on them (`KERAS_BACKEND`).
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -79,8 +80,8 @@ def buffers(values: Iterable[Any]) -> dict[int, Tensor]:
 
 def pays_to_multiply_less() -> bool:
     """Whether a convolution's time is its multiplications: TensorFlow on a CPU. The other libraries
-    choose Winograd's algorithm themselves where it is faster."""
-    if backend() != "tensorflow":
+    choose Winograd's algorithm themselves where it is faster. `HANSAUDIT_WINOGRAD=off` says no."""
+    if backend() != "tensorflow" or os.environ.get("HANSAUDIT_WINOGRAD") == "off":
         return False
     import tensorflow as tf
 

@@ -1,7 +1,8 @@
 """Node, Graph and `trace(model)`: the only file that touches Keras' private graph API.
 
 A traced model is an ordered tuple of *call events*: a layer that is called twice gives two nodes,
-nested models are inlined. Weights are copied to the host once; nothing here changes the model.
+nested models are inlined. Weights are read to the host once (on a CPU without a copy); nothing here
+changes the model.
 """
 
 from __future__ import annotations

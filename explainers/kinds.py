@@ -59,7 +59,9 @@ def _origin(module: str) -> str:
 
 
 def _array(variable: Any) -> np.ndarray:
-    return engine.host(variable)
+    if isinstance(variable, keras.Variable):
+        return engine.host(variable)
+    return np.array(keras.ops.convert_to_numpy(variable))  # a number of the model's code: in full precision
 
 
 def _bias(layer: Any) -> np.ndarray | None:

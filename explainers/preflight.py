@@ -142,19 +142,23 @@ def cost(graph: Graph, preset: Preset) -> float:
     """Forward passes that one batch costs, estimated from the multiply-adds of the linear nodes."""
     forward = sum(work(node) for node in graph)
     steps = assign(preset, graph)
-    behind = sum(step.rule.cost(step.site) * work(step.site.node, step.rule.composite) for step in steps)
+    behind = sum(step.rule.cost(step.site) * work(step.site.node, step.rule.form) for step in steps)
     return 1.0 + behind / max(forward, 1.0)
 
 
-def work(node: Node, composite: bool = False) -> float:
-    """Multiply-adds per image of a linear node, as one operator or (separable) as a chain."""
+def work(node: Node, form: str = "stages") -> float:
+    """Multiply-adds per image of a linear node in the form that a rule gives it."""
     if node.kind not in LINEAR or node.linear is None:
         return 0.0
     outputs = float(np.prod([n or 1 for n in node.shape[1:]]))
     channels = float(node.shape[-1] or 1)
     if node.kind == "scale":
         return outputs
-    kernel = node.linear.by_sign(node.kernel, np.abs) if composite else node.kernel
+    kernel = node.kernel
+    if form == "signed":
+        kernel = node.linear.by_sign(kernel, np.abs)
+    elif form == "whole":
+        kernel = node.linear.composite(kernel)
     size = sum(np.size(k) for k in kernel) if isinstance(kernel, tuple) else np.size(kernel)
     return outputs * size / channels if node.kind != "einsum" else outputs * size / max(_shared(node), 1.0)
 

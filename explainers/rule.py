@@ -54,8 +54,8 @@ class Rule(ABC):
     # Whether R_in vanishes wherever the input does: True where R_in is `a` times something, None
     # where it does if R vanishes wherever the output does, False where it need not.
     proportional: ClassVar[bool | None] = True
-    # The rule needs a separable convolution as one map (it splits signs).
-    composite: ClassVar[bool] = True
+    # What the rule makes of a separable convolution: its `stages`, a `signed` map or the `whole` kernel.
+    form: ClassVar[str] = "whole"
     # The rule is one of linear nodes: it reads their weights.
     weighted: ClassVar[bool] = False
 

@@ -28,7 +28,7 @@ class Epsilon(Rule):
     """`R_i = sum_k a_i w_ik / stab(z_k) R_k`; a separable convolution is two such steps."""
 
     eps: float = 1e-6
-    composite: ClassVar[bool] = False
+    form: ClassVar[str] = "stages"
     weighted: ClassVar[bool] = True
 
     def constants(self, site: Site) -> dict[str, Any]:
@@ -88,6 +88,7 @@ class AlphaBeta(Rule):
     alpha: float = 1.0
     beta: float = 0.0
     bias: str = "signed"
+    form: ClassVar[str] = "signed"
     weighted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -141,7 +142,7 @@ class AlphaBeta(Rule):
 
     def _shares(self, site: Site) -> bool:
         """Whether `positive = z + negative` wherever R is not 0. The positive quotient is then at most
-        `R / z`, which is bounded, so that the convolutions before and after it may be the fast ones."""
+        `R / z`, so that convolutions which round relative to neighbouring values may be used around it."""
         return site.active and self.bias == "signed"
 
     def _summed(self, parts: Parts, c: Constants, sign: str, exact: bool) -> tuple[Tensor, Any]:
@@ -195,6 +196,7 @@ class Gamma(Rule):
 
     gamma: float = 0.25
     eps: float = 1e-6
+    form: ClassVar[str] = "signed"
     weighted: ClassVar[bool] = True
 
     def constants(self, site: Site) -> dict[str, Any]:
@@ -295,7 +297,7 @@ class Flat(WSquare):
         return isinstance(linear, Dense) or (isinstance(linear, Conv) and linear.groups == 1)
 
     def cost(self, site: Site) -> float:
-        return 0.0 if self._boxes(site.node.linear) else 1.0
+        return 0.0 if self._boxes(site.node.linear.whole) else 1.0
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,7 @@ class ZBox(Rule):
     low: float | tuple[float, ...] = -1.0
     high: float | tuple[float, ...] = 1.0
     proportional: ClassVar[bool | None] = False
+    form: ClassVar[str] = "signed"
     weighted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -346,7 +349,7 @@ class Gradient(Rule):
     """The plain chain rule: `R_i = sum_k w_ik R_k`."""
 
     proportional: ClassVar[bool | None] = False
-    composite: ClassVar[bool] = False
+    form: ClassVar[str] = "stages"
     weighted: ClassVar[bool] = True
 
     def constants(self, site: Site) -> dict[str, Any]:

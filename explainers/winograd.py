@@ -2,8 +2,9 @@
 
 Four outputs of a column of three weights take six multiplications instead of twelve; what the transforms
 cost instead grows with the channels, not with their product, so wide layers gain up to a third.
-Rounding is relative to the largest of neighbouring values (1e-6 of it, with coefficients up to 8),
-not to each sum itself: for values that a later division does not blow up.
+Rounding is relative to the largest value within six rows (1e-6 of it, with coefficients up to 8), not
+to each sum itself: not for sums that become denominators of anything larger, and a loss of digits where
+neighbouring rows differ by many orders of magnitude.
 
 Source: Lavin and Gray 2016, "Fast algorithms for convolutional neural networks", section 4.1; the
 interpolation points 0, 1, -1, 2, -2 and infinity.

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from explainers import create_analyzer, trace
+from explainers import create_analyzer, plan, trace
 from explainers.canonize import canonize, non_negative
 from explainers.errors import UnequalForward
 from explainers.graph import Graph
@@ -221,3 +221,29 @@ def test_a_network_that_amplifies_rounding_is_held_to_its_own_rounding() -> None
     net = network(model)
     assert 1e-3 < net.equality < 1
     assert not any(node.kind == "scale" for node in net.graph)
+
+
+def test_numbers_in_a_float64_model_keep_their_precision() -> None:
+    x = keras.Input((4,), dtype="float64")
+    model = keras.Model(x, keras.layers.Dense(3, dtype="float64")(x * 0.1))
+    scales = [node for node in trace(model) if node.kind == "scale"]
+    assert [float(node.kernel) for node in scales] == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("method", "multiply_adds"),
+    [
+        ("lrp.epsilon", 25 * 8 + 8 * 6),
+        ("lrp.z_plus", 2 * (2 * 25 * 8 + 2 * 8 * 6)),  # the sum and its transpose, twice the channels between
+        ("lrp.w_square", 25 * 8 * 6),
+        ("lrp.flat", 0),
+    ],
+)
+def test_the_cost_of_a_separable_convolution_is_that_of_the_rule_s_form(
+    method: str, multiply_adds: int
+) -> None:
+    x = keras.Input((9, 9, 8))
+    t = keras.layers.SeparableConv2D(6, 5, padding="same", use_bias=False)(keras.layers.ReLU()(x))
+    model = keras.Model(x, keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(t)))
+    forward = 25 * 8 + 8 * 6
+    assert plan(model, method).cost == pytest.approx(1 + multiply_adds / forward)

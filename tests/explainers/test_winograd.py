@@ -54,6 +54,13 @@ def test_only_where_it_pays() -> None:
     assert not is_changed(Conv((3, 3, 3), (1, 1, 1), "same", (1, 1, 1)), 3, 3, 3, WIDE, WIDE)
 
 
+def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    linear, w = Conv((3, 3), (1, 1), "same", (1, 1)), np.ones((3, 3, WIDE, WIDE), "float32")
+    assert linear.is_fast(linear.flip(w, fast=True))
+    monkeypatch.setenv("HANSAUDIT_WINOGRAD", "off")
+    assert not linear.is_fast(linear.flip(w, fast=True))
+
+
 def wide_model(use_bias: bool) -> keras.Model:
     x = keras.Input((12, 11, 3))
     t = layers.ReLU()(layers.Conv2D(WIDE, 3, padding="same", use_bias=use_bias, name="first")(x))
