@@ -11,6 +11,7 @@ A preset of one's own in five lines:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -30,11 +31,12 @@ from explainers.structure import (
 )
 
 
-class Condition:
+class Condition(ABC):
     """A predicate of a node and the graph it stands in; combine with `&`, `|`, `~`."""
 
+    @abstractmethod
     def __call__(self, node: Node, graph: Graph) -> bool:
-        raise NotImplementedError
+        """Whether the node meets it."""
 
     def __and__(self, other: Predicate) -> Condition:
         return Both(self, other)

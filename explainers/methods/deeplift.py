@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -53,9 +54,9 @@ class Multiplier(Rule):
 
     proportional: ClassVar[bool | None] = False
 
+    @abstractmethod
     def back(self, site: Site, a: tuple[Tensor, ...], z: Tensor, m: Tensor) -> tuple[Tensor, ...]:
         """The multipliers of the inputs, first half only."""
-        raise NotImplementedError
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         parts = tuple(twice(part) for part in self.back(site, a, z, halves(R)[0]))

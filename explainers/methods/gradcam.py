@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -49,9 +50,9 @@ class GradCamAnalyzer(SamplingAnalyzer):
                 f"layer: received {self.layer!r}; valid: the name of a node, or '' for the last"
             )
 
+    @abstractmethod
     def weigh(self, maps: Tensor, gradients: Tensor) -> Tensor:
         """Weights of the channels, b 1 1 c."""
-        raise NotImplementedError
 
     def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> GradCamFitted:
         return GradCamFitted(self, net, state)

@@ -139,3 +139,40 @@ def test_it_agrees_with_the_framework_s_convolution(method: str, monkeypatch: py
     assert 5 in kernels(fast)
     assert 5 not in kernels(plain)
     assert distance(maps, plain.analyze(x).relevance).max() < 1e-5
+
+
+@pytest.mark.parametrize("method", RULES)
+def test_where_neighbouring_rows_differ_by_1e4_a_percent_can_be_lost_unless_switched_off(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = keras.Input((8, 4, WIDE))
+    t = layers.Conv2D(WIDE, 3, padding="same", use_bias=False)(layers.ReLU()(x))
+    top = layers.Dense(2, use_bias=False)(layers.Flatten()(layers.ReLU()(t)))
+    model, rng = keras.Model(x, top), np.random.default_rng(5)
+    weights = [rng.normal(size=w.shape) for w in model.weights]
+    weights[1].reshape(8, 4, WIDE, 2)[2:] = 0  # only the two first rows count
+    model.set_weights([w.astype("float32") for w in weights])
+    image = np.abs(rng.normal(size=(2, 8, 4, WIDE))).astype("float32")
+    image[:, 3] *= 1e4
+    expected = create_analyzer(method).fit(in_float64(model)).analyze(image.astype("float64"), 0).relevance
+    got = create_analyzer(method).fit(model).analyze(image, 0).relevance
+    assert distance(got, expected).max() < 1e-2
+    monkeypatch.setenv("HANSAUDIT_WINOGRAD", "off")
+    plain = create_analyzer(method).fit(model).analyze(image, 0).relevance
+    assert distance(plain, expected).max() < 1e-5
+
+
+def test_a_sum_rounded_by_its_neighbours_is_never_taken_for_less_than_z() -> None:
+    fitted = create_analyzer("lrp.preset_a").fit(wide_model(True))
+    step = next(s for s in fitted.head.steps if s.site.node.name == "same")
+    c, rng = fitted.head.constants["same"], np.random.default_rng(7)
+    a = ops.convert_to_tensor(np.abs(rng.normal(size=(1, 12, 11, WIDE))).astype("float32"))
+    z = ops.full((1, 12, 11, WIDE), 1e3)  # far above every sum
+    (relevance,) = step.rule(step.site, c, (a,), z, z).inputs
+    kernel, bias = (
+        np.asarray(v, np.float64) for v in fitted.network.graph.model.get_layer("same").get_weights()
+    )
+    node = reference.Convolution(np.maximum(kernel, 0), np.zeros_like(bias), pad=1)
+    sums = node(np.asarray(a[0], np.float64))
+    assert sums.max() < 1e3
+    np.testing.assert_allclose(np.asarray(relevance).sum(), sums.sum(), rtol=1e-4)
