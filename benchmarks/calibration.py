@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.adjust import adjust
 from pipeline.config import RankingConfig
-from pipeline.evidence import estimate, relative
-from pipeline.statistics import discovery_rates
+from pipeline.statistics.adjust import adjust
+from pipeline.statistics.class_evidence import estimate, relative
+from pipeline.statistics.resampling import discovery_rates
 from tests.tables import draw_examples, expected_lift
 
 CLASSES = (10, 50, 1000)

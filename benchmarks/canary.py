@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.canary import run_trials
-from pipeline.canary import ORDERS
-from pipeline.datasets.planted import DEFAULT_ARTEFACTS, PlantedSpec
-from pipeline.detection import mean_figures
+from pipeline.canary.detection import mean_figures
+from pipeline.canary.trials import ORDERS
+from pipeline.inputs.datasets.planted import DEFAULT_ARTEFACTS, PlantedSpec
 
 PROBABILITIES = (1.0, 0.5, 0.0)
 

@@ -24,12 +24,12 @@ from flows.options import Settings
 from flows.settings import load_tensorflow, quiet_logs, start_server
 from flows.work import bench_for, plan
 from pipeline.config import Config, SanityConfig
-from pipeline.store import Store
+from pipeline.run.store import Store
 
 
 def preload(config: Config) -> list[np.ndarray]:
     """The inputs of every batch of the run."""
-    from pipeline.batches import iter_batches
+    from pipeline.inputs.batches import iter_batches
 
     bench = bench_for(config)
     execution = config.execution
@@ -77,7 +77,7 @@ def compare(config: Config, repeats: int) -> None:
     from explainers import analyze_many
     from flows.audit import TABLES, run_audit
     from flows.report import rank_run, write_report_file
-    from pipeline.sanity import check_run
+    from pipeline.measure.sanity import check_run
 
     bench, batches = bench_for(config), preload(config)
     methods = list(bench.methods.values())

@@ -53,8 +53,8 @@ def peak(arguments: argparse.Namespace, times: int) -> float:
 def child(arguments: argparse.Namespace) -> None:
     """Audit, scan, print the peak."""
     from flows.work import bench_for, plan, provenance_of
-    from pipeline.audit import audit_shard
-    from pipeline.store import Store
+    from pipeline.measure.audit import audit_shard
+    from pipeline.run.store import Store
 
     settings = Settings(None)
     settings.dataset(arguments.dataset, None)

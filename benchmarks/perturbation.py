@@ -25,8 +25,8 @@ MUST_REACH = 1.05
 
 def make_batch(card: Any, images: int) -> Any:
     """Random pictures as a batch of the pipeline."""
-    from pipeline.batches import Batch
-    from pipeline.datasets import NO_BOXES, Record
+    from pipeline.inputs.batches import Batch
+    from pipeline.inputs.datasets import NO_BOXES, Record
 
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (images, card.height, card.width, 3), np.uint8)
@@ -48,9 +48,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds per round of both sides, interleaved."""
     from explainers import Explanation
     from pipeline.config import ModelConfig, PerturbationConfig
-    from pipeline.curves import Perturber
-    from pipeline.evaluate import Evaluator
-    from pipeline.models import load_model
+    from pipeline.inputs.models import load_model
+    from pipeline.measure.curves import Perturber
+    from pipeline.measure.evaluate import Evaluator
 
     loaded = load_model(ModelConfig(source=options.model))
     batch = make_batch(loaded.card, options.images)

@@ -21,7 +21,7 @@ from tests.tables import write_run
 _RANK = """
 import resource, sys, time
 start = time.perf_counter()
-from pipeline.ranking import rank
+from pipeline.statistics.ranking import rank
 loaded = time.perf_counter()
 found = rank(sys.argv[1])
 end = time.perf_counter()

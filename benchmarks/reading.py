@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.batches import iter_batches
-from pipeline.card import ModelCard
 from pipeline.config import DatasetConfig
-from pipeline.datasets import open_dataset
-from pipeline.datasets.ilsvrc2012 import prepare_ilsvrc2012
-from pipeline.shards import plan_shards
+from pipeline.inputs.batches import iter_batches
+from pipeline.inputs.card import ModelCard
+from pipeline.inputs.datasets import open_dataset
+from pipeline.inputs.datasets.ilsvrc2012 import prepare_ilsvrc2012
+from pipeline.inputs.shards import plan_shards
 
 CARD = ModelCard(height=224, width=224, shorter_side=256, mean=(127.5,) * 3, std=(127.5,) * 3)
 

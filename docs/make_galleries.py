@@ -77,7 +77,7 @@ def train(folder: Path, names: tuple[str, ...] = ("linear", "dense", "digits"), 
     """The networks of the digits, each with its card, and a few digits as PNG files."""
     import keras
 
-    from pipeline.card import ModelCard
+    from pipeline.inputs.card import ModelCard
 
     pictures, labels, count = digits()
     card = ModelCard(

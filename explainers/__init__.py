@@ -1,12 +1,12 @@
 """Attribution methods for Keras models: `create_analyzer(name).fit(model).analyze(x)`."""
 
 from explainers.analyzer import Analyzer, Explanation, Fitted, analyze_many
-from explainers.backward import Ledger
 from explainers.errors import ExplainError
-from explainers.graph import Graph, Node, trace
-from explainers.kinds import register_kind
+from explainers.model.graph import Graph, Node, trace
+from explainers.model.kinds import register_kind
 from explainers.preflight import Plan, plan
 from explainers.registry import MethodInfo, create_analyzer, list_methods
+from explainers.rules.backward import Ledger
 
 __all__ = [
     "Analyzer",

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from explainers.backward import Ledger
-from explainers.bounds import check_boxes
 from explainers.errors import InvalidInput, InvalidParameter
 from explainers.network import STARTS, Head, Network, network
-from explainers.presets import Preset
+from explainers.rules.backward import Ledger
+from explainers.rules.bounds import check_boxes
+from explainers.rules.presets import Preset
 from explainers.targets import Goal, resolve
 
 Target = int | Sequence[int] | np.ndarray | Callable[[Any], Any] | None

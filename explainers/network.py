@@ -15,15 +15,15 @@ import numpy as np
 from keras import ops
 
 from explainers import engine
-from explainers.backward import Step, assign, backward, entry, forward
-from explainers.bounds import bounded
-from explainers.canonize import canonize
 from explainers.engine import Tensor
-from explainers.equality import check_equality
 from explainers.errors import InvalidInput, UntraceableModel
-from explainers.graph import Graph, trace
-from explainers.presets import Preset
-from explainers.subgraph import collapse
+from explainers.model.canonize import canonize
+from explainers.model.equality import check_equality
+from explainers.model.graph import Graph, trace
+from explainers.model.subgraph import collapse
+from explainers.rules.backward import Step, assign, backward, entry, forward
+from explainers.rules.bounds import bounded
+from explainers.rules.presets import Preset
 from explainers.targets import Function, Goal, start_of
 
 STARTS = ("logit", "one", "probability")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from explainers.analyzer import Analyzer, BackwardAnalyzer
-from explainers.backward import assign
 from explainers.errors import ExplainError, UnequalForward, UnsupportedLayer
-from explainers.graph import LINEAR, Graph, Node
+from explainers.model.graph import LINEAR, Graph, Node
 from explainers.network import network, prepare
-from explainers.presets import Everything, Preset
 from explainers.registry import create_analyzer, list_methods
-from explainers.structure import Pass
+from explainers.rules.backward import assign
+from explainers.rules.presets import Everything, Preset
+from explainers.rules.weightless import Pass
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_
 from flows.work import Clock, bench_for, plan, provenance_of  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
+from pipeline.run.store import Session, Store  # noqa: E402
 from pipeline.schema import STATUS_FAILED  # noqa: E402
-from pipeline.store import Session, Store  # noqa: E402
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.ranking import Ranking
+    from pipeline.statistics.ranking import Ranking
 
 
 TABLES, RANKING, REPORT = "tables", "ranking", "report"  # how far an audit goes
@@ -71,7 +71,7 @@ class TooManyFailed(InputError):
 def audit_task(key: str, config: dict[str, Any], out: str) -> int:
     """Audit one shard and write its parts; returns its number of images."""
     bench, store = bench_for(parse_config(config)), Store(out)
-    from pipeline.audit import audit_shard  # TensorFlow: only after the bench has loaded it, quietly
+    from pipeline.measure.audit import audit_shard  # TensorFlow: only after the bench has loaded it, quietly
 
     shard = next(s for s in plan(bench, _shard_size(store)) if s.key == key)
     tables = audit_shard(shard, bench, lambda images: progress.report(key, images))
@@ -100,7 +100,7 @@ def run_audit(config: Config, out: str, end: str, console: Console | None) -> Au
 def _audit(config: Config, out: str, end: str) -> AuditResult:
     clock, session, store = Clock(), Session(), Store(out)
     bench = bench_for(config)
-    from pipeline.sanity import check_run  # TensorFlow: only after the bench has loaded it, quietly
+    from pipeline.measure.sanity import check_run  # TensorFlow: only after the bench has loaded it, quietly
 
     with store.lock():
         manifest = store.open_or_create(config, provenance_of(bench, _shard_size(store, config)))

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from flows.settings import load_tensorflow
 from flows.work import bench_for, plan, provenance_of
 from pipeline.config import Config, DatasetConfig, ModelConfig, parse_config, parse_method
-from pipeline.store import Store
+from pipeline.run.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.canary import Planting
-    from pipeline.confirm import Confirmed
-    from pipeline.datasets.planted import PlantedSpec
-    from pipeline.models import LoadedModel
-    from pipeline.photo_canary import PhotoSpec
-    from pipeline.photos import Photos
-    from pipeline.ranking import Ranking
+    from pipeline.canary.photo_canary import PhotoSpec
+    from pipeline.canary.photos import Photos
+    from pipeline.canary.trials import Planting
+    from pipeline.followup.confirm import Confirmed
+    from pipeline.inputs.datasets.planted import PlantedSpec
+    from pipeline.inputs.models import LoadedModel
+    from pipeline.statistics.ranking import Ranking
 
 DONE = "trial.json"
 
@@ -46,11 +46,11 @@ def run_trials(
 
 
 def run_trial(spec: PlantedSpec, root: Path, method: str) -> dict[str, Any]:
-    """Plant, train, audit, rank, confirm; see :func:`pipeline.canary.trial_result`."""
+    """Plant, train, audit, rank, confirm; see :func:`pipeline.canary.trials.trial_result`."""
     load_tensorflow()
-    from pipeline.canary import trial_result, usage
-    from pipeline.datasets.planted import PlantedDataset, prepare_planted
-    from pipeline.planted_model import planted_model
+    from pipeline.canary.trials import trial_result, usage
+    from pipeline.inputs.datasets.planted import PlantedDataset, prepare_planted
+    from pipeline.inputs.planted_model import planted_model
 
     folder = prepare_planted(spec, root)
     source = {"source": "planted", "path": str(folder)}
@@ -75,10 +75,10 @@ def run_photo_trials(
 ) -> list[dict[str, Any]]:
     """The same on real photographs: marks pasted onto ImageNet images, a linear head on a frozen network."""
     load_tensorflow()
-    from pipeline.datasets import open_dataset
-    from pipeline.models import load_model
-    from pipeline.photo_canary import photo_key
-    from pipeline.photos import read_photos
+    from pipeline.canary.photo_canary import photo_key
+    from pipeline.canary.photos import read_photos
+    from pipeline.inputs.datasets import open_dataset
+    from pipeline.inputs.models import load_model
 
     dataset = open_dataset(source.dataset)
     base = load_model(source.model)
@@ -99,9 +99,9 @@ def run_photo_trials(
 
 def _photo_trial(spec: PhotoSpec, of: tuple[LoadedModel, str], photos: Photos, run: Store) -> dict[str, Any]:
     """Mark, train the head on one half, audit the other, whose files lie beside the run."""
-    from pipeline import photo_canary as photo
-    from pipeline import photos as files
-    from pipeline.canary import trial_result
+    from pipeline.canary import photo_canary as photo
+    from pipeline.canary import photos as files
+    from pipeline.canary.trials import trial_result
 
     base, method = of
     folder = Path(run.path).parent
@@ -139,8 +139,8 @@ def trial_config(dataset: Mapping[str, str], network: Path, method: str) -> Conf
 
 def audit_and_confirm(config: Config, run: Store, spec: Planting) -> tuple[Ranking, Confirmed]:
     """Audit what is missing, rank, and intervene on every class."""
-    from pipeline.confirm import Plan, confirm
-    from pipeline.ranking import rank
+    from pipeline.followup.confirm import Plan, confirm
+    from pipeline.statistics.ranking import rank
 
     audit_quietly(config, run)
     plan_all = Plan(top=len(spec.classes), controls=0, seed=spec.seed)
@@ -149,7 +149,7 @@ def audit_and_confirm(config: Config, run: Store, spec: Planting) -> tuple[Ranki
 
 def audit_quietly(config: Config, run: Store) -> None:
     """What is missing of a run, in this process, without Prefect: for many small runs in a row."""
-    from pipeline.audit import audit_shard
+    from pipeline.measure.audit import audit_shard
 
     bench = bench_for(config)
     run.open_or_create(config, provenance_of(bench, config.execution.shard_size))

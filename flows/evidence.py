@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from pipeline.config import Config
-from pipeline.ranking import SUSPICIOUS, Ranking
-from pipeline.store import Store
+from pipeline.run.store import Store
+from pipeline.statistics.ranking import SUSPICIOUS, Ranking
 
 
 def deepen(store: Store, config: Config, ranking: Ranking, fresh: bool) -> dict[str, list[str]]:
@@ -18,7 +18,7 @@ def deepen(store: Store, config: Config, ranking: Ranking, fresh: bool) -> dict[
     _strategies(store, config, ranking)
     if config.confirm is None:
         return {}
-    from pipeline.confirm import Plan, confirm, read_confirmation
+    from pipeline.followup.confirm import Plan, confirm, read_confirmation
 
     plan = Plan(**config.confirm.model_dump())
     known = read_confirmation(store)
@@ -35,6 +35,6 @@ def _strategies(store: Store, config: Config, ranking: Ranking) -> None:
     suspicious = ranking.table.loc[ranking.table["verdict"] == SUSPICIOUS, "label"]
     labels = suspicious.head(config.strategies.classes).tolist()
     if labels and "maps" in store.tables:
-        from pipeline.strategies import cluster_run  # scikit-learn: only where it is needed
+        from pipeline.followup.strategies import cluster_run  # scikit-learn: only where it is needed
 
         cluster_run(store, labels, ranking.method)

@@ -14,13 +14,13 @@ from flows import settings, terminal
 from flows.options import dataset_source
 from pipeline.config import DatasetConfig, MethodConfig, ModelConfig, parse_config
 from pipeline.errors import InputError
-from reports.galleries import SCOPES, VIEWS, Cell, Gallery, Line, save_arrays, write_gallery
+from reports.gallery.page import SCOPES, VIEWS, Cell, Gallery, Line, save_arrays, write_gallery
 
 if TYPE_CHECKING:
     from explainers import Fitted
-    from pipeline.datasets import Dataset
-    from pipeline.explain import Explained
-    from pipeline.models import LoadedModel
+    from pipeline.inputs.datasets import Dataset
+    from pipeline.inputs.models import LoadedModel
+    from pipeline.measure.explain import Explained
 
 SIGNALS = ("deconvnet", "guided_backprop", "pattern_net")  # an image, not an attribution
 
@@ -100,8 +100,8 @@ def model_config(source: str, card: str | None, weights: str | None, unsafe: boo
 def load(config: ModelConfig) -> LoadedModel:
     """The network; the planted one is trained on its dataset if need be."""
     settings.load_tensorflow()
-    from pipeline.datasets import open_dataset
-    from pipeline.models import load_model
+    from pipeline.inputs.datasets import open_dataset
+    from pipeline.inputs.models import load_model
 
     with terminal.console.status(f"loading {config.source}"):
         dataset = open_dataset(DatasetConfig(source="planted")) if config.source == "planted" else None
@@ -110,8 +110,8 @@ def load(config: ModelConfig) -> LoadedModel:
 
 def fit(look: Look, model: LoadedModel) -> Mapping[str, Fitted]:
     """The look's methods, fitted; a method that estimates reads the reference images."""
-    from pipeline.datasets import open_dataset
-    from pipeline.fitting import check, fit_methods, reference_batches
+    from pipeline.inputs.datasets import open_dataset
+    from pipeline.measure.fitting import check, fit_methods, reference_batches
 
     for method in look.methods:
         check(method)
@@ -128,7 +128,7 @@ def fit(look: Look, model: LoadedModel) -> Mapping[str, Fitted]:
 
 def explained_lines(images: Sequence[str], model: LoadedModel, look: Look) -> tuple[Line, ...]:
     """A line per image and target (Figures 5 and 6)."""
-    from pipeline.explain import check_size, explain_photos, find_output, read_photo
+    from pipeline.measure.explain import check_size, explain_photos, find_output, read_photo
 
     if look.labels and len(look.labels) != len(images):
         raise InputError(
@@ -147,7 +147,7 @@ def explained_lines(images: Sequence[str], model: LoadedModel, look: Look) -> tu
 
 
 def _line(one: Explained, model: LoadedModel, look: Look, named: bool) -> Line:
-    from pipeline.explain import class_name
+    from pipeline.measure.explain import class_name
 
     card, label = model.card, one.photo.label
     left = [one.photo.name] if named else []

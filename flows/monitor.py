@@ -19,16 +19,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.batches import Batch
-from pipeline.card import ModelCard
 from pipeline.config import MethodConfig, parse_method
 from pipeline.errors import InputError
-from pipeline.explain import class_name
-from pipeline.fitting import check, fit_methods
-from pipeline.metrics import get_metric, measure
-from pipeline.models import LoadedModel
+from pipeline.inputs.batches import Batch
+from pipeline.inputs.card import ModelCard
+from pipeline.inputs.models import LoadedModel
+from pipeline.measure.explain import class_name
+from pipeline.measure.fitting import check, fit_methods
+from pipeline.measure.metrics import get_metric, measure
 from pipeline.schema import STATUS_NO_BOX, STATUS_OK
-from reports.galleries import Cell, Gallery, Line, Panel, caption, draw, write_gallery
+from reports.gallery.page import Cell, Gallery, Line, Panel, caption, draw, write_gallery
 
 METRICS = ("ratio", "mass", "lift", "pointing")
 _FIELDS = ("epoch", "image", "label", "method", "metric", "value", "reason")

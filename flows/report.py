@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RankingConfig
-from pipeline.ranking import SUSPICIOUS, UNDECIDED, Ranking, rank, records
-from pipeline.store import Store
+from pipeline.run.store import Store
+from pipeline.statistics.ranking import SUSPICIOUS, UNDECIDED, Ranking, rank, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def rank_run(run: str, config: RankingConfig) -> Ranking:
 
 def write_report_file(run: str, ranking: Ranking, out: str | None = None) -> str:
     """Write the self-contained HTML report; returns its path."""
-    from reports.html import write_report
+    from reports.page.html import write_report
 
     path = str(write_report(run, ranking, out))
     return path if out is not None or "://" not in run else f"{run.rstrip('/')}/report.html"

@@ -14,11 +14,11 @@ from flows import settings, terminal
 from flows.galleries import Look, facts, fit, load, progress, split_methods
 from pipeline.config import Config, MethodConfig, ModelConfig, PerturbationConfig
 from pipeline.errors import InputError
-from reports.galleries import VIEWS, Gallery, Line
+from reports.gallery.page import VIEWS, Gallery, Line
 
 if TYPE_CHECKING:
-    from pipeline.explain import Explained, Photo
-    from pipeline.models import LoadedModel
+    from pipeline.inputs.models import LoadedModel
+    from pipeline.measure.explain import Explained, Photo
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _value(text: str) -> Any:
 def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery:
     """Rows and columns = parameter values of one method (Figure 2); the best by the metric is named."""
     settings.load_tensorflow()
-    from pipeline.explain import class_name, read_photo
+    from pipeline.measure.explain import class_name, read_photo
 
     check_sweep(wanted, look)
     rows = wanted.settings()
@@ -99,9 +99,9 @@ def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery
 
 def check_sweep(wanted: Sweep, look: Look) -> None:
     """Refuse what cannot be swept before a network is loaded. Raises InputError, ExplainError."""
-    from pipeline.explain import check_size
-    from pipeline.fitting import check, info
-    from pipeline.metrics.perturbation import CURVE_METRICS
+    from pipeline.measure.explain import check_size
+    from pipeline.measure.fitting import check, info
+    from pipeline.measure.metrics.perturbation import CURVE_METRICS
 
     names = [name for name, _ in wanted.axes]
     for name in names:
@@ -125,7 +125,7 @@ def check_sweep(wanted: Sweep, look: Look) -> None:
 
 def _only(photo: Photo, model: LoadedModel, look: Look) -> Explained:
     """The photo for the one target that a sweep may have."""
-    from pipeline.explain import explain_photos
+    from pipeline.measure.explain import explain_photos
 
     fitted = fit(look, model)
     with progress():
@@ -156,8 +156,8 @@ def _word(value: Any) -> str:
 
 def scores(photo: Photo, model: LoadedModel, one: Explained, wanted: Sweep) -> list[float | None]:
     """The perturbation metric of every setting's map; None where the map is undefined."""
-    from pipeline.curves import Perturber
-    from pipeline.evaluate import Evaluator
+    from pipeline.measure.curves import Perturber
+    from pipeline.measure.evaluate import Evaluator
 
     orders = {"deletion_auc": ("deletion",), "insertion_auc": ("insertion",)}.get(
         wanted.metric, ("morf", "lerf", "random")
@@ -173,8 +173,8 @@ def scores(photo: Photo, model: LoadedModel, one: Explained, wanted: Sweep) -> l
 
 def _batch(photo: Photo) -> Any:
     """One photo as a batch without boxes."""
-    from pipeline.batches import Batch
-    from pipeline.datasets import Record
+    from pipeline.inputs.batches import Batch
+    from pipeline.inputs.datasets import Record
     from pipeline.schema import STATUS_OK
 
     h, w = photo.picture.shape[:2]

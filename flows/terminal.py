@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flows.audit import AuditResult
-    from pipeline.ranking import Ranking
-    from reports.gate import Verdict
+    from pipeline.statistics.ranking import Ranking
+    from reports.gate.evaluate import Verdict
 
 STYLES = {"suspicious": "bold red", "unfocused": "yellow", "undecided": "dim", "unremarkable": "green"}
 _ROWS = 15

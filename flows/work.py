@@ -11,8 +11,8 @@ from pipeline.config import Config
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from pipeline.audit import Bench
-    from pipeline.store import Provenance
+    from pipeline.measure.audit import Bench
+    from pipeline.run.store import Provenance
 
 _lock = threading.Lock()
 _benches: dict[str, Bench] = {}
@@ -24,7 +24,7 @@ def bench_for(config: Config) -> Bench:
     with _lock:
         if key not in _benches:
             load_tensorflow()
-            from pipeline.audit import open_bench, warm_up
+            from pipeline.measure.audit import open_bench, warm_up
 
             _benches.clear()  # one model at a time: a second one would only hold memory
             bench = open_bench(config)
@@ -35,9 +35,9 @@ def bench_for(config: Config) -> Bench:
 
 def provenance_of(bench: Bench, shard_size: int) -> Provenance:
     """What the manifest says about this bench. Class names are in the order of the network's outputs."""
-    from pipeline.batches import map_classes
-    from pipeline.provenance import versions
-    from pipeline.store import Provenance
+    from pipeline.inputs.batches import map_classes
+    from pipeline.run.provenance import versions
+    from pipeline.run.store import Provenance
 
     info, model = bench.dataset.info, bench.model
     if info.n_examples == 0:
@@ -55,7 +55,7 @@ def provenance_of(bench: Bench, shard_size: int) -> Provenance:
 
 def plan(bench: Bench, shard_size: int) -> tuple:
     """The shards of the bench's dataset."""
-    from pipeline.shards import plan_shards
+    from pipeline.inputs.shards import plan_shards
 
     info = bench.dataset.info
     return plan_shards(info.name, info.split, info.n_examples, shard_size)

@@ -19,8 +19,8 @@ settings.load_profile("hansaudit")
 if TYPE_CHECKING:  # nothing here may load TensorFlow for tests that do not need it
     import keras
 
-    from pipeline.datasets.planted import PlantedDataset
-    from pipeline.datasets.tfds import TfdsDataset
+    from pipeline.inputs.datasets.planted import PlantedDataset
+    from pipeline.inputs.datasets.tfds import TfdsDataset
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def ilsvrc() -> Path:
 @pytest.fixture(scope="session")
 def ilsvrc_dataset(ilsvrc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 500 real images as a prepared dataset (folder)."""
-    from pipeline.datasets.ilsvrc2012 import prepare_ilsvrc2012
+    from pipeline.inputs.datasets.ilsvrc2012 import prepare_ilsvrc2012
 
     out = tmp_path_factory.mktemp("ilsvrc") / "dataset"
     prepare_ilsvrc2012(
@@ -50,7 +50,7 @@ def ilsvrc_dataset(ilsvrc: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared dataset in the layout of ILSVRC: 12 pictures from archives made here."""
-    from pipeline.datasets.ilsvrc2012 import prepare_ilsvrc2012
+    from pipeline.inputs.datasets.ilsvrc2012 import prepare_ilsvrc2012
     from tests.archives import write_archives
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -63,7 +63,7 @@ def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedDataset:
     """A planted dataset of 4 classes, 2 with a mark; 12 training and 6 validation images per class."""
     from pipeline.config import DatasetConfig
-    from pipeline.datasets.planted import Artefact, PlantedDataset, PlantedSpec, prepare_planted
+    from pipeline.inputs.datasets.planted import Artefact, PlantedDataset, PlantedSpec, prepare_planted
 
     spec = PlantedSpec(
         classes=("square", "rhombus", "ring", "star"),
@@ -79,7 +79,7 @@ def tiny_planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedDataset:
 @pytest.fixture(scope="session")
 def tiny_cnn(tiny_planted: PlantedDataset) -> keras.Model:
     """The planted network, trained for two epochs on ``tiny_planted``: fast, not good."""
-    from pipeline.planted_model import train_planted_model
+    from pipeline.inputs.planted_model import train_planted_model
 
     return train_planted_model(tiny_planted, epochs=2)
 
@@ -87,7 +87,7 @@ def tiny_cnn(tiny_planted: PlantedDataset) -> keras.Model:
 @pytest.fixture(scope="session")
 def tiny_cnn_file(tiny_planted: PlantedDataset, tiny_cnn: keras.Model) -> Path:
     """``tiny_cnn`` with its card, where the source ``planted`` looks for it."""
-    from pipeline.planted_model import save_planted_model
+    from pipeline.inputs.planted_model import save_planted_model
 
     return save_planted_model(tiny_cnn, tiny_planted, seed=0)
 
@@ -96,6 +96,6 @@ def tiny_cnn_file(tiny_planted: PlantedDataset, tiny_cnn: keras.Model) -> Path:
 def tiny_dataset(tiny_prepared: Path) -> TfdsDataset:
     """``tiny_prepared``, opened."""
     from pipeline.config import DatasetConfig
-    from pipeline.datasets.tfds import TfdsDataset
+    from pipeline.inputs.datasets.tfds import TfdsDataset
 
     return TfdsDataset(DatasetConfig(source="tfds", path=str(tiny_prepared)))

@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 from flows.cli import app
-from pipeline.planted_model import planted_card
+from pipeline.inputs.planted_model import planted_card
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

@@ -11,9 +11,11 @@ import pytest
 import typer
 from typer.main import get_command
 
-from explainers import list_methods, rules, structure
+from explainers import list_methods
 from explainers.methods.lrp import PROFILES
-from explainers.rule import Rule
+from explainers.rules import weighted as rules
+from explainers.rules import weightless as structure
+from explainers.rules.base import Rule
 from flows.cli import app
 from tests.explainers import zoo
 

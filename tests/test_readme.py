@@ -12,9 +12,9 @@ import typer
 from typer.main import get_command
 
 from flows.cli import app
-from pipeline.card import card_from_dict
 from pipeline.config import parse_config
-from reports.gate import parse_policy
+from pipeline.inputs.card import card_from_dict
+from reports.gate.evaluate import parse_policy
 from tests.tables import write_run
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ import numpy as np
 from explainers.checks import whole
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted
+from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted
 from explainers.targets import Goal
 
 

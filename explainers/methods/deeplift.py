@@ -11,16 +11,17 @@ import numpy as np
 from keras import ops
 
 from explainers import engine
-from explainers.backward import backward
 from explainers.checks import Numbers, per_channel, reference, reference_value, span, whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidInput
-from explainers.graph import LINEAR
+from explainers.model.graph import LINEAR
 from explainers.network import Network
-from explainers.presets import Kinds, Preset
 from explainers.registry import register
-from explainers.rules import Constants, Flow, Gradient, Rule, Site, total
-from explainers.sampling import (
+from explainers.rules.backward import backward
+from explainers.rules.presets import Kinds, Preset
+from explainers.rules.weighted import Constants, Flow, Gradient, Rule, Site, total
+from explainers.rules.weightless import ChainRule
+from explainers.sampling.evaluator import (
     Evaluator,
     Program,
     Result,
@@ -30,8 +31,7 @@ from explainers.sampling import (
     channels,
     explained_index,
 )
-from explainers.segments import background
-from explainers.structure import ChainRule
+from explainers.sampling.segments import background
 from explainers.targets import Function, Goal, start_of
 
 # Differences at an activation's input below this are too small to divide by: the derivative stands in.

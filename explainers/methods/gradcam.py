@@ -10,16 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
-from explainers.backward import Step, backward
 from explainers.checks import whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
-from explainers.graph import Graph, Node
+from explainers.model.graph import Graph, Node
 from explainers.network import Network
-from explainers.presets import by_chain_rule
 from explainers.registry import register
-from explainers.rules import divide
-from explainers.sampling import (
+from explainers.rules.backward import Step, backward
+from explainers.rules.presets import by_chain_rule
+from explainers.rules.weighted import divide
+from explainers.sampling.evaluator import (
     Evaluator,
     Program,
     Result,
@@ -28,8 +28,8 @@ from explainers.sampling import (
     image_shape,
     spread,
 )
+from explainers.sampling.windows import enlarged
 from explainers.targets import Function, Goal, start_of
-from explainers.windows import enlarged
 
 CONV = ("conv", "depthwise_conv", "separable_conv", "conv_transpose")
 _SAME_PLACE = ("activation", "scale", "normalize", "add", "concat", "multiply", "average", "maximum")

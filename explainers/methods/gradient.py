@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from explainers.analyzer import BackwardAnalyzer
-from explainers.presets import Preset, by_chain_rule
 from explainers.registry import register
-from explainers.structure import Deconvolve, Guided
+from explainers.rules.presets import Preset, by_chain_rule
+from explainers.rules.weightless import Deconvolve, Guided
 
 
 @register(

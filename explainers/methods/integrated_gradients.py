@@ -13,8 +13,8 @@ from explainers.checks import Numbers, contained, reference, reference_value, sp
 from explainers.engine import Tensor
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, add_rows, explained_index
-from explainers.slopes import Slopes
+from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, add_rows, explained_index
+from explainers.sampling.slopes import Slopes
 from explainers.targets import Goal
 
 

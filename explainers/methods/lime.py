@@ -14,10 +14,10 @@ from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
-from explainers.segments import Segmentation, check_samples
+from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.segments import Segmentation, check_samples
+from explainers.sampling.trials import Trials
 from explainers.targets import Goal
-from explainers.trials import Trials
 
 
 @register(

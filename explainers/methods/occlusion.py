@@ -13,10 +13,10 @@ from explainers.checks import Numbers, numbers, whole
 from explainers.engine import Tensor
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.trials import Trials
+from explainers.sampling.windows import corners, fits, paint
 from explainers.targets import Goal
-from explainers.trials import Trials
-from explainers.windows import corners, fits, paint
 
 
 @register(

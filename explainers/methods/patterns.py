@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from explainers.analyzer import BackwardAnalyzer, BackwardFitted
-from explainers.backward import assign
 from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
-from explainers.graph import LINEAR
+from explainers.model.graph import LINEAR
 from explainers.network import Network, network
-from explainers.patterns import estimate
-from explainers.presets import WEIGHTLESS, Kinds, Preset
 from explainers.registry import register
-from explainers.rules import Constants, Flow, Rule, Site, total
-from explainers.structure import ChainRule
+from explainers.rules.backward import assign
+from explainers.rules.presets import WEIGHTLESS, Kinds, Preset
+from explainers.rules.weighted import Constants, Flow, Rule, Site, total
+from explainers.rules.weightless import ChainRule
+from explainers.sampling.pattern_moments import estimate
 
 KINDERMANS = "Kindermans et al. 2018 (arXiv:1705.05598)"
 FITTING = "1 forward, 1 backward; fitting: about 3 forward per image of the data"

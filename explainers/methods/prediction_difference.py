@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from explainers.checks import between, whole
-from explainers.conditional import Conditional, patches
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.conditional import Conditional, patches
+from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.trials import Trials
+from explainers.sampling.windows import corners, fits, paint
 from explainers.targets import Goal
-from explainers.trials import Trials
-from explainers.windows import corners, fits, paint
 
 
 @register(

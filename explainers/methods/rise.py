@@ -13,9 +13,9 @@ from explainers.checks import Numbers, between, numbers, whole
 from explainers.engine import Tensor
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.trials import Trials
 from explainers.targets import Goal
-from explainers.trials import Trials
 
 _AT_ONCE = 64  # masks in memory while the maps are summed
 

@@ -17,11 +17,18 @@ from explainers.methods.deeplift import reference_scores, references
 from explainers.methods.lime import switched
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted, add_rows, image_shape, spread
-from explainers.segments import Segmentation, background, check_samples
-from explainers.slopes import Slopes
+from explainers.sampling.evaluator import (
+    Result,
+    SamplingAnalyzer,
+    SamplingFitted,
+    add_rows,
+    image_shape,
+    spread,
+)
+from explainers.sampling.segments import Segmentation, background, check_samples
+from explainers.sampling.slopes import Slopes
+from explainers.sampling.trials import Trials
 from explainers.targets import Goal
-from explainers.trials import Trials
 
 LUNDBERG = "Lundberg, Lee 2017 (arXiv:1705.07874)"
 

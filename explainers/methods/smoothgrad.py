@@ -10,11 +10,11 @@ import numpy as np
 
 from explainers.checks import Numbers, between, contained, one_of, span, whole
 from explainers.errors import InvalidParameter
-from explainers.moments import Moments
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling import Result, SamplingAnalyzer, SamplingFitted
-from explainers.slopes import Slopes
+from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted
+from explainers.sampling.moments import Moments
+from explainers.sampling.slopes import Slopes
 from explainers.targets import Goal
 
 COST = "augment_by_n x (1 forward, 1 backward)"

@@ -73,9 +73,9 @@ def canary(
     from flows.settings import load_tensorflow
 
     load_tensorflow()
-    from pipeline.canary import SUMMARY, Grid, plan_networks, summarise_trials
-    from pipeline.canary import attach as attach_to
-    from pipeline.store import Store
+    from pipeline.canary.trials import SUMMARY, Grid, plan_networks, summarise_trials
+    from pipeline.canary.trials import attach as attach_to
+    from pipeline.run.store import Store
 
     grid = Grid(
         tuple(listed(kinds or ("patch,text" if photos else "patch,text,stripe")) or ()),
@@ -97,8 +97,8 @@ def canary(
         trials = run_trials(plan_networks(grid, networks, seed), out, method, tell)
         about = f"{method}, {networks} planted networks"
     else:
-        from pipeline.photo_canary import plan_photos
-        from pipeline.photos import Choice
+        from pipeline.canary.photo_canary import plan_photos
+        from pipeline.canary.photos import Choice
 
         choice = Choice(max(grid.sizes), images, seed)
         trials = run_photo_trials(plan_photos(grid, networks, choice), source, out, method, tell)
@@ -136,7 +136,7 @@ def _photo_source(photos: str | None, model: str | None, card: str | None) -> Ph
 def print_canary(summary: dict[str, Any]) -> None:
     """Cells, figures and the line."""
     from flows import terminal
-    from pipeline.canary import USED
+    from pipeline.canary.trials import USED
 
     rows = [
         (

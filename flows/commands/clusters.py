@@ -9,7 +9,7 @@ import typer
 from flows.commands import examples
 
 if TYPE_CHECKING:
-    from pipeline.strategies import ClassStrategies
+    from pipeline.followup.strategies import ClassStrategies
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
@@ -44,11 +44,11 @@ def clusters(
     clusters.parquet and clusters.json into the run.
     """
     from flows import terminal
-    from pipeline.classes import find_class
     from pipeline.config import parse_config
-    from pipeline.marks import method_marks
-    from pipeline.store import Store
-    from pipeline.strategies import cluster_run
+    from pipeline.followup.strategies import cluster_run
+    from pipeline.inputs.classes import find_class
+    from pipeline.run.marks import method_marks
+    from pipeline.run.store import Store
 
     store = Store(run)
     manifest = store.manifest
@@ -56,7 +56,7 @@ def clusters(
     if class_:
         labels = [find_class(wanted, names, ids) for wanted in class_]
     else:
-        from pipeline.ranking import rank
+        from pipeline.statistics.ranking import rank
 
         config = parse_config(manifest["config"]).ranking
         table = rank(store, config.model_copy(update={"method": method or config.method})).table
@@ -80,7 +80,7 @@ def clusters(
     written = f"written: {run}/clusters.parquet, {run}/clusters.json"
     terminal.console.print(written, markup=False, soft_wrap=True)
     if virelay:
-        from pipeline.virelay import export_virelay
+        from pipeline.followup.virelay import export_virelay
 
         path = export_virelay(store, virelay)
         terminal.console.print(f"ViRelAy: python -m virelay {path}", markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 from flows.commands import examples
 
 if TYPE_CHECKING:
-    from pipeline.effects import Effect
+    from pipeline.followup.effects import Effect
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
@@ -44,9 +44,9 @@ def confirm(
     from flows.settings import load_tensorflow
 
     load_tensorflow()
-    from pipeline.confirm import Plan, confirm
-    from pipeline.marks import method_marks
-    from pipeline.store import Store
+    from pipeline.followup.confirm import Plan, confirm
+    from pipeline.run.marks import method_marks
+    from pipeline.run.store import Store
 
     with Progress(console=terminal.console, transient=True) as progress:
         task = progress.add_task("images edited and evaluated", total=None)

@@ -52,7 +52,7 @@ def ilsvrc2012(
     from flows import settings, terminal
 
     settings.load_tensorflow()
-    from pipeline.datasets.ilsvrc2012 import prepare_ilsvrc2012
+    from pipeline.inputs.datasets.ilsvrc2012 import prepare_ilsvrc2012
 
     with terminal.console.status("reading the archives, writing TFRecord shards"):
         done = prepare_ilsvrc2012(images, boxes, out, labels, mapping)
@@ -68,7 +68,7 @@ def ilsvrc2012(
 def datasets() -> None:
     """The kinds of datasets that `hansaudit run --dataset` takes."""
     from flows import terminal
-    from pipeline.datasets import SOURCES
+    from pipeline.inputs.datasets import SOURCES
 
     terminal.print_list("source", [(name, about) for name, (_, about) in SOURCES.items()])
 
@@ -78,7 +78,7 @@ def models() -> None:
     from flows import settings, terminal
 
     settings.load_tensorflow()
-    from pipeline.models import application_names
+    from pipeline.inputs.models import application_names
 
     terminal.print_list(
         "model",

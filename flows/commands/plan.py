@@ -54,7 +54,7 @@ def plan(
 
 def _with_bounds(name: str, params: dict[str, Any]) -> dict[str, Any]:
     """The plan does not depend on the bounds of the input, but a method may insist on having some."""
-    from pipeline.fitting import info
+    from pipeline.measure.fitting import info
 
     needed = {"low": 0.0, "high": 255.0}
     return {k: v for k, v in needed.items() if k in info(name).required} | params

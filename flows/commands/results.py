@@ -77,7 +77,7 @@ def gate(
 ) -> None:
     """Check a run against a policy; exit code 1 when it is breached, missing data included."""
     from flows import terminal
-    from reports.gate import evaluate
+    from reports.gate.evaluate import evaluate
 
     verdict = evaluate(run, policy)
     if junit:

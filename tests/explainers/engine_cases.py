@@ -16,11 +16,11 @@ import keras
 import numpy as np
 
 from explainers import analyze_many, create_analyzer
-from explainers.presets import compose, structure
-from explainers.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
+from explainers.rules.presets import compose, structure
+from explainers.rules.weighted import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
 from tests import oracles
 from tests.explainers import numpy_networks
-from tests.explainers.linear_cases import CASES, built, draw, stages
+from tests.explainers.model.linear_cases import CASES, built, draw, stages
 
 layers = keras.layers
 RULES: dict[str, tuple[Rule, Callable[..., np.ndarray], bool]] = {
@@ -90,7 +90,7 @@ def residual(preset: str, model: keras.Model, x: np.ndarray) -> float:
 
 
 def main(names: Sequence[str]) -> None:
-    from tests.explainers.test_networks import residual_model
+    from tests.explainers.model.test_networks import residual_model
 
     model = residual_model()
     x = np.random.default_rng(3).normal(size=(3, 16, 16, 3)).astype("float32")

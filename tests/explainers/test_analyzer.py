@@ -15,8 +15,8 @@ from keras import ops
 from explainers import analyze_many, create_analyzer, trace
 from explainers import network as networks
 from explainers.network import network
-from explainers.presets import Subgraph
-from explainers.structure import ChainRule
+from explainers.rules.presets import Subgraph
+from explainers.rules.weightless import ChainRule
 from tests.explainers.zoo import randomise
 
 layers = keras.layers

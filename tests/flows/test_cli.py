@@ -19,7 +19,7 @@ from flows import cli, terminal
 from flows.options import Settings, dataset_source
 from pipeline.config import Config, ConfigError
 from pipeline.errors import InputError
-from pipeline.ranking import Ranking, rank
+from pipeline.statistics.ranking import Ranking, rank
 from tests.tables import write_run
 
 ROOT = Path(__file__).parents[2]

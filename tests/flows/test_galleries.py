@@ -24,7 +24,7 @@ from pipeline.errors import InputError
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory, tiny_planted) -> list[str]:
     """Two pictures of the planted data as PNG files."""
-    from pipeline.shards import plan_shards
+    from pipeline.inputs.shards import plan_shards
 
     folder = tmp_path_factory.mktemp("photos")
     about = tiny_planted.info
@@ -113,9 +113,9 @@ def test_true_classes_are_those_of_the_images_in_order(photos, tiny_cnn_file: Pa
 
 def test_many_rows_go_through_the_network_a_few_at_a_time(photos, tiny_cnn_file: Path, monkeypatch) -> None:
     from explainers import create_analyzer
-    from pipeline import explain
     from pipeline.config import ModelConfig
-    from pipeline.models import load_model
+    from pipeline.inputs.models import load_model
+    from pipeline.measure import explain
 
     model = load_model(ModelConfig(source=str(tiny_cnn_file)))
     read = [explain.read_photo(path, model.card) for path in photos]
@@ -266,9 +266,9 @@ def test_words_are_taken_apart() -> None:
 
 def test_the_monitor_writes_a_strip_and_metrics(tiny_planted, tmp_path: Path) -> None:
     from flows.monitor import METRICS, Fixed, Monitor
-    from pipeline.batches import iter_batches
-    from pipeline.planted_model import build_planted_model, planted_card
-    from pipeline.shards import plan_shards
+    from pipeline.inputs.batches import iter_batches
+    from pipeline.inputs.planted_model import build_planted_model, planted_card
+    from pipeline.inputs.shards import plan_shards
 
     card = planted_card(tiny_planted.spec.side, tiny_planted.spec.classes)
     info = tiny_planted.info
@@ -311,7 +311,7 @@ def tags_of(folder: Path) -> set[str]:
 
 def test_a_long_training_keeps_a_short_strip(tmp_path: Path) -> None:
     from flows.monitor import Fixed, Monitor
-    from pipeline.planted_model import planted_card
+    from pipeline.inputs.planted_model import planted_card
 
     zeros = np.zeros((1, 8, 8, 3), np.uint8)
     fixed = Fixed(zeros, zeros, np.zeros(1, int), np.zeros((1, 8, 8), bool), ("one",))
@@ -333,7 +333,7 @@ def test_a_long_training_keeps_a_short_strip(tmp_path: Path) -> None:
 
 def test_the_monitor_refuses_nonsense(tmp_path: Path) -> None:
     from flows.monitor import Fixed, Monitor
-    from pipeline.planted_model import planted_card
+    from pipeline.inputs.planted_model import planted_card
 
     card = planted_card(8, ("a", "b"))
     one = Fixed(

@@ -14,9 +14,9 @@ import pytest
 from keras import layers
 
 from explainers import create_analyzer, plan
-from explainers.presets import Named, Subgraph
-from explainers.rules import Flat
-from explainers.structure import ChainRule
+from explainers.rules.presets import Named, Subgraph
+from explainers.rules.weighted import Flat
+from explainers.rules.weightless import ChainRule
 from flows import cli
 from tests.explainers.zoo import randomise
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows import cli
-from pipeline.store import Store
+from pipeline.run.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,7 +100,7 @@ def test_another_configuration_is_refused_and_named(finished: Path, options: lis
 def test_too_many_failed_images_is_code_2_after_everything_is_finished(
     prefect_api, options: list[str], tmp_path: Path, monkeypatch, capsys
 ):
-    from pipeline.datasets.planted import PlantedDataset
+    from pipeline.inputs.datasets.planted import PlantedDataset
 
     def torn(self, shard):
         for record in super(PlantedDataset, self).read(shard):

@@ -17,7 +17,7 @@ import pytest
 
 from flows import cli
 from pipeline.errors import InputError
-from pipeline.store import Store
+from pipeline.run.store import Store
 
 RUN = "s3://audits/nightly/run"
 POLICY = '[[check]]\nstatistic = "n_images"\nmin = 24\n[[check]]\nstatistic = "n_suspicious"\nmax = 4\n'

@@ -9,8 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.datasets.planted import PlantedDataset
-    from pipeline.store import Store
+    from pipeline.inputs.datasets.planted import PlantedDataset
+    from pipeline.run.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +19,9 @@ def small_run(
 ) -> Store:
     """``tiny_planted`` audited with two methods and perturbation curves of 3 images per class; 2 shards."""
     from flows.work import plan, provenance_of
-    from pipeline.audit import audit_shard, open_bench
     from pipeline.config import parse_config
-    from pipeline.store import Store
+    from pipeline.measure.audit import audit_shard, open_bench
+    from pipeline.run.store import Store
 
     config = parse_config(
         {

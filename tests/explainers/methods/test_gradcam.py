@@ -8,10 +8,10 @@ import pytest
 from keras import ops
 
 from explainers import create_analyzer
-from explainers.canonize import canonize
 from explainers.errors import InvalidParameter
-from explainers.graph import trace
 from explainers.methods.gradcam import last_maps
+from explainers.model.canonize import canonize
+from explainers.model.graph import trace
 from tests.explainers.methods import small
 
 layers = keras.layers

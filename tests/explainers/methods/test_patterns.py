@@ -11,8 +11,8 @@ import pytest
 from explainers import create_analyzer
 from explainers.errors import ExplainError, InvalidInput, InvalidParameter
 from explainers.saving import load_fitted, save_fitted
-from tests.explainers.linear_cases import CASES, built
 from tests.explainers.methods import small
+from tests.explainers.model.linear_cases import CASES, built
 
 layers = keras.layers
 

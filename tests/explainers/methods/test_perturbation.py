@@ -13,15 +13,15 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
 from explainers import create_analyzer
-from explainers.conditional import Conditional
 from explainers.errors import ExplainError, InvalidInput, InvalidParameter
 from explainers.methods.lime import neighbours, proximity, segment_means, weighted_ridge
 from explainers.methods.prediction_difference import log_odds, probabilities
 from explainers.methods.rise import draw_masks
 from explainers.methods.shap import coalitions, shapley
 from explainers.progress import listen
-from explainers.segments import grid, quickshift
-from explainers.windows import corners, paint
+from explainers.sampling.conditional import Conditional
+from explainers.sampling.segments import grid, quickshift
+from explainers.sampling.windows import corners, paint
 from tests.explainers.methods import small
 
 SHAPE = (6, 8, 2)

@@ -1,0 +1,158 @@
+"""What the interventions did to a class, with intervals, and the verdict. Numbers in, numbers out.
+
+Two contrasts decide. Both compare an image edited in one way with *the same image cut in the same way* whose
+background comes from another class, so what the cutting itself does to the network cancels:
+
+- ``sufficiency``: probability of the class without the object, on backgrounds of its own class minus on
+  backgrounds of other classes. Above 0: the background alone says the class.
+- ``necessity``: the same with the object in its place. Above 0: the object alone is not enough.
+
+Where backgrounds say nothing about the class both are 0 on average, whatever the network does with holes,
+seams and the shape of boxes. The others are reported beside them: how much the probability drops when the box
+is removed, when an equally large box beside the object is removed, when the background is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.statistics.resampling import bca_intervals, images_needed
+
+CONFIRMED = "confirmed"  # attribution and intervention agree: the evidence lies beside the object
+ATTRIBUTION_ONLY = "attribution_only"  # the maps look beside the object, the network does not need that
+HIDDEN = "hidden"  # the network needs the background, the maps do not show it
+CLEAN = "clean"
+UNDECIDED = "undecided"  # too few images for a statement
+VERDICTS = (CONFIRMED, HIDDEN, ATTRIBUTION_ONLY, UNDECIDED, CLEAN)
+DECIDING = ("sufficiency", "necessity")
+RELEVANT = 0.1  # probability: what a background must contribute, beyond the control classes, to matter
+LEVEL = 0.05
+DRAWS = 2000
+FEWEST_ORDINARY = 3
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mean over the images of a class with its BCa interval; nan where undefined (``n`` images have it)."""
+
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassEffects:
+    """What was measured on one class.
+
+    Attributes:
+        values: effect -> (n,) one value per image, nan where an edit was not possible. See
+            :func:`effects_of`.
+        attribution: the ranking calls the class suspicious or unfocused.
+    """
+
+    label: int
+    attribution: bool
+    values: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Verdict of one class.
+
+    ``strength``: the larger of the two deciding contrasts, minus the median of the other classes; ``low``:
+    its lower limit; ``needed``: images needed for a statement, None where there are enough.
+    """
+
+    verdict: str
+    strength: float
+    low: float
+    needed: int | None
+    effects: Mapping[str, Effect]
+
+
+def effects_of(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Per-image effects (n,) from the responses (n,) to the edits: probability of the class, or hit (0 or 1).
+
+    ``responses``: ``full``, ``removed:<fill>``, ``control:<fill>``, ``replaced:<fill>``, and
+    ``same:<pair>``, ``other:<pair>``, ``same_object:<pair>``, ``other_object:<pair>``.
+    """
+
+    def mean(name: str) -> np.ndarray:
+        found = np.stack([v for k, v in responses.items() if k.partition(":")[0] == name])
+        count = np.isfinite(found).sum(axis=0)
+        return np.where(count > 0, np.nansum(found, axis=0) / np.maximum(count, 1), np.nan)
+
+    full, removed, control = responses["full"], mean("removed"), mean("control")
+    effects = {
+        "full": full,
+        "drop_removed": full - removed,
+        "drop_control": full - control,
+        "drop_background": full - mean("other_object"),
+        "object_over_control": control - removed,
+        "sufficiency": mean("same") - mean("other"),
+        "necessity": mean("same_object") - mean("other_object"),
+    }
+    for name, values in responses.items():
+        if name.startswith(("removed:", "control:", "replaced:")):
+            effects[f"drop_{name}"] = full - values
+    return effects
+
+
+def summarise(values: np.ndarray, seed: int, level: float = LEVEL) -> Effect:
+    """Mean and BCa interval of the finite values."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return Effect(0, np.nan, np.nan, np.nan)
+    low, high = bca_intervals(known, np.array([0, len(known)]), DRAWS, seed, level)
+    mean = float(known.mean())
+    if len(known) > 1 and np.ptp(known) == 0:  # all alike: the bootstrap has no spread to show
+        return Effect(len(known), mean, mean, mean)
+    return Effect(len(known), mean, float(low[0]), float(high[0]))
+
+
+def judge(classes: Sequence[ClassEffects], n_min: int = 5, seed: int = 0) -> list[Judgement]:
+    """The verdict of each class, in the light of the others.
+
+    A class *depends on its background* iff the lower limit of ``sufficiency`` or of ``necessity`` (two
+    contrasts: each at half the level) exceeds ``RELEVANT`` + the median of that contrast over the other
+    classes that the ranking does not suspect (over all others where these are fewer than 3), if that is above
+    0. What ordinary classes share, natural context or a leak of the edit, is therefore no finding.
+    """
+    two = LEVEL / len(DECIDING)
+    found = [
+        {k: summarise(v, seed, two if k in DECIDING else LEVEL) for k, v in c.values.items()} for c in classes
+    ]
+    ordinary = [i for i, c in enumerate(classes) if not c.attribution]
+    judged = []
+    for i, one in enumerate(classes):
+        rest = [j for j in ordinary if j != i]
+        rest = rest if len(rest) >= FEWEST_ORDINARY else [j for j in range(len(classes)) if j != i]
+        judged.append(_judge_one(one, found[i], [found[j] for j in rest], n_min))
+    return judged
+
+
+def _judge_one(
+    one: ClassEffects, effects: Mapping[str, Effect], others: Sequence[Mapping[str, Effect]], n_min: int
+) -> Judgement:
+    enough = {k: effects[k] for k in DECIDING if effects[k].n >= n_min}
+    if not enough:
+        spread = np.nanvar(one.values["sufficiency"]) if effects["sufficiency"].n > 1 else 0.25
+        needed = int(images_needed(np.array([max(spread, 0.01)]), n_min, RELEVANT)[0])
+        return Judgement(UNDECIDED, np.nan, np.nan, needed, effects)
+    margin, low = {}, {}
+    for name, effect in enough.items():
+        typical = [o[name].mean for o in others if o[name].n]
+        base = max(0.0, float(np.median(typical))) if typical else 0.0
+        margin[name], low[name] = effect.mean - base, effect.low - base
+    depends = max(low.values()) > RELEVANT
+    verdict = {
+        (True, True): CONFIRMED,
+        (True, False): ATTRIBUTION_ONLY,
+        (False, True): HIDDEN,
+        (False, False): CLEAN,
+    }[one.attribution, depends]
+    return Judgement(verdict, max(margin.values()), max(low.values()), None, effects)

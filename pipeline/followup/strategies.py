@@ -1,0 +1,244 @@
+"""SpRAy on a finished run: which strategies the network follows inside a class, from the stored tables.
+
+Writes ``clusters.parquet`` (one row per image) and ``clusters.json`` (one entry per class) into the run. A
+cluster that stands apart and whose relevance lies beside the object is a *candidate*: a Clever-Hans strategy
+to look at.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import schema
+from pipeline.errors import InputError
+from pipeline.followup.clusters import FEWEST_MAPS, MOST_MAPS, Strategies, find_strategies
+from pipeline.run.store import Store
+from pipeline.statistics.adjust import adjust
+from pipeline.statistics.resampling import bca_intervals
+
+TABLE, SUMMARY = "clusters.parquet", "clusters.json"
+FEWEST_IN_CANDIDATE = 3
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One strategy of a class.
+
+    Attributes:
+        cluster: number within the class, 0 the largest; n: images; share: of the class's images.
+        separability: Fisher separability from the other clusters, in [0, 1].
+        adjusted_lift, low, high: mean over its images with the 95 % BCa interval (None for one image, and
+            in a run of one class, where there is nothing to compare with).
+        candidate: stands apart more than a Gaussian cloud would, and the interval of its lift lies below the
+            relevant effect (-0.5 unless configured).
+        prototypes: ids of its most central images.
+    """
+
+    cluster: int
+    n: int
+    share: float
+    separability: float
+    adjusted_lift: float | None
+    low: float | None
+    high: float | None
+    candidate: bool
+    prototypes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassStrategies:
+    """What SpRAy found in one class; ``reason`` says why it found nothing to cluster."""
+
+    label: int
+    class_name: str
+    method: str
+    n: int
+    tau: float | None
+    tau_null: float | None
+    eigenvalues: tuple[float, ...]
+    clusters: tuple[Cluster, ...]
+    reason: str | None = None
+
+    @property
+    def candidates(self) -> tuple[Cluster, ...]:
+        """The clusters that look like Clever-Hans strategies."""
+        return tuple(c for c in self.clusters if c.candidate)
+
+
+def read_lifts(store: Store, method: str, images: str = "correct") -> pd.DataFrame:
+    """One row per usable image, sorted by class: example_id, index, label, box_area, lift, adjusted_lift.
+
+    ``images``: ``"correct"`` (correctly classified ones) or ``"all"``, as in the ranking's configuration.
+
+    Raises :class:`InputError` when the run has no lift for ``method``.
+    """
+    columns = ["example_id", "index", "label", "box_area", "box_distance", "correct", "status"]
+    frame = store.read("examples", columns).to_pandas()
+    keep = (frame["status"].astype(str) == schema.STATUS_OK) & (frame["label"] >= 0)
+    if images == "correct":
+        keep &= frame["correct"].eq(True)
+    wanted = (pc.field("method").cast(pa.string()) == method) & (
+        pc.field("metric").cast(pa.string()) == "lift"
+    )
+    lift = store.read("scores", ["example_id", "value"], wanted).to_pandas().dropna()
+    frame = frame[keep].merge(lift.rename(columns={"value": "lift"}), on="example_id")
+    if frame.empty:
+        methods = ", ".join(m["name"] for m in store.manifest["config"]["methods"])
+        raise InputError(
+            f"{store.path}: no image has a lift for method {method!r}; the run's methods: {methods}; "
+            "the lift must be among the metrics and images classified correctly"
+        )
+    frame = frame.sort_values(["label", "index"], kind="stable").reset_index(drop=True)
+    bounds = np.flatnonzero(np.diff(frame["label"], prepend=-2, append=-2))
+    area, distance = (frame[c].to_numpy(float) for c in ("box_area", "box_distance"))
+    frame["adjusted_lift"] = adjust(frame["lift"].to_numpy(float), area, distance, bounds).residual
+    return frame.drop(columns=["box_distance", "correct", "status"])
+
+
+def cluster_class(
+    store: Store, lifts: pd.DataFrame, label: int, method: str, seed: int = 0
+) -> tuple[ClassStrategies, pd.DataFrame]:
+    """Cluster the maps of one class: its summary and its rows of ``clusters.parquet``."""
+    manifest = store.manifest
+    names = manifest["dataset"]["class_names"]
+    relevant = manifest["config"]["ranking"]["relevant_effect"]
+    rows = lifts[lifts["label"] == label]
+    if len(rows) > MOST_MAPS:
+        rows = rows.sample(MOST_MAPS, random_state=seed).sort_index()
+    maps, found = _read_maps(store, rows["example_id"].tolist(), method)
+    rows = rows.set_index("example_id").loc[found].reset_index()
+    if len(rows) < FEWEST_MAPS:
+        reason = f"{len(rows)} {'map' if len(rows) == 1 else 'maps'}; clusters need at least {FEWEST_MAPS}"
+        return _nothing(label, names[label], method, len(rows), reason), _rows(rows.iloc[:0], None, method)
+    strategies = find_strategies(maps, seed)
+    summary = ClassStrategies(
+        label=label,
+        class_name=names[label],
+        method=method,
+        n=len(rows),
+        tau=strategies.tau,
+        tau_null=strategies.tau_null,
+        eigenvalues=tuple(np.round(strategies.eigenvalues, 6).tolist()),
+        clusters=_clusters(strategies, rows, relevant, seed),
+    )
+    return summary, _rows(rows, strategies, method)
+
+
+def cluster_run(run: Store, labels: Sequence[int], method: str = "", seed: int = 0) -> list[ClassStrategies]:
+    """Cluster the given classes of a run and write the results into it; other classes' results stay.
+
+    Raises :class:`InputError` when the run stores no maps.
+    """
+    manifest = run.manifest
+    if "maps" not in run.tables:
+        raise InputError(f"{run.path}: stores no maps; run the audit with `maps = 56` in its [audit] section")
+    method = method or manifest["config"]["ranking"]["method"] or _first_method(run)
+    lifts = read_lifts(run, method, manifest["config"]["ranking"]["images"])
+    results = [cluster_class(run, lifts, label, method, seed) for label in labels]
+    _write(run, [summary for summary, _ in results], pd.concat([rows for _, rows in results]))
+    return [summary for summary, _ in results]
+
+
+def read_strategies(run: Store) -> list[dict[str, Any]]:
+    """The entries of ``clusters.json``; empty where the run has none."""
+    raw = run.files.get(SUMMARY)
+    return json.loads(raw)["classes"] if raw else []
+
+
+def _first_method(run: Store) -> str:
+    batch = next(run.scan("scores", ["method"]), None)
+    if batch is None:
+        raise InputError(f"{run.path}: no finished shard yet; finish the audit with `hansaudit run` first")
+    return str(batch.column("method")[0].as_py())
+
+
+def _read_maps(store: Store, ids: list[str], method: str) -> tuple[np.ndarray, list[str]]:
+    """Stored maps (n, h, w) float32 of those ``ids`` that have one that is not zero, and these ids."""
+    wanted = pc.field("example_id").isin(ids) & (pc.field("method").cast(pa.string()) == method)
+    table = store.read("maps", ["example_id", "height", "width", "values", "scale"], wanted)
+    table = table.filter(pc.greater(table["scale"], 0))
+    if table.num_rows == 0:
+        return np.zeros((0, 1, 1), np.float32), []
+    shape = (table.num_rows, table["height"][0].as_py(), table["width"][0].as_py())
+    values = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(shape).astype(np.float32), table["example_id"].to_pylist()
+
+
+def _clusters(strategies: Strategies, rows: pd.DataFrame, relevant: float, seed: int) -> tuple[Cluster, ...]:
+    ids = rows["example_id"].to_numpy()
+    out = []
+    for c in range(strategies.k):
+        member = strategies.cluster == c
+        lift = rows["adjusted_lift"].to_numpy(float)[member]
+        low, high = (
+            bca_intervals(lift, np.array([0, len(lift)]), 1000, seed)
+            if np.isfinite(lift).all()
+            else (np.full(1, np.nan), np.full(1, np.nan))
+        )
+        apart = strategies.k > 1 and strategies.separability[c] > strategies.tau_null
+        out.append(
+            Cluster(
+                cluster=c,
+                n=int(member.sum()),
+                share=float(member.mean()),
+                separability=float(strategies.separability[c]),
+                adjusted_lift=_number(lift.mean()),
+                low=_number(low[0]),
+                high=_number(high[0]),
+                candidate=bool(apart and len(lift) >= FEWEST_IN_CANDIDATE and high[0] < relevant),
+                prototypes=tuple(str(ids[i]) for i in strategies.prototypes[c]),
+            )
+        )
+    return tuple(out)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _nothing(label: int, name: str, method: str, n: int, reason: str) -> ClassStrategies:
+    return ClassStrategies(label, name, method, n, None, None, (), (), reason)
+
+
+def _rows(rows: pd.DataFrame, strategies: Strategies | None, method: str) -> pd.DataFrame:
+    frame = rows[["example_id", "label", "adjusted_lift"]].assign(method=method)
+    if strategies is None:
+        return frame.assign(cluster=0, x=0.0, y=0.0, prototype=-1)
+    place = {i: order for members in strategies.prototypes for order, i in enumerate(members)}
+    return frame.assign(
+        cluster=strategies.cluster,
+        x=strategies.coordinates[:, 0],
+        y=strategies.coordinates[:, 1],
+        prototype=pd.array([place.get(i) for i in range(len(frame))], dtype="Int32"),
+    )
+
+
+def _write(run: Store, summaries: list[ClassStrategies], rows: pd.DataFrame) -> None:
+    new = {(s.label, s.method) for s in summaries}
+    raw = run.files.get(TABLE)
+    if raw:
+        old = pq.read_table(io.BytesIO(raw)).to_pandas()
+        stays = [(k, str(m)) not in new for k, m in zip(old["label"], old["method"], strict=True)]
+        rows = pd.concat([frame for frame in (old[stays], rows) if len(frame)] or [rows])
+    rows = rows.astype({"method": str}).sort_values(["method", "label", "cluster"], kind="stable")
+    rows["prototype"] = rows["prototype"].astype("Int32")
+    table = pa.Table.from_pandas(rows, preserve_index=False).select(schema.CLUSTERS.names)
+    sink = io.BytesIO()
+    pq.write_table(table.cast(schema.CLUSTERS), sink, compression="zstd")
+    others = [c for c in read_strategies(run) if (c["label"], c["method"]) not in new]
+    entries = [*others, *({**asdict(s), "n_candidates": len(s.candidates)} for s in summaries)]
+    entries.sort(key=lambda e: (e["method"], -e["n_candidates"], e["label"]))
+    run.files.put(TABLE, sink.getvalue())
+    run.files.put(
+        SUMMARY, json.dumps({"classes": entries}, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    )

@@ -1,0 +1,208 @@
+"""Any dataset in the TFDS format: a folder made by ``hansaudit prepare``, or one of the TFDS catalog.
+
+Records are read by position from the split's files, so any shard is read without its predecessors, a damaged
+record costs one row, and ids do not depend on the size of a shard.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from pipeline.config import DatasetConfig
+from pipeline.errors import InputError
+from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record, failed, limited
+from pipeline.inputs.datasets.features import FeaturePaths, find_features, pick
+from pipeline.inputs.datasets.prepared import METADATA_KEY
+from pipeline.inputs.datasets.recordfiles import READERS, Reader
+from pipeline.inputs.geometry import image_size
+from pipeline.inputs.shards import Shard
+
+
+def open_source(config: DatasetConfig) -> TfdsDataset:
+    """See :func:`pipeline.inputs.datasets.open_dataset`."""
+    return TfdsDataset(config)
+
+
+class TfdsDataset:
+    """One split of a dataset in the TFDS format."""
+
+    def __init__(self, config: DatasetConfig) -> None:
+        self.config = config
+        self._builder = _open_builder(config)
+        form = self._builder.info.file_format.value
+        if form not in READERS:
+            valid = ", ".join(READERS)
+            raise InputError(f"{self._builder.data_dir}: stored as {form}; valid formats: {valid}")
+        self._split = _choose_split(self._builder, config)
+        self._paths: FeaturePaths = find_features(self._builder.info.features, config)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_source, (self.config,)
+
+    @functools.cached_property
+    def info(self) -> DatasetInfo:
+        """See :class:`DatasetInfo`."""
+        metadata = self.metadata
+        class_ids = tuple(pick(self._builder.info.features, self._paths.label).names)
+        return DatasetInfo(
+            name=self._builder.info.name,
+            split=self._split,
+            n_examples=limited(sum(f.take for f in self._files), self.config.limit),
+            class_names=tuple(metadata.get("class_names") or class_ids),
+            class_ids=class_ids,
+            fingerprint=self._fingerprint(),
+            planted=metadata.get("planted"),
+        )
+
+    @functools.cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What `hansaudit prepare` noted in the dataset; empty for others."""
+        return dict((self._builder.info.metadata or {}).get(METADATA_KEY) or {})
+
+    @functools.cached_property
+    def _files(self) -> tuple[Any, ...]:
+        """TFDS's file instructions of the split: filename, skip, take."""
+        return tuple(self._builder.info.splits[self._split].file_instructions)
+
+    @functools.cached_property
+    def _reader(self) -> Reader:
+        return READERS[self._builder.info.file_format.value]
+
+    @functools.cached_property
+    def _decoders(self) -> dict[str, Any]:
+        return _skip_images(self._builder.info.features)
+
+    def read(self, shard: Shard) -> Iterator[Record]:
+        """See :class:`Dataset`."""
+        first = 0
+        for file in self._files:
+            start, stop = max(shard.start, first), min(shard.stop, first + file.take)
+            if start < stop:
+                shift = file.skip - first
+                stored = self._reader(file.filename, start + shift, stop + shift)
+                for index, data in zip(range(start, stop), stored, strict=True):
+                    yield self._record(data, index, f"{Path(file.filename).name}__{index + shift}")
+            first += file.take
+
+    def _record(self, data: bytes | str, index: int, tfds_id: str) -> Record:
+        if isinstance(data, str):
+            return failed(tfds_id, index, data)
+        try:
+            example = self._builder.info.features.deserialize_example_np(data, decoders=self._decoders)
+            return _to_record(example, index, tfds_id, self._paths)
+        except Exception as error:  # whatever a damaged record makes the parser raise costs this row only
+            reason = f"{tfds_id}: the record does not hold an example: {type(error).__name__}: {error}"
+            return failed(tfds_id, index, reason.splitlines()[0])
+
+    def _fingerprint(self) -> str:
+        files = [(Path(f.filename).name, _size(f.filename), f.skip, f.take) for f in self._files]
+        features = self._builder.info.features.to_json_content()
+        identity = [
+            self._builder.info.full_name,
+            self._split,
+            files,
+            str(features),
+            list(pick(self._builder.info.features, self._paths.label).names),
+            self._paths.to_list(),
+            self.metadata,
+        ]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _size(path: str | os.PathLike[str]) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def _open_builder(config: DatasetConfig) -> Any:
+    if config.name:
+        try:
+            builder = tfds.builder(config.name, data_dir=config.path or None)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"dataset {config.name!r} cannot be opened by TFDS: {reason}") from None
+        if not builder.info.splits:
+            raise InputError(
+                f"dataset {config.name!r} is not prepared in {builder.data_dir}; "
+                f"run `tfds build {config.name}` first, or give its data_dir as path"
+            )
+        return builder
+    if not config.path:
+        raise InputError("dataset source 'tfds': received neither name nor path; give one of them")
+    if not (Path(config.path) / "dataset_info.json").is_file():
+        raise InputError(
+            f"{config.path}: no dataset there (no dataset_info.json); give a folder made by "
+            "`hansaudit prepare`, or the folder <data_dir>/<name>/<version> of a TFDS dataset"
+        )
+    try:
+        return tfds.builder_from_directory(config.path)
+    except Exception as error:
+        raise InputError(f"{config.path}: not a TFDS dataset: {str(error).splitlines()[0]}") from None
+
+
+def _choose_split(builder: Any, config: DatasetConfig) -> str:
+    splits = list(builder.info.splits)
+    if config.split:
+        if config.split.partition("[")[0] not in splits:
+            raise InputError(
+                f"split {config.split!r} is not in {builder.info.name}; valid: {', '.join(splits)}"
+            )
+        return config.split
+    for name in ("validation", "test", *splits[:1]):
+        if name in splits:
+            return name
+    raise InputError(f"dataset {builder.info.name} has no split; prepare it again")
+
+
+def _skip_images(features: Any) -> dict[str, Any]:
+    """Decoders that leave every image as the bytes of its file."""
+    decoders: dict[str, Any] = {}
+    for name, feature in features.items():
+        if isinstance(feature, tfds.features.FeaturesDict):
+            decoders[name] = _skip_images(feature)
+        elif isinstance(feature, tfds.features.Image):
+            decoders[name] = tfds.decode.SkipDecoding()
+    return decoders
+
+
+def _to_record(example: dict[str, Any], index: int, tfds_id: str, paths: FeaturePaths) -> Record:
+    image = bytes(pick(example, paths.image))
+    file_name = pick(example, paths.file_name).decode(errors="replace") if paths.file_name else ""
+    example_id = file_name if paths.ids_from_names and file_name else tfds_id
+    boxes = np.asarray(pick(example, paths.boxes), np.float32).reshape(-1, 4)
+    error = None
+    if paths.relative and len(boxes):
+        try:
+            boxes = absolute_boxes(boxes, *image_size(image))
+        except InputError as reason:
+            boxes, error = NO_BOXES, str(reason)
+    label = np.asarray(pick(example, paths.label))
+    if label.ndim:
+        label, boxes = _main_object(label, boxes)
+    return Record(example_id, index, file_name, None if error else image, int(label), boxes, error)
+
+
+def absolute_boxes(relative: np.ndarray, width: int, height: int) -> np.ndarray:
+    """TFDS's (n, 4) ymin, xmin, ymax, xmax in [0, 1] as xmin, ymin, xmax, ymax, 0-based inclusive pixels."""
+    edges = relative[:, [1, 0, 3, 2]] * np.array([width, height, width, height], np.float32)
+    return np.rint(edges).astype(np.float32) - np.array([0, 0, 1, 1], np.float32)
+
+
+def _main_object(labels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Detection data have a label per object: the image's class is that of its largest box.
+
+    Returns that label (-1 without objects) and the boxes of that class only.
+    """
+    if len(labels) == 0 or len(labels) != len(boxes):
+        return np.array(-1), NO_BOXES
+    areas = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
+    label = labels[np.argmax(areas)]
+    return label, boxes[labels == label]

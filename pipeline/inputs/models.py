@@ -1,0 +1,222 @@
+"""Where a model comes from, and the card that says how its input is prepared.
+
+Sources: a ``keras.applications`` name, a ``.keras`` or ``.h5`` file, ``package.module:function``, planted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.config import ModelConfig
+from pipeline.errors import InputError
+from pipeline.inputs.card import ModelCard, card_from_dict, load_card, read_toml
+from pipeline.inputs.datasets import Dataset
+
+CARDS = Path(__file__).parent / "cards"  # cards of known files, recognised by their sha256
+CROP = 0.875  # share of the shorter side that ImageNet evaluation crops: 224 of 256
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network and its card. ``sha256`` of the file, or of the weights where there is no file."""
+
+    model: keras.Model
+    card: ModelCard
+    sha256: str
+    name: str
+
+
+def load_model(config: ModelConfig, dataset: Dataset | None = None) -> LoadedModel:
+    """The model that ``config`` describes.
+
+    ``dataset`` is needed by the source ``planted`` only: its network is trained on it and kept beside it.
+    Raises :class:`InputError` when the model or its card cannot be had.
+    """
+    source = config.source
+    if source == "planted":
+        return _planted(config, dataset)
+    if source.endswith((".keras", ".h5", ".hdf5")):
+        return _from_file(config, Path(source))
+    if ":" in source:
+        return _from_function(config)
+    return _from_applications(config)
+
+
+def application_names() -> tuple[str, ...]:
+    """The networks that ``keras.applications`` offers by name."""
+    return tuple(sorted(name for name, f in vars(keras.applications).items() if inspect.isfunction(f)))
+
+
+def _from_file(config: ModelConfig, path: Path) -> LoadedModel:
+    if not path.is_file():
+        raise InputError(f"{path}: no such model file")
+    digest = file_sha256(path)
+    card = _file_card(config, path, digest)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=not config.unsafe)
+    except Exception as error:  # Keras raises many types; each means that this file is no usable model
+        raise InputError(f"{path}: Keras cannot load the model: {_first_line(error)}") from None
+    return _finish(model, card, digest, path.stem)
+
+
+def _file_card(config: ModelConfig, path: Path, digest: str) -> ModelCard:
+    if config.card:
+        return load_card(config.card)
+    if path.with_suffix(".toml").is_file():
+        return load_card(path.with_suffix(".toml"))
+    for known in sorted(CARDS.glob("*.toml")):
+        data = read_toml(known)
+        if data["sha256"] == digest:
+            return _imagenet_named(card_from_dict(data, known.name))
+    raise InputError(
+        f"{path}: no model card: its input geometry and preprocessing are unknown; write them to "
+        f"{path.with_suffix('.toml').name} beside it, or give --card (the README shows one)"
+    )
+
+
+def _from_function(config: ModelConfig) -> LoadedModel:
+    where, _, name = config.source.partition(":")
+    try:
+        function = getattr(importlib.import_module(where), name)
+        made = function()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(f"model {config.source!r}: cannot call it: {_first_line(error)}") from None
+    model, card = made if isinstance(made, tuple) else (made, None)
+    if config.card:
+        card = load_card(config.card)
+    if card is None:
+        raise InputError(
+            f"model {config.source!r}: give --card, or return (model, ModelCard) from the function"
+        )
+    return _finish(model, card, "", config.source)
+
+
+def _from_applications(config: ModelConfig) -> LoadedModel:
+    build = vars(keras.applications).get(config.source)
+    if not inspect.isfunction(build):
+        names = ", ".join(application_names())
+        raise InputError(
+            f"model {config.source!r} is unknown; valid: a .keras or .h5 file, package.module:function, "
+            f"planted, or one of keras.applications: {names}"
+        )
+    weights = None if config.weights == "none" else config.weights
+    if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
+        raise InputError(f"weights {weights!r}: no such file; valid: imagenet, none, or a weights file")
+    try:
+        model = build(weights=weights)
+    except Exception as error:  # a failed download is a bare Exception in Keras
+        raise InputError(
+            f"model {config.source!r}: weights {config.weights!r} cannot be loaded: {_first_line(error)}; "
+            "give a weights file, or none"
+        ) from None
+    if config.card:
+        card = load_card(config.card)
+    else:
+        card = application_card(model, importlib.import_module(build.__module__).preprocess_input)
+    return _finish(model, card, "", config.source)
+
+
+def application_card(model: keras.Model, preprocess: Callable[[np.ndarray], np.ndarray]) -> ModelCard:
+    """The card of a ``keras.applications`` network, its preprocessing found by probing the function itself.
+
+    That function is affine per channel, up to the order of the channels: two probes determine it.
+    """
+    _, height, width, _ = model.input_shape
+    zero = np.asarray(preprocess(np.zeros((1, 1, 1, 3), np.float32)), np.float64)[0, 0, 0]
+    probes = [np.zeros((1, 1, 1, 3), np.float32) for _ in range(3)]
+    for channel, probe in enumerate(probes):
+        probe[..., channel] = 255
+    slopes = np.stack([np.asarray(preprocess(p), np.float64)[0, 0, 0] - zero for p in probes], axis=1) / 255
+    order = "rgb" if abs(slopes[0, 0]) > abs(slopes[0, 2]) else "bgr"
+    slope = np.diag(slopes if order == "rgb" else slopes[:, ::-1])
+    card = ModelCard(
+        height=height,
+        width=width,
+        shorter_side=round(max(height, width) / CROP),
+        channel_order=order,
+        mean=tuple(float(round(v, 4)) for v in -zero / slope + 0.0),
+        std=tuple(float(round(v, 4)) for v in 1 / slope),
+        classes=model.output_shape[-1],
+    )
+    return _imagenet_named(card)
+
+
+def _imagenet_named(card: ModelCard) -> ModelCard:
+    """The card of a network of ImageNet's 1000 classes with their ids and names; any other as it is."""
+    from pipeline.inputs.datasets.ilsvrc2012 import imagenet_classes
+
+    ids, names = imagenet_classes()
+    return replace(card, class_ids=ids, class_names=names) if card.classes == len(ids) else card
+
+
+def _planted(config: ModelConfig, dataset: Dataset | None) -> LoadedModel:
+    from pipeline.inputs.datasets.planted import PlantedDataset
+    from pipeline.inputs.planted_model import planted_model
+
+    if not isinstance(dataset, PlantedDataset):
+        raise InputError(
+            "model 'planted' is trained on the planted dataset; use it with dataset source 'planted', or "
+            "name another model"
+        )
+    path = planted_model(dataset)
+    return _from_file(config.model_copy(update={"source": str(path)}), path)
+
+
+def _finish(model: Any, card: ModelCard, digest: str, name: str) -> LoadedModel:
+    """Check card against network and fill in what the network itself says; ``digest`` "": of its weights."""
+    if not isinstance(model, keras.Model):
+        raise InputError(f"model {name}: received {type(model).__name__}, valid is a keras.Model")
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
+        raise InputError(
+            f"model {name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; valid is one "
+            "image in (b h w c), one vector of classes out"
+        )
+    expected = (card.height, card.width, card.channels)
+    if any(size not in (None, want) for size, want in zip(model.input_shape[1:], expected, strict=True)):
+        raise InputError(f"model {name}: takes {model.input_shape[1:]}, but its card says {expected}")
+    classes = model.output_shape[-1]
+    if card.classes not in (0, classes):
+        raise InputError(f"model {name}: has {classes} outputs, but its card says {card.classes} classes")
+    digest = digest or model_sha256(model)
+    return LoadedModel(model, replace(card, classes=classes, output=_output_kind(model, card)), digest, name)
+
+
+def _output_kind(model: keras.Model, card: ModelCard) -> str:
+    """The last layer's own word, where it has one; else the card's."""
+    last = model.layers[-1]
+    activation = getattr(getattr(last, "activation", None), "__name__", "")
+    if isinstance(last, keras.layers.Softmax):
+        return "softmax"
+    return {"softmax": "softmax", "sigmoid": "sigmoid"}.get(activation, card.output)
+
+
+def file_sha256(path: str | Path) -> str:
+    """sha256 of a file, hex."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(partial(file.read, 1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def model_sha256(model: keras.Model) -> str:
+    """sha256 of the weights in order, with their names and shapes."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        digest.update(f"{variable.path.rpartition('/')[2]} {tuple(variable.shape)}".encode())
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

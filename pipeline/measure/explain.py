@@ -1,0 +1,184 @@
+"""Single images explained: read, classified, targets chosen, maps made. The galleries are drawn from this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from explainers import Explanation, Fitted, analyze_many
+from pipeline.errors import InputError
+from pipeline.inputs.card import ModelCard
+from pipeline.inputs.classes import find_class
+from pipeline.inputs.geometry import draw, open_image, plan_view
+from pipeline.inputs.models import LoadedModel
+from pipeline.measure.rows import probabilities
+
+MOST_TARGETS = 50
+MOST_MAPS = 400  # rows times methods: more make no figure that anyone looks at
+AT_ONCE = 16  # rows that go through a network together
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image file as the network sees it: ``picture`` h w 3 uint8, ``inputs`` h w c float32.
+
+    ``label``: the true class, where it is known.
+    """
+
+    name: str
+    picture: np.ndarray
+    inputs: np.ndarray
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One photo, one target: the maps of all methods, in order.
+
+    Attributes:
+        probability, logit: of the target; place: 1 for the predicted class, 2 for the next ...
+    """
+
+    photo: Photo
+    target: int
+    probability: float
+    logit: float
+    place: int
+    predicted: int
+    explanations: tuple[Explanation, ...]
+
+
+def read_photo(path: str | Path, card: ModelCard) -> Photo:
+    """The image at ``path``, resized, cropped and prepared as the card says.
+
+    Raises:
+        InputError: it cannot be read or decoded, or is too large to be decoded safely.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the image: {error.strerror}") from None
+    try:
+        image = open_image(data)
+        picture = draw(image, plan_view(*image.size, card), card)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return Photo(path.name, picture, card.prepare(picture[None])[0])
+
+
+def class_name(card: ModelCard, index: int) -> str:
+    """Readable name of an output."""
+    names = card.class_names or card.class_ids
+    return names[index].split(",")[0] if index < len(names) else f"output {index}"
+
+
+def find_output(card: ModelCard, text: str, outputs: int) -> int:
+    """The output that a number, a class id or a class name means.
+
+    Raises:
+        InputError: there is none, or a name fits several.
+    """
+    text = text.strip()
+    if text.isdecimal():
+        if int(text) >= outputs:
+            raise InputError(f"target {text}: the network has {outputs} outputs; valid: 0 to {outputs - 1}")
+        return int(text)
+    if not (card.class_names or card.class_ids):
+        raise InputError(
+            f"target {text!r}: the model's card names no classes; valid: topN or an output's number, "
+            f"0 to {outputs - 1}"
+        )
+    return find_class(text, card.class_names or card.class_ids, card.class_ids)
+
+
+def choose_targets(text: str, logits: np.ndarray, card: ModelCard, label: int | None = None) -> list[int]:
+    """``topN``, ``true`` or comma-separated classes -> outputs, for one image's logits (k,) and true class.
+
+    Raises:
+        InputError: a class is not known, or N is not sensible.
+    """
+    if text == "true":
+        if label is None:
+            raise InputError("targets 'true': the image's true class is not known; give --labels")
+        return [label]
+    if text.startswith("top") and text[3:].isdigit():
+        count = int(text[3:])
+        if not 1 <= count <= MOST_TARGETS:
+            raise InputError(f"targets {text!r}: valid: top1 to top{MOST_TARGETS}")
+        return [int(i) for i in np.argsort(-logits, kind="stable")[:count]]
+    wanted = [find_output(card, one, len(logits)) for one in text.split(",") if one.strip()]
+    if not wanted:
+        raise InputError(f"targets {text!r}: valid: topN, or comma-separated class names, ids or numbers")
+    return list(dict.fromkeys(wanted))
+
+
+def check_size(rows: int, methods: int) -> None:
+    """Refuse what would be more maps than a figure can show. Raises InputError."""
+    if rows * methods > MOST_MAPS:
+        raise InputError(
+            f"{rows} rows of {methods} methods are more than {MOST_MAPS} pictures; give fewer images, "
+            "targets or methods"
+        )
+
+
+def explain_photos(
+    photos: Sequence[Photo], model: LoadedModel, methods: Mapping[str, Fitted], targets: str
+) -> list[Explained]:
+    """Every photo for every target, in order.
+
+    Raises:
+        InputError: a target is not known, or there would be more than ``MOST_MAPS`` maps.
+    """
+    from explainers.network import network
+
+    check_size(len(photos), len(methods))
+    net, card = network(model.model), model.card
+    inputs = np.stack([photo.inputs for photo in photos])
+    logits = np.concatenate([net.logits((inputs[rows],))[:count] for rows, count in pieces(len(photos))])
+    pairs = [
+        (i, target)
+        for i, photo in enumerate(photos)
+        for target in choose_targets(targets, logits[i], card, photo.label)
+    ]
+    check_size(len(pairs), len(methods))
+    share = probabilities(logits.astype(np.float64), card.output)
+    return [
+        Explained(
+            photo=photos[i],
+            target=t,
+            probability=float(share[i, t]),
+            logit=float(logits[i, t]),
+            place=int((logits[i] > logits[i, t]).sum()) + 1,
+            predicted=int(logits[i].argmax()),
+            explanations=made,
+        )
+        for (i, t), made in zip(pairs, _explanations(inputs, pairs, list(methods.values())), strict=True)
+    ]
+
+
+def _explanations(
+    inputs: np.ndarray, pairs: Sequence[tuple[int, int]], methods: Sequence[Fitted]
+) -> Iterator[tuple[Explanation, ...]]:
+    """The maps of all methods for each pair of image and target, a few at once."""
+    which, wanted = np.array(pairs, np.int32).T
+    for rows, count in pieces(len(pairs)):
+        made = analyze_many(methods, inputs[which[rows]], wanted[rows])
+        yield from (tuple(row_of(e, n) for e in made) for n in range(count))
+
+
+def pieces(total: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Row numbers in pieces of one size, at most ``AT_ONCE``, and how many of a piece are no repetition."""
+    size = -(-total // -(-total // AT_ONCE))
+    for begin in range(0, total, size):
+        count = min(size, total - begin)
+        yield begin + np.minimum(np.arange(size), count - 1), count
+
+
+def row_of(e: Explanation, row: int) -> Explanation:
+    """One image of an explanation, still as a batch."""
+    one = slice(row, row + 1)
+    return Explanation(e.relevance[one], e.output[one], e.target[one], (e.reason[row],))

@@ -1,0 +1,179 @@
+"""Does a method look at the network at all? Sanity checks on a small seeded sample of every run.
+
+Adebayo et al. 2018, "Sanity checks for saliency maps" (cascading randomisation of the weights from the output
+down), Sixt et al. 2020, "When explanations lie" (random logit). A map that stays the same when the network's
+knowledge is destroyed shows the picture, not the network; one that stays the same when another class is
+explained cannot tell classes apart.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from scipy.stats import rankdata
+from skimage.metrics import structural_similarity
+
+from explainers import Explanation, analyze_many
+from pipeline.inputs.batches import iter_batches
+from pipeline.inputs.picked import Picked
+from pipeline.measure.fitting import fit_methods, reference_batches
+from pipeline.measure.metrics import pool
+from pipeline.run.marks import SUMMARY
+from pipeline.run.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.measure.audit import Bench
+
+# share of the layers with weights, counted from the output, whose weights are shuffled
+STAGES = {"output layer": 0.0, "upper half": 0.5, "all layers": 1.0}
+INSENSITIVE = (
+    0.7  # median rank correlation with the original map, all weights shuffled, from which on it is said
+)
+CLASS_BLIND = 0.95  # the same when another class is explained
+
+
+@dataclass(frozen=True)
+class MethodSanity:
+    """One method.
+
+    Attributes:
+        randomised: per stage the median over images of (Spearman's rank correlation, SSIM) between the map of
+            the network and that of the network with shuffled weights.
+        other_class: the same between the predicted class and a random other one.
+        insensitive: the rank correlation stays >= 0.7 with all weights shuffled.
+        class_blind: the rank correlation between two classes is >= 0.95.
+        images: maps compared; undefined ones are left out.
+    """
+
+    method: str
+    randomised: Mapping[str, tuple[float | None, float | None]]
+    other_class: tuple[float | None, float | None]
+    insensitive: bool
+    class_blind: bool
+    images: int
+
+
+def check_run(run: Store, bench: Bench) -> dict[str, Any] | None:
+    """Check the methods of a run and write ``sanity.json`` into it, unless it is there already.
+
+    ``sanity.images`` of the configuration are compared, but no more than one in 200 of the dataset's (at
+    least 4): the check stays a small part of the run. Returns the content; None where 0 are asked for.
+    """
+    known = run.files.get(SUMMARY)
+    if known is not None:
+        return json.loads(known)
+    wanted = bench.config.sanity.images
+    if wanted == 0:
+        return None
+    started = time.perf_counter()
+    found = check_methods(bench, min(wanted, max(4, bench.dataset.info.n_examples // 200)))
+    content = {
+        "images": max(m.images for m in found),
+        "seconds": round(time.perf_counter() - started, 2),
+        "limits": {"insensitive": INSENSITIVE, "class_blind": CLASS_BLIND},
+        "methods": [asdict(m) for m in found],
+    }
+    text = json.dumps(content, indent=1, allow_nan=False)
+    run.files.put(SUMMARY, text.encode())
+    return json.loads(text)
+
+
+def check_methods(bench: Bench, images: int) -> list[MethodSanity]:
+    """Compare maps before and after on ``images`` examples, a seeded choice from the whole split."""
+    x, keep = _sample(bench, images)
+    fitted = list(bench.methods.values())
+    before = analyze_many(fitted, x)
+    target = before[0].target
+    classes = before[0].output.shape[1]
+    rng = np.random.default_rng([bench.config.audit.seed, 0x5A])
+    others = (target + rng.integers(1, max(classes, 2), len(target))) % classes
+    swapped = analyze_many(fitted, x, others)
+    after = {name: _explain_shuffled(bench, share, x, target) for name, share in STAGES.items()}
+    results = []
+    for i, method in enumerate(bench.methods):
+        stages = {name: similarity(before[i], maps[i], keep) for name, maps in after.items()}
+        other = similarity(before[i], swapped[i], keep)
+        results.append(
+            MethodSanity(
+                method=method,
+                randomised={name: (rho, ssim) for name, (rho, ssim, _) in stages.items()},
+                other_class=other[:2],
+                insensitive=(stages["all layers"][0] or 0) >= INSENSITIVE,
+                class_blind=(other[0] or 0) >= CLASS_BLIND,
+                images=stages["all layers"][2],
+            )
+        )
+    return results
+
+
+def similarity(a: Explanation, b: Explanation, keep: np.ndarray) -> tuple[float | None, float | None, int]:
+    """Median (rank correlation, SSIM) over the images ``keep`` whose maps are both defined; their number.
+
+    Both on the absolute relevance summed over channels; for SSIM each map is scaled to a maximum of 1. None
+    where no image has both maps.
+    """
+    one, two = pool(a.relevance, "abs_sum"), pool(b.relevance, "abs_sum")
+    pairs = [(p, q) for i, (p, q) in enumerate(zip(one, two, strict=True)) if keep[i] and _fit(p) and _fit(q)]
+    if not pairs:
+        return None, None, 0
+    rho = [_rank_correlation(p, q) for p, q in pairs]
+    ssim = [structural_similarity(p / p.max(), q / q.max(), data_range=1.0) for p, q in pairs]
+    return float(np.median(rho)), float(np.median(ssim)), len(pairs)
+
+
+def _fit(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).all() and values.any())
+
+
+def _rank_correlation(p: np.ndarray, q: np.ndarray) -> float:
+    """Spearman's; of constant maps 1 where both are (nothing changed), else 0."""
+    flat = (np.ptp(p) == 0, np.ptp(q) == 0)
+    if any(flat):
+        return float(all(flat))
+    return float(np.corrcoef(rankdata(p), rankdata(q))[0, 1])
+
+
+def shuffled(model: keras.Model, share: float, seed: int) -> keras.Model:
+    """A copy whose upper ``share`` of layers with weights (at least the last one) has its weights shuffled.
+
+    Every array is permuted: its values, and so the scale of the activations, stay; what was learnt is gone.
+    """
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    layers = [layer for layer in _leaves(copy) if layer.weights]
+    rng = np.random.default_rng([seed, 0xC5])
+    for layer in layers[::-1][: max(1, round(share * len(layers)))]:
+        layer.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in layer.get_weights()])
+    return copy
+
+
+def _leaves(model: keras.Model) -> Sequence[keras.Layer]:
+    """The layers in order, nested models opened."""
+    return [
+        leaf for layer in model.layers for leaf in (_leaves(layer) if hasattr(layer, "layers") else [layer])
+    ]
+
+
+def _explain_shuffled(bench: Bench, share: float, x: np.ndarray, target: np.ndarray) -> list[Explanation]:
+    model = shuffled(bench.model.model, share, bench.config.audit.seed)
+    card = bench.model.card
+    changed = replace(bench.model, model=model)
+    fitted = fit_methods(bench.config.methods, changed, lambda: reference_batches(bench.dataset, card))
+    return analyze_many([fitted[m.key] for m in bench.config.methods], x, target)
+
+
+def _sample(bench: Bench, images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs in the run's own batch shape (its programs are compiled for it), and which rows are images."""
+    size = bench.config.execution.batch_size
+    n = bench.dataset.info.n_examples
+    rng = np.random.default_rng([bench.config.audit.seed, 0x5B])
+    chosen = sorted(rng.permutation(n)[: min(images, size, n)].tolist())
+    picked = Picked(bench.dataset, tuple(chosen))
+    batch = next(iter_batches(picked, picked.shard, bench.model.card, size))
+    return batch.inputs, batch.valid

@@ -1,0 +1,334 @@
+"""A run on disk: one Parquet part per shard and table, and a manifest.
+
+A shard is there, whole, or it is not: its ``examples`` part is written last and is the commit mark. Resuming
+is therefore :meth:`Store.missing`, whatever happened to the process that wrote before.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipeline.config import AFTERWARDS, Config
+from pipeline.errors import InputError
+from pipeline.run.files import Files, open_files
+from pipeline.schema import SCHEMA_VERSION, TABLES
+
+MANIFEST = "manifest.json"
+_COMMIT = "examples"
+# settings that say where something is: what it is shows in the fingerprint and in the hash
+_PLACES = ("dataset.path", "dataset.annotations", "model.source", "model.weights", "model.card")
+
+
+# hashes say nothing to a person
+_OPAQUE = {
+    "dataset.fingerprint": "the data are others (dataset.fingerprint)",
+    "model.sha256": "the weights are others (model.sha256)",
+}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a run is made of, besides its configuration.
+
+    Attributes:
+        dataset: name, split, n_examples, class_names, class_ids, fingerprint, planted.
+        model: name, sha256, card.
+        versions: package versions.
+        shards: keys of all planned shards, in order.
+    """
+
+    dataset: Mapping[str, Any]
+    model: Mapping[str, Any]
+    versions: Mapping[str, str]
+    shards: tuple[str, ...]
+
+
+@dataclass
+class Session:
+    """One process at work on the run: what it did and how long it took."""
+
+    # to the microsecond: it tells sessions apart, and a killed one may be followed within a second
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
+    ended: str | None = None
+    images: int = 0
+    seconds: float = 0.0
+    setup_seconds: float = 0.0  # reading and compiling the model, before the first image
+
+
+class Store:
+    """The folder (or object-store prefix) of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self.files: Files = open_files(path)
+
+    def __repr__(self) -> str:
+        return f"Store({self.path!r})"
+
+    # -- the manifest
+
+    @property
+    def exists(self) -> bool:
+        return self.files.get(MANIFEST) is not None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest. Raises :class:`InputError` where there is none or it cannot be used."""
+        raw = self.files.get(MANIFEST)
+        if raw is None:
+            raise InputError(
+                f"{self.path}: no {MANIFEST}, so this is no run folder; give one that `hansaudit run` wrote"
+            )
+        try:
+            manifest = json.loads(raw)
+        except ValueError as error:
+            raise InputError(f"{self.path}/{MANIFEST}: not valid JSON ({error}); was it edited?") from None
+        found = manifest.get("schema_version")
+        if found != SCHEMA_VERSION:
+            raise InputError(
+                f"{self.path}: has schema version {found}, this hansaudit reads {SCHEMA_VERSION}; "
+                "read it with the version that wrote it, or run the audit again in a new folder"
+            )
+        return manifest
+
+    def open_or_create(self, config: Config, provenance: Provenance) -> dict[str, Any]:
+        """Begin a run, or go on with the same one. Call it inside :meth:`lock`.
+
+        Raises:
+            InputError: the folder holds a run of another configuration, dataset or model (what differs is
+                listed, field by field), or other things than a run.
+        """
+        new = _manifest(config, provenance)
+        if not self.exists:
+            if strangers := self.files.names("") + self.files.names(_COMMIT):
+                raise InputError(
+                    f"{self.path}: holds other files ({', '.join(strangers[:3])}) but no {MANIFEST}; "
+                    "choose an empty or new folder"
+                )
+            self._put_manifest(new)
+            return new
+        old = self.manifest
+        if differences := differing(old, new):
+            raise InputError(
+                f"{self.path}: holds another run; choose another folder, or the same settings:\n"
+                + "\n".join(differences)
+            )
+        return old
+
+    def record(self, session: Session) -> None:
+        """Note a session in the manifest; the same one (by its start) is replaced."""
+        manifest = self.manifest
+        others = [s for s in manifest["sessions"] if s["started"] != session.started]
+        self._put_manifest(manifest | {"sessions": [*others, asdict(session)]})
+
+    def end(self, session: Session) -> None:
+        """Note that ``session`` is over."""
+        session.ended = _now()
+        self.record(session)
+
+    def _put_manifest(self, manifest: Mapping[str, Any]) -> None:
+        self.files.put(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+
+    # -- writing
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Context in which nobody else writes this run. Raises :class:`InputError` when one already does."""
+        return self.files.lock()
+
+    def write_shard(self, key: str, tables: Mapping[str, pa.Table]) -> None:
+        """Write the parts of one shard, each whole or not at all, ``examples`` last.
+
+        Raises:
+            InputError: no space or no right to write; nothing already written is touched.
+            ValueError: a table is unknown, has not its schema, or ``examples`` is missing.
+        """
+        if _COMMIT not in tables:
+            raise ValueError(f"shard {key}: no {_COMMIT!r} table; received {sorted(tables)}")
+        manifest = self.manifest
+        for name in sorted(tables, key=lambda n: n == _COMMIT):
+            expected = TABLES.get(name)
+            if expected is None or not tables[name].schema.equals(expected):
+                raise ValueError(f"shard {key}: table {name!r} has not the columns of pipeline.schema")
+            table = tables[name].replace_schema_metadata(_file_metadata(manifest))
+            sink = io.BytesIO()
+            pq.write_table(table, sink, compression="zstd")
+            self.files.put(_part(name, key), sink.getbuffer())
+
+    # -- reading
+
+    @property
+    def done(self) -> frozenset[str]:
+        """Keys of the finished shards."""
+        names = self.files.names(_COMMIT)
+        return frozenset(n[5:-8] for n in names if n.startswith("part-") and n.endswith(".parquet"))
+
+    def missing(self, shards: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Keys of the planned shards (or of ``shards``) that are not finished, in order."""
+        planned = self.manifest["shards"] if shards is None else shards
+        done = self.done
+        return tuple(key for key in planned if key not in done)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that have parts."""
+        return tuple(name for name in TABLES if self.files.names(name))
+
+    def scan(
+        self, table: str, columns: Sequence[str] | None = None, filter: pc.Expression | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream a table, in order of the shards; memory does not grow with their number.
+
+        Parts of unfinished shards are left out. A table without parts yields nothing.
+
+        Raises:
+            InputError: unknown table or column, or parts that disagree in their schema.
+        """
+        dataset = self._dataset(table, columns)
+        if dataset is None:
+            return
+        scanner = dataset.scanner(
+            columns=None if columns is None else list(columns),
+            filter=filter,
+            batch_size=65_536,
+            batch_readahead=2,
+            fragment_readahead=2,
+        )
+        try:
+            yield from scanner.to_batches()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{self.path}: table {table!r} cannot be read: {error}") from None
+
+    def read(
+        self, table: str, columns: Sequence[str] | None = None, filter: pc.Expression | None = None
+    ) -> pa.Table:
+        """A whole table (or what ``filter`` leaves of it) with unified dictionaries."""
+        batches = list(self.scan(table, columns, filter))
+        schema = TABLES[table]
+        if columns is not None:
+            schema = pa.schema([schema.field(c) for c in columns])
+        return pa.Table.from_batches(batches, schema).unify_dictionaries()
+
+    def _dataset(self, table: str, columns: Sequence[str] | None) -> ds.Dataset | None:
+        if table not in TABLES:
+            raise InputError(f"table {table!r} is unknown; tables: {', '.join(TABLES)}")
+        schema = TABLES[table]
+        if unknown := [c for c in columns or () if c not in schema.names]:
+            raise InputError(
+                f"table {table!r} has no column {unknown[0]!r}; it has {', '.join(schema.names)}"
+            )
+        parts = set(self.files.names(table))
+        names = [_part(table, key) for key in sorted(self.done) if f"part-{key}.parquet" in parts]
+        if not names:
+            return None
+        paths, filesystem = self.files.arrow(names)
+        for path in paths:
+            _check_part(path, filesystem, schema)
+        return ds.dataset(paths, schema=schema, format="parquet", filesystem=filesystem)
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line per setting in which two manifests are not the same audit."""
+    lines = []
+    before, after = _identity(old), _identity(new)
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            what = _OPAQUE.get(name, name)
+            lines.append(
+                f"  {what}: this folder has {_short(before.get(name))}, asked for {_short(after.get(name))}"
+            )
+    return lines
+
+
+def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    config = {k: v for k, v in manifest["config"].items() if k not in AFTERWARDS}
+    flat = {k: v for k, v in _flatten(config).items() if k not in _PLACES}
+    flat |= _flatten({"model": {"card": manifest["model"].get("card")}})
+    flat["dataset.fingerprint"] = manifest["dataset"].get("fingerprint")
+    flat["model.sha256"] = manifest["model"].get("sha256")
+    return flat
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to dotted names; lists stay values."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _manifest(config: Config, provenance: Provenance) -> dict[str, Any]:
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": config.run_id,
+        "hansaudit": provenance.versions.get("hansaudit", ""),
+        "config": config.model_dump(mode="json"),
+        "canonical": config.canonical_json(),
+        "dataset": dict(provenance.dataset),
+        "model": dict(provenance.model),
+        "versions": dict(provenance.versions),
+        "shards": list(provenance.shards),
+        "sessions": [],
+    }
+    # as it will be read back: tuples become lists, so that a later comparison compares like with like
+    return json.loads(json.dumps(manifest))
+
+
+def _file_metadata(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Key-value metadata of every part; units and descriptions of the columns are in the fields' own."""
+    return {
+        "schema_version": str(manifest["schema_version"]),
+        "run_id": manifest["run_id"],
+        "hansaudit": manifest["hansaudit"],
+        "config": json.dumps(manifest["config"], sort_keys=True),
+    }
+
+
+def _check_part(path: str, filesystem: Any, expected: pa.Schema) -> None:
+    try:
+        found = pq.read_schema(path, filesystem=filesystem)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{path}: not a readable Parquet file ({error}); remove it and repeat the run to make it again"
+        ) from None
+    if not found.equals(expected, check_metadata=False):
+        raise InputError(f"{path}: {_schema_difference(found, expected)}; parts of one run must agree")
+    version = (found.metadata or {}).get(b"schema_version")
+    if version is not None and version != str(SCHEMA_VERSION).encode():
+        raise InputError(f"{path}: schema version {version.decode()}, the others have {SCHEMA_VERSION}")
+
+
+def _schema_difference(found: pa.Schema, expected: pa.Schema) -> str:
+    for name in expected.names:
+        if name not in found.names:
+            return f"column {name!r} is missing"
+        if found.field(name).type != expected.field(name).type:
+            return f"column {name!r} is {found.field(name).type}, expected {expected.field(name).type}"
+    extra = [n for n in found.names if n not in expected.names]
+    return f"column {extra[0]!r} is not part of the table" if extra else "columns are in another order"
+
+
+def _part(table: str, key: str) -> str:
+    return f"{table}/part-{key}.parquet"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,141 @@
+"""Which explanation method describes this model best: methods ranked by their perturbation curves.
+
+All from the stored tables. Comparisons are paired: only images for which every method has a value count, and
+intervals are of per-image differences, so what makes an image easy or hard for all methods cancels.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import InputError
+from pipeline.measure.metrics.perturbation import CURVE_METRICS
+from pipeline.run.marks import WORDS, method_marks
+from pipeline.run.store import Store
+from pipeline.statistics.ranking import records
+from pipeline.statistics.resampling import bca_intervals
+
+SUMMARY = "methods.json"
+DRAWS = 2000
+SMALLER_IS_BETTER = frozenset({"deletion_auc"})
+
+
+@dataclass(frozen=True)
+class MethodRanking:
+    """Methods, best first.
+
+    Attributes:
+        table: rank, method, mean, low, high (95 % BCa interval of the mean over images), and behind,
+            behind_low,
+            behind_high: how far it is behind the best (paired; 0 for the best), tied: that interval holds 0,
+            insensitive: the sanity check of the run says that its maps do not depend on the weights.
+        metric: what they are ranked by; n: images that count; left_out: images without a value for some
+            method.
+    """
+
+    table: pd.DataFrame
+    metric: str
+    n: int
+    left_out: int
+
+
+def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodRanking:
+    """Rank the methods of a run by a metric of their curves and write ``methods.json``.
+
+    Raises :class:`InputError` for an unknown metric, a run without curves, or no image that all methods
+    share.
+    """
+    if metric not in CURVE_METRICS:
+        raise InputError(f"metric {metric!r} is no metric of a curve; valid: {', '.join(CURVE_METRICS)}")
+    wide = _values(run, metric)
+    whole = wide.dropna()
+    if whole.empty:
+        raise InputError(
+            f"{run.path}: no image has {metric!r} for every method; run the audit with a [perturbation] "
+            "section (orders morf and lerf give the gap), or choose another metric"
+        )
+    sign = -1.0 if metric in SMALLER_IS_BETTER else 1.0
+    best = str((sign * whole.mean()).idxmax())
+    behind = sign * (whole[[best]].to_numpy() - whole.to_numpy())
+    rows = []
+    for column, method in enumerate(whole.columns):
+        low, high = _interval(whole.to_numpy()[:, column], seed)
+        less, more = _interval(behind[:, column], seed) if method != best else (0.0, 0.0)
+        rows.append(
+            {
+                "method": method,
+                "mean": float(whole[method].mean()),
+                "low": low,
+                "high": high,
+                "behind": float(behind[:, column].mean()),
+                "behind_low": less,
+                "behind_high": more,
+                "tied": bool(method == best or not less > 0),
+                "insensitive": WORDS["insensitive"] in (method_marks(run, method) or ()),
+            }
+        )
+    table = pd.DataFrame(rows).sort_values(["behind", "method"], kind="stable").reset_index(drop=True)
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    result = MethodRanking(table, metric, len(whole), len(wide) - len(whole))
+    content = {"metric": metric, "n": result.n, "left_out": result.left_out, "methods": records(table)}
+    run.files.put(SUMMARY, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    return result
+
+
+def average_curves(run: Store, label: int | None = None) -> pd.DataFrame:
+    """Mean curves of the run, or of one class: method, order, step, mean, low, high (95 % band), n.
+
+    The band is the mean +- 1.96 standard errors over images.
+    """
+    wanted = None
+    if label is not None:
+        ids = run.read("examples", ["example_id"], pc.field("label") == label)["example_id"].to_pylist()
+        wanted = pc.field("example_id").isin(ids)
+    totals: dict[tuple[str, str], list[np.ndarray]] = {}
+    for batch in run.scan("curves", ["method", "order", "values"], wanted):
+        for row in batch.to_pylist():
+            if row["values"] is not None:
+                values = np.asarray(row["values"], np.float64)
+                sums = totals.setdefault(
+                    (row["method"], row["order"]), [np.zeros(1), np.zeros(1), np.zeros(1)]
+                )
+                for i, term in enumerate((np.ones_like(values), values, values**2)):
+                    sums[i] = sums[i] + term
+    frames = []
+    for (method, order), (n, first, second) in sorted(totals.items()):
+        mean = first / n
+        error = np.sqrt(np.maximum(second / n - mean**2, 0) / np.maximum(n - 1, 1))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "method": method,
+                    "order": order,
+                    "step": np.arange(len(mean)),
+                    "mean": mean,
+                    "low": mean - 1.96 * error,
+                    "high": mean + 1.96 * error,
+                    "n": n.astype(int),
+                }
+            )
+        )
+    columns = ["method", "order", "step", "mean", "low", "high", "n"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _values(run: Store, metric: str) -> pd.DataFrame:
+    """One row per image, one column per method; nan where undefined."""
+    wanted = pc.field("metric").cast(pa.string()) == metric
+    frame = run.read("scores", ["example_id", "method", "value"], wanted).to_pandas()
+    frame["method"] = frame["method"].astype(str)
+    return frame.pivot(index="example_id", columns="method", values="value")
+
+
+def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    low, high = bca_intervals(values, np.array([0, len(values)]), DRAWS, seed)
+    return float(low[0]), float(high[0])

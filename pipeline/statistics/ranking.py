@@ -1,0 +1,275 @@
+"""From the stored scores of a run to a ranking of its classes: most suspicious first (MATHS section 6).
+
+``rank(folder)`` reads tables only; images and TensorFlow are never needed again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from pipeline.config import RankingConfig
+from pipeline.run.images import Images, default_method, read_images
+from pipeline.run.marks import method_marks
+from pipeline.run.store import Store
+from pipeline.schema import SCHEMA_VERSION, STATUSES
+from pipeline.statistics import resampling as statistics
+from pipeline.statistics.class_evidence import Evidence
+from pipeline.statistics.describe import describe
+
+SUSPICIOUS = "suspicious"  # lower than comparable images, and the interval says so too
+UNFOCUSED = "unfocused"  # its maps do not find the object at all, although that could have been seen
+UNDECIDED = "undecided"  # too few images for a statement
+UNREMARKABLE = "unremarkable"
+VERDICTS = (SUSPICIOUS, UNFOCUSED, UNDECIDED, UNREMARKABLE)
+
+POWER = 0.95  # of the absolute test, for "there is power to": not finding the object must be no accident
+
+Floats = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The ranked classes of a run.
+
+    Attributes:
+        table: one row per class that has images, most suspicious first; columns in docs/statistics.md.
+        images: one row per ranked image: index in the split, label, lift, expected, adjusted lift.
+        method: key of the explanation method.
+        summary: counts per verdict, rank correlations with the trivial baselines, numbers of images.
+    """
+
+    table: pd.DataFrame
+    images: pd.DataFrame
+    method: str
+    summary: dict[str, Any]
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table; undefined values are empty."""
+        Path(path).write_text(self.csv(), encoding="utf-8", newline="")
+
+    def csv(self) -> str:
+        """What :meth:`to_csv` writes."""
+        return self.table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+
+    def to_json(self, path: str | Path) -> None:
+        """Write ``{"method", "summary", "classes": [one object per row]}``; undefined values are null."""
+        Path(path).write_text(self.json(), encoding="utf-8")
+
+    def json(self) -> str:
+        """What :meth:`to_json` writes."""
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "method": self.method,
+            "summary": self.summary,
+            "classes": records(self.table),
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON-ready dictionaries: undefined and infinite values become None."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    plain = [{str(k): v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in rows]
+    return [{k: None if v in (np.inf, -np.inf) else v for k, v in row.items()} for row in plain]
+
+
+def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Ranking:
+    """Rank the classes of a run by adjusted lift, with both tests, intervals, verdicts and baselines.
+
+    Only finished shards count. Seeds are fixed by ``config.seed``; neither the order nor the size of the
+    shards changes a number.
+
+    Raises:
+        InputError: not a run folder, no scores of the method (the known ones are named), parts that disagree.
+    """
+    store = store if isinstance(store, Store) else Store(store)
+    config = config or RankingConfig()
+    manifest = store.manifest
+    method = config.method or default_method(manifest)
+    images = read_images(store, method)
+    used = images.ok & (images.label >= 0)
+    if config.images == "correct":
+        used &= images.correct
+    table = describe(images, used, manifest["dataset"])
+    found = Evidence.of(images, np.flatnonzero(used), store, method, config)
+    _fill(table, found, config)
+    table["verdict"] = verdicts(table, config)
+    _needed(table, found, config)
+    _baselines(table)
+    order = table["verdict"].map(VERDICTS.index)
+    table = (
+        table.assign(order=order)
+        .sort_values(["order", "adjusted_lift", "adjusted_lift_raw", "label"], kind="stable")
+        .drop(columns="order")
+        .reset_index(drop=True)
+    )
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    return Ranking(
+        table[list(COLUMNS)], found.images, method, _summary(table, images, found, (store, method), config)
+    )
+
+
+COLUMNS = (
+    "rank",
+    "label",
+    "class_id",
+    "class_name",
+    "n",
+    "n_images",
+    "n_correct",
+    "accuracy",
+    "confidence",
+    "box_area",
+    "n_undefined",
+    "ratio",
+    "ratio_pooled",
+    "ratio_rank",
+    "mass",
+    "lift",
+    "adjusted_lift",
+    "adjusted_lift_raw",
+    "low",
+    "high",
+    "p_relative",
+    "q_relative",
+    "p_absolute",
+    "p_exchange",
+    "p_shift",
+    "q_absolute",
+    "power_absolute",
+    "verdict",
+    "n_needed",
+    "small_box_rank",
+    "low_accuracy_rank",
+    "constant_map_rank",
+    "planted",
+)
+
+
+_ABSOLUTE = ("p_absolute", "p_exchange", "p_shift", "q_absolute", "power_absolute")
+
+
+def _fill(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None:
+    """Put the evidence into the rows of its classes; others stay undefined."""
+    tested = found.n >= config.n_min
+    columns = {
+        "adjusted_lift": found.shrunk,
+        "adjusted_lift_raw": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "p_relative": found.p_relative,
+        "q_relative": statistics.discovery_rates(found.p_relative, tested, config.fdr),
+    }
+    undefined = np.full(len(found.label), np.nan)
+    columns |= dict.fromkeys(_ABSOLUTE, undefined)
+    if found.absolute is not None:
+        p, tested = found.absolute.p, found.absolute.n_maps >= config.n_min
+        q = statistics.discovery_rates(p, tested, config.fdr)
+        both = (found.absolute.p_exchange, found.absolute.p_shift)
+        columns |= dict(zip(_ABSOLUTE, (p, *both, q, found.absolute.power), strict=True))
+    position = np.searchsorted(table["label"], found.label)
+    for name, values in columns.items():
+        full = np.full(len(table), np.nan)
+        full[position] = values
+        table[name] = full
+
+
+def verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
+    """The first that applies, in this order (MATHS section 6.3).
+
+    suspicious: relative q <= level, the interval lies below 0, and n >= n_min.
+    unfocused: absolute q > level although a relevant lift would have been seen with probability >= 0.95.
+    undecided: n < n_min, or neither 0 nor a relevant effect is excluded. An interval below 0 whose q is above
+    the level counts as not excluding 0: allowing for the number of classes, it does not.
+    """
+    enough = (table["n"] >= config.n_min) & table["low"].notna()
+    suspicious = enough & (table["q_relative"] <= config.level) & (table["high"] < 0)
+    unfocused = (table["q_absolute"] > config.level) & (table["power_absolute"] >= POWER)
+    undecided = ~enough | (table["low"] <= config.relevant_effect)
+    choices = [SUSPICIOUS, UNFOCUSED, UNDECIDED]
+    return np.select([suspicious, unfocused, undecided], choices, default=UNREMARKABLE)
+
+
+def _needed(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None:
+    """Images a class needs for a statement; null where it has enough or nothing is known of the spread."""
+    typical = np.nanmedian(found.variance) if np.isfinite(found.variance).any() else np.nan
+    variance = np.full(len(table), typical)
+    position = np.searchsorted(table["label"], found.label)
+    variance[position] = np.where(np.isfinite(found.variance), found.variance, typical)
+    undecided = (table["verdict"] == UNDECIDED).to_numpy() & np.isfinite(variance)
+    needed = statistics.images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
+    needed = np.maximum(needed, table["n"].to_numpy() + 1)
+    table["n_needed"] = pd.array(np.where(undecided, needed, 0), dtype="Int64")
+    table.loc[~undecided, "n_needed"] = pd.NA
+
+
+_BASELINES = {
+    "ratio_rank": "ratio",
+    "small_box_rank": "box_area",
+    "low_accuracy_rank": "accuracy",
+    "constant_map_rank": "constant_map",
+}
+
+
+def _baselines(table: pd.DataFrame) -> None:
+    """Rank by the chapter's ratio and by the trivial baselines: 1 = lowest; ties share the lower rank."""
+    for name, column in _BASELINES.items():
+        table[name] = table[column].rank(method="min").astype("Int64")
+
+
+def _summary(
+    table: pd.DataFrame, images: Images, found: Evidence, of: tuple[Store, str], config: RankingConfig
+) -> dict[str, Any]:
+    """Counts and correlations, JSON-ready; ``of``: the run and the method."""
+    store, method = of
+    own = table["rank"].where(table["adjusted_lift"].notna()).to_numpy(dtype=float)
+    ranks = {c: table[c].to_numpy(dtype=float, na_value=np.nan) for c in _BASELINES}
+    codes = np.bincount(images.status[images.status >= 0], minlength=len(STATUSES))
+    return {
+        "verdicts": {v: int((table["verdict"] == v).sum()) for v in VERDICTS},
+        "n_classes": len(table),
+        "n_classes_tested": int((found.n >= config.n_min).sum()),
+        "n_images": len(images),
+        "n_images_used": int(found.n.sum()),
+        "n_outside": int((images.label < 0).sum()),
+        "statuses": {s: int(k) for s, k in zip(STATUSES, codes, strict=True)},
+        "accuracy": _share(int(images.correct.sum()), int(images.predicted.sum())),
+        "correlations": {
+            c.removesuffix("_rank"): statistics.rank_correlation(own, r) for c, r in ranks.items()
+        },
+        "ratio_correlations": {
+            c.removesuffix("_rank"): statistics.rank_correlation(ranks["ratio_rank"], r)
+            for c, r in ranks.items()
+            if c != "ratio_rank"
+        },
+        "tau": found.tau,
+        "scale": None if found.adjusted is None else found.adjusted.fit.scale,
+        "expected": _expected(found),
+        "absolute_test": found.absolute is not None,
+        "method_marks": method_marks(store, method),
+        "n_shards": len(store.done),
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _expected(found: Evidence) -> dict[str, list[float]] | None:
+    """The curve of all images at their median distance from the centre, for pictures."""
+    if found.adjusted is None:
+        return None
+    area = found.area
+    z = np.linspace(stats.logistic.ppf(area.min()), stats.logistic.ppf(area.max()), 41)
+    distance = np.full(len(z), found.adjusted.median_distance)
+    lift = found.adjusted.basis.design(z, distance) @ found.adjusted.fit.beta
+    return {"box_area": stats.logistic.cdf(z).tolist(), "lift": lift.tolist()}

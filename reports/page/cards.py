@@ -1,0 +1,227 @@
+"""Class cards: what one class looks like, with its most and least suspicious images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.page import words
+from reports.page.data import Heat, RunData, records
+from reports.page.pictures import heat_uri, mean_uri, photo_uri
+
+SUSPECTS, CLOSEST, CONTRAST = 10, 3, 2  # cards: a page of pictures that a person looks through, and a few MB
+MOST, LEAST = 4, 2  # images shown of each kind
+MEAN_OVER = 48  # images in the average picture of a class
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image on a card; ``rects``: its boxes as (x, y, width, height) in the model's input, pixel."""
+
+    photo: str | None
+    heat: str | None
+    rects: tuple[tuple[float, float, float, float], ...]
+    alt: str
+    file: str
+    mass: float
+    area: float
+    lift: float
+    excess: float
+    correct: bool
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Card:
+    """One class; ``groups`` are (heading, pictures), ``tested`` the verdict of an intervention or empty."""
+
+    label: int
+    rank: int
+    name: str
+    id: str
+    verdict: str
+    tested: str
+    sentence: str
+    facts: tuple[tuple[str, str], ...]
+    groups: tuple[tuple[str, tuple[Picture, ...]], ...]
+    mean: str | None
+    n_mean: int
+    missing: str
+
+
+def carded(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The classes with a card: most suspicious ones (else those that come closest), and the best."""
+    found = table[table["verdict"] == "suspicious"]
+    # without any: those whose interval reaches least far up, whatever the few images of the others look like
+    closest = table[table["n"] > 0].sort_values("high", kind="stable")
+    suspects = found.head(SUSPECTS) if len(found) else closest.head(CLOSEST)
+    fit = table[(table["verdict"] == "unremarkable") & ~table["label"].isin(suspects["label"])]
+    return suspects, fit.sort_values("adjusted_lift", ascending=False, kind="stable").head(CONTRAST)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The images of a class that its card needs."""
+
+    most: pd.DataFrame
+    least: pd.DataFrame
+    averaged: pd.DataFrame
+
+    @classmethod
+    def of(cls, images: pd.DataFrame) -> _Choice:
+        n_most = min(MOST, len(images))  # of few images all are shown, most suspicious first
+        every = max(1, -(-len(images) // MEAN_OVER))
+        return cls(images.head(n_most), images.iloc[n_most:].tail(LEAST).iloc[::-1], images.iloc[::every])
+
+    @property
+    def ids(self) -> list[str]:
+        return [*self.most["example_id"], *self.least["example_id"], *self.averaged["example_id"]]
+
+
+def make_cards(run: RunData, classes: pd.DataFrame) -> tuple[Card, ...]:
+    """A card per row of ``classes`` (rows of the ranking table)."""
+    rows = records(classes)
+    choices = [_Choice.of(run.of_class(int(row["label"]))) for row in rows]
+    # one pass over the parts for all cards together
+    ids = [i for choice in choices for i in choice.ids]
+    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids))
+    return tuple(_card(run, row, choice, stored) for row, choice in zip(rows, choices, strict=True))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Pictures and maps by example id."""
+
+    size: tuple[int, int]
+    thumbnails: dict[str, bytes]
+    maps: dict[str, Heat]
+
+
+def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -> Card:
+    in_mean = [i for i in choice.averaged["example_id"] if i in stored.maps]
+    # an average of one or two images is no average
+    mean = None
+    if len(in_mean) >= 3:
+        jpegs = [stored.thumbnails[i] for i in in_mean if i in stored.thumbnails]
+        mean = mean_uri(jpegs, [stored.maps[i] for i in in_mean], stored.size)
+    most, least = (_pictures(part, stored) for part in (choice.most, choice.least))
+    return Card(
+        label=int(row["label"]),
+        rank=int(row["rank"]),
+        name=str(row["class_name"]),
+        id=str(row["class_id"]),
+        verdict=str(row["verdict"]),
+        tested=run.confirmation.get(int(row["label"]), {}).get("verdict", ""),
+        sentence=sentence(row),
+        facts=_facts(row),
+        groups=(("Most suspicious images", most), ("Least suspicious images", least))
+        if least
+        else (("Its images" if len(most) > 1 else "Its only image", most),),
+        mean=mean,
+        n_mean=len(in_mean),
+        missing=_missing(run, choice, stored),
+    )
+
+
+def _facts(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    interval = f"{words.signed(row['low'], 1)} … {words.signed(row['high'], 1)}"
+    return (
+        ("adjusted lift", words.signed(row["adjusted_lift"])),
+        ("95 % interval", interval if words.known(row["low"]) else words.DASH),
+        ("images used", f"{words.integer(row['n'])} of {words.integer(row['n_images'])}"),
+        ("accuracy", words.percent(row["accuracy"])),
+        ("mean box", words.percent(row["box_area"])),
+        ("q relative", words.probability(row["q_relative"])),
+    )
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """What the figures of a class say, in one sentence."""
+    n = int(row["n"])
+    if not n:
+        return "No image of it could be used, so nothing can be said about it."
+    images = words.count(n, "image")
+    if not words.known(row["adjusted_lift"]):
+        return f"On its {images} the localisation is not defined."
+    odds = words.times_less(float(row["adjusted_lift"]))
+    unsure = " so far" if row["verdict"] == "undecided" else ""
+    text = (
+        f"On {images}, the odds that relevance falls on the object are{unsure} {odds} on comparable images."
+    )
+    if words.known(row["mass"]) and words.known(row["box_area"]):
+        text += (
+            f" {words.percent(row['mass'])} of the relevance lies inside boxes "
+            f"that cover {words.percent(row['box_area'])} of the picture."
+        )
+    needed = row["n_needed"]
+    if row["verdict"] == "undecided" and words.known(needed) and needed > n:
+        text += f" A statement would take about {words.count(round(needed), 'image')}."
+    return text
+
+
+def show_images(run: RunData, ids: Sequence[str]) -> list[Picture | None]:
+    """The images ``ids`` with their maps, in that order; None where nothing is stored of one."""
+    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids))
+    rows = {r["example_id"]: r for r in records(run.images[run.images["example_id"].isin(ids)])}
+    return [_picture(rows[i], stored) if i in rows else None for i in ids]
+
+
+def _pictures(rows: pd.DataFrame, stored: _Stored) -> tuple[Picture, ...]:
+    found = (_picture(row, stored) for row in records(rows))
+    return tuple(picture for picture in found if picture is not None)
+
+
+def _picture(row: dict[str, Any], stored: _Stored) -> Picture | None:
+    key = row["example_id"]
+    jpeg, heat = stored.thumbnails.get(key), stored.maps.get(key)
+    if jpeg is None and heat is None:
+        return None
+    return Picture(
+        photo=photo_uri(jpeg) if jpeg else None,
+        heat=heat_uri(jpeg, heat, stored.size) if heat is not None and not heat.is_zero else None,
+        rects=rectangles(row["boxes_model"]),
+        alt=f"{row['class_name']}, {row['file_name'] or key}",
+        file=str(row["file_name"] or key),
+        mass=row["mass"],
+        area=row["box_area"],
+        lift=row["lift"],
+        excess=row["excess"],
+        correct=bool(row["correct"]),
+        confidence=row["confidence"],
+    )
+
+
+def rectangles(boxes: Sequence[dict[str, float]] | None) -> tuple[tuple[float, float, float, float], ...]:
+    """Inclusive pixel boxes as (x, y, width, height)."""
+    return tuple(
+        (
+            round(b["xmin"], 1),
+            round(b["ymin"], 1),
+            round(b["xmax"] - b["xmin"] + 1, 1),
+            round(b["ymax"] - b["ymin"] + 1, 1),
+        )
+        for b in ([] if boxes is None else boxes)
+    )
+
+
+def _missing(run: RunData, choice: _Choice, stored: _Stored) -> str:
+    """Why a card lacks pictures; empty where it does not."""
+    if choice.most.empty:
+        correct = run.rule("images") == "correct"
+        which = "correctly classified image" if correct else "image"
+        return f"This class has no {which} with a usable box, so there is nothing to show."
+    lacks = [
+        (what, setting)
+        for what, have, setting in (
+            ("photographs", stored.thumbnails, "audit.thumbnails = true"),
+            ("heat maps", stored.maps, "audit.maps = 56"),
+        )
+        if not any(i in have for i in choice.ids)
+    ]
+    if not lacks:
+        return ""
+    whats, settings = zip(*lacks, strict=True)
+    return f"No {' and no '.join(whats)} stored for it; an audit with {' and '.join(settings)} keeps them."

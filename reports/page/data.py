@@ -1,0 +1,240 @@
+"""What a report needs from a run folder: one row per image, and the pictures and maps of a chosen few.
+
+Tables only: nothing here needs the images, the model or TensorFlow again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipeline import schema
+from pipeline.errors import InputError
+from pipeline.run.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.statistics.ranking import Ranking
+
+# what a report shows of an image; other metrics stay in the tables
+IMAGE_METRICS = ("ratio", "mass", "lift", "pointing", "rank_accuracy")
+_EXAMPLE_COLUMNS = (
+    "example_id",
+    "index",
+    "shard",
+    "file_name",
+    "label",
+    "class_name",
+    "prediction",
+    "confidence",
+    "correct",
+    "boxes_model",
+    "box_area",
+    "box_distance",
+    "status",
+    "reason",
+)
+BIN = 30  # images that a quartile takes
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The stored map of one image: ``values`` (rows, columns) >= 0 with maximum 1, as the metrics saw it."""
+
+    values: np.ndarray
+    scale: float
+
+    @property
+    def is_zero(self) -> bool:
+        return not (self.scale > 0 and float(self.values.max(initial=0)) > 0)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What images of this run reach, by the area of their box.
+
+    Attributes:
+        area: shares of the picture, ascending; empty where the ranking fitted no curve.
+        middle: the ranking's curve of the lift (:mod:`pipeline.statistics.adjust`).
+        low, high: the same plus the lower and upper quartile of what the images are off it.
+    """
+
+    area: np.ndarray
+    low: np.ndarray
+    middle: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run as the sections of the report see it."""
+
+    store: Store
+    manifest: dict[str, Any]
+    ranking: Ranking
+    images: pd.DataFrame
+    # ^ a row per image: the columns above, the metrics, `used` (by the ranking), `excess` (its adjusted lift)
+    expected: Expected
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """The ranking table, most suspicious first."""
+        return self.ranking.table
+
+    @property
+    def method(self) -> str:
+        return str(self.ranking.method)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the model's input, pixel."""
+        card = self.manifest.get("model", {}).get("card") or {}
+        return int(card.get("width") or 224), int(card.get("height") or 224)
+
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that have parts."""
+        return self.store.tables
+
+    @cached_property
+    def used(self) -> pd.DataFrame:
+        """The images that the ranking rests on."""
+        return self.images[self.images["used"]]
+
+    def of_class(self, label: int) -> pd.DataFrame:
+        """The used images of a class, least relevance on the object (for its box) first."""
+        rows = self.used
+        return rows[rows["label"] == label].sort_values(["excess", "lift", "index"], kind="stable")
+
+    def document(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run folder, such as ``confirm.json``; empty where there is none."""
+        raw = self.store.files.get(name)
+        return json.loads(raw) if raw else {}
+
+    def side_table(self, name: str) -> pd.DataFrame | None:
+        """A single-file table of the run folder, such as ``clusters.parquet``; None where there is none."""
+        raw = self.store.files.get(name)
+        return pq.read_table(io.BytesIO(raw)).to_pandas() if raw else None
+
+    @cached_property
+    def confirmation(self) -> dict[int, dict[str, Any]]:
+        """What the interventions said about each class they looked at, by label."""
+        return {int(c["label"]): c for c in self.document("confirm.json").get("classes", ())}
+
+    def rule(self, key: str) -> Any:
+        """One value of the configuration of the ranking."""
+        return self.ranking.summary["config"][key]
+
+    def setting(self, section: str, key: str, default: Any = None) -> Any:
+        """One value of the run's configuration."""
+        return (self.manifest.get("config", {}).get(section) or {}).get(key, default)
+
+    def thumbnails(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """JPEG bytes by example id; ids without a thumbnail are absent."""
+        table = self._pick("thumbnails", ids, ("example_id", "jpeg"))
+        return (
+            {}
+            if table is None
+            else dict(zip(table["example_id"].to_pylist(), table["jpeg"].to_pylist(), strict=True))
+        )
+
+    def maps(self, ids: Iterable[str]) -> dict[str, Heat]:
+        """The stored maps of the ranking's method by example id; ids without one are absent."""
+        columns = ("example_id", "method", "height", "width", "values", "scale")
+        table = self._pick("maps", ids, columns)
+        if table is None:
+            return {}
+        table = table.filter(pc.equal(table["method"].cast(pa.string()), self.method))
+        values = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return dict(_heats(table.drop_columns(["values"]), values.astype(np.float32)))
+
+    def _pick(self, table: str, ids: Iterable[str], columns: Sequence[str]) -> pa.Table | None:
+        wanted = list(dict.fromkeys(ids))
+        if table not in self.tables or not wanted:
+            return None
+        # only the parts of the shards that hold them: a run has thousands of pictures, a report dozens
+        shards = self.images.loc[self.images["example_id"].isin(wanted), "shard"].unique()
+        have = set(self.store.files.names(table))
+        names = [f"{table}/{p}" for p in (f"part-{key}.parquet" for key in sorted(shards)) if p in have]
+        if not names:
+            return None
+        paths, filesystem = self.store.files.arrow(names)
+        parts = ds.dataset(paths, schema=schema.TABLES[table], format="parquet", filesystem=filesystem)
+        return parts.to_table(columns=list(columns), filter=ds.field("example_id").isin(wanted))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dicts; undefined values are None."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(k): v for k, v in row.items()} for row in rows]
+
+
+def _heats(table: pa.Table, values: np.ndarray) -> Iterable[tuple[str, Heat]]:
+    """Cut the flat ``values`` of all rows into maps; what is not finite or negative counts as none."""
+    start = 0
+    for row in table.to_pylist():
+        shape = (row["height"], row["width"])
+        stop = start + shape[0] * shape[1]
+        cells = np.clip(np.nan_to_num(values[start:stop]), 0, None).reshape(shape)
+        yield row["example_id"], Heat(cells, float(row["scale"] or 0))
+        start = stop
+
+
+def load_run(run_dir: str | Path, ranking: Ranking) -> RunData:
+    """Read what the report needs. Raises :class:`InputError` where the folder holds no finished shard."""
+    store = Store(run_dir)
+    manifest = store.manifest
+    if not store.done:
+        raise InputError(f"{run_dir}: no finished shard yet, so nothing to report; run `hansaudit run` first")
+    images = _images(store, ranking.method)
+    ranked = ranking.images.set_index("index")
+    images["used"] = images["index"].isin(ranked.index)
+    images["excess"] = images["index"].map(ranked["adjusted_lift"])
+    return RunData(store, manifest, ranking, images, _expected(ranking, images[images["used"]]))
+
+
+def _images(store: Store, method: str) -> pd.DataFrame:
+    """One row per image with the metrics of ``method`` beside it."""
+    images = store.read("examples", _EXAMPLE_COLUMNS).to_pandas()
+    for name in ("shard", "class_name", "status"):
+        images[name] = images[name].astype(object).where(images[name].notna(), "").astype(str)
+    images["correct"] = images["correct"].eq(True)
+    scores = _scores(store, method)
+    return images.merge(scores, how="left", left_on="example_id", right_index=True)
+
+
+def _scores(store: Store, method: str) -> pd.DataFrame:
+    """Metrics of ``method``, one column each, by example id; undefined values are nan."""
+    columns = ("example_id", "method", "metric", "value")
+    wanted = (ds.field("method").cast(pa.string()) == method) & ds.field("metric").cast(pa.string()).isin(
+        IMAGE_METRICS
+    )
+    frame = store.read("scores", columns, wanted).to_pandas()
+    frame["metric"] = frame["metric"].astype(str)
+    wide = frame.pivot_table(index="example_id", columns="metric", values="value", observed=True)
+    return wide.reindex(columns=list(IMAGE_METRICS)).astype(float)
+
+
+def _expected(ranking: Ranking, used: pd.DataFrame) -> Expected:
+    """The ranking's curve, and about it the quartiles of what is left, bin by bin of equal count."""
+    curve = ranking.summary.get("expected") or {"box_area": [], "lift": []}
+    grid, middle = np.array(curve["box_area"], dtype=float), np.array(curve["lift"], dtype=float)
+    rows = used[used["excess"].notna()].sort_values("box_area", kind="stable")
+    if not len(grid) or rows.empty:
+        return Expected(*(np.zeros(0) for _ in range(4)))
+    area, excess = rows["box_area"].to_numpy(float), rows["excess"].to_numpy(float)
+    bins = np.array_split(np.arange(len(rows)), max(1, min(12, len(rows) // BIN)))
+    centres = [float(np.median(area[b])) for b in bins]
+    low, high = (np.interp(grid, centres, [np.quantile(excess[b], q) for b in bins]) for q in (0.25, 0.75))
+    return Expected(grid, middle + low, middle, middle + high)

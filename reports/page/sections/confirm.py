@@ -1,0 +1,119 @@
+"""What happened when the images were edited: is the evidence beside the object really used?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.page import words
+from reports.page.data import RunData
+from reports.page.figures import whisker
+from reports.page.sections import Section
+from reports.page.svg import Axis
+
+MEANING = {
+    "confirmed": "the maps look beside the object, and the network does depend on what is there",
+    "hidden": "the network depends on what is beside the object, and the maps do not show it",
+    "attribution_only": "the maps look beside the object, but the network does not need what is there",
+    "undecided": "too few images to edit for a statement",
+    "clean": "neither maps nor edits say that anything beside the object matters",
+}
+# (effect, heading, explanation)
+EFFECTS = (
+    (
+        "sufficiency",
+        "background alone",
+        "probability that an own background adds without the object: above 0, it alone says the class",
+    ),
+    (
+        "necessity",
+        "object alone",
+        "probability lost when the object stands on another class's background instead of its own",
+    ),
+    ("drop_removed", "box removed", "drop of the probability when the box is filled"),
+    (
+        "drop_control",
+        "as much beside",
+        "drop when an equally large box beside the object is filled: the control",
+    ),
+)
+
+TEMPLATE = """
+<p class="intro">{{ intro }}</p>
+<ul class="tested">
+{% for verdict, n, meaning in counts %}
+<li><b>{{ n }}</b> {{ m.tested(verdict) }} <span class="meaning">{{ meaning }}</span></li>
+{% endfor %}
+</ul>
+<div class="scroll" tabindex="0" role="region" aria-label="Interventions per class">
+<table class="plain effects">
+<thead><tr><th scope="col">Class</th><th scope="col">Heat maps say</th><th scope="col">Edits say</th>
+{% for name, heading, about in effects %}
+<th scope="col"><abbr title="{{ about }}">{{ heading }}</abbr></th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for r in rows %}
+<tr><th scope="row"><a href="#row-{{ r.label }}">{{ m.name(r.name) }}</a>
+{% if r.control %}<small>control</small>{% endif %}</th>
+<td>{{ m.chip(r.attribution) }}</td><td>{{ m.tested(r.verdict) }}
+{% if r.needed is known %}<small>needs {{ r.needed | integer }} images</small>{% endif %}</td>
+{% for e in r.effects %}
+<td>{{ e.bar }}<small title="95 % interval {{ e.low | signed }} … {{ e.high | signed }}">{{ e.mean | signed
+}}</small></td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="reading"><b>How to read this.</b> All figures are changes of the class's probability, mean over
+the class's
+images with 95 % interval, on one scale from −0.3 to 1; the dotted line is 0. <em>Background alone</em> and
+<em>object
+alone</em> decide: each compares the same picture, cut in the same way, on a background of its own class
+and of another.
+A class depends on its background if either lies more than {{ relevant | number(1) }} above what is usual
+for the
+other classes. Controls were chosen at random.</p>
+"""
+
+
+def build(run: RunData) -> dict[str, Any] | None:
+    content = run.document("confirm.json")
+    if not content.get("classes"):
+        return None
+    axis = Axis(-0.3, 1.0, 4, 116)
+    rows = [
+        {
+            "label": c["label"],
+            "name": str(c["class_name"]),
+            "control": c["role"] == "control",
+            "attribution": c["attribution"],
+            "verdict": c["verdict"],
+            "needed": c.get("n_needed"),
+            "effects": [_effect(axis, c["effects"].get(name, {}), c["verdict"]) for name, _, _ in EFFECTS],
+        }
+        for c in content["classes"]
+    ]
+    counts = content.get("counts", {})
+    looked = sum(c["role"] != "control" for c in content["classes"])
+    return {
+        "intro": (
+            "A heat map is a hint. Here the images themselves were edited and shown to the network again: "
+            f"{words.count(looked, 'class', 'classes')} from the top of the ranking, "
+            f"{words.count(len(rows) - looked, 'other', 'others')} as controls, "
+            f"up to {words.count(content['plan']['images'], 'image')} each."
+        ),
+        "counts": [(v, counts[v], MEANING[v]) for v in MEANING if counts.get(v)],
+        "effects": EFFECTS,
+        "rows": rows,
+        "relevant": content["relevant"],
+    }
+
+
+def _effect(axis: Axis, effect: dict[str, Any], verdict: str) -> dict[str, Any]:
+    low, mean, high = (effect.get(k) for k in ("low", "mean", "high"))
+    return {"bar": whisker(axis, low, mean, high, f"test-{verdict}"), "low": low, "mean": mean, "high": high}
+
+
+SECTION = Section("confirm", "Put to the test: edited images", "Interventions", 25, TEMPLATE, build)

@@ -1,0 +1,183 @@
+"""Perturbation curves: does the network really go by what the heat maps call relevant?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.run.marks import method_marks
+from reports.page.charts import Line, lines, small_lines
+from reports.page.data import RunData
+from reports.page.sections import Section
+
+# order -> (name on the page, colour)
+REGIONS = {
+    "morf": ("most relevant first", "suspicious"),
+    "random": ("random order", "undecided"),
+    "lerf": ("least relevant first", "unremarkable"),
+}
+CLASSES = 6  # that get a figure of their own
+PIXELS = {"deletion": ("deletion", "suspicious"), "insertion": ("insertion", "unremarkable")}
+
+TEMPLATE = """
+{% for title, plot in plots %}
+<h3>{{ title }}</h3>
+<div class="scroll plot" tabindex="0" role="region" aria-label="{{ title }}">{{ plot }}</div>
+{% endfor %}
+{% if classes %}
+<h3>The same for the first classes of the ranking</h3>
+<div class="multiples">
+{% for c in classes %}
+<figure><figcaption>{{ m.name(c.name) }} <small>{{ c.n | count("image") }}{% if c.gap is known %},
+gap {{ c.gap | signed(2) }}{% endif %}</small></figcaption>{{ c.plot }}</figure>
+{% endfor %}
+</div>
+{% endif %}
+{% if rows %}
+<div class="scroll" tabindex="0" role="region" aria-label="Perturbation analysis per method">
+<table class="plain">
+<thead><tr><th scope="col">Method</th><th scope="col" class="num">Images</th>
+<th scope="col" class="num">AOPC most relevant first − random</th>
+<th scope="col" class="num">AOPC least − most relevant first</th></tr></thead>
+<tbody>
+{% for r in rows %}
+<tr><th scope="row"><code>{{ r.method }}</code>
+{% for mark in r.marks %} <span class="chip suspicious">{{ mark }}</span>{% endfor %}</th>
+<td class="num">{{ r.n | integer }}</td>
+<td class="num">{{ r.gain | signed(3) }}</td><td class="num">{{ r.gap | signed(3) }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endif %}
+<p class="reading"><b>How to read this.</b> Regions of {{ region }} × {{ region }} pixels are replaced one
+after the other
+({{ fill }}), in the order that the heat map gives, and the {{ score }} of the explained class is watched
+(Samek et al.
+2017). If the map is right, replacing the most relevant regions first makes it fall faster than a random
+order does, and
+the least relevant first more slowly. Bands: the mean plus and minus two standard errors over the images.
+AOPC is the mean drop along a curve.</p>
+"""
+
+
+def build(run: RunData) -> dict[str, Any] | None:
+    if "curves" not in run.tables:
+        return None
+    names = dict(zip(run.classes["label"], run.classes["class_name"].astype(str), strict=True))
+    first = list(names)[:CLASSES]
+    of_class = run.images.loc[run.images["label"].isin(first), ["example_id", "label"]]
+    label_of = dict(of_class.itertuples(index=False, name=None))
+    sums = _sums(run.store.scan("curves", ["example_id", "method", "order", "values"]), label_of)
+    own = {o: found for (method, o, label), found in sums.items() if (method, label) == (run.method, None)}
+    plots = [
+        (title, lines([_line(own[o], *kinds[o]) for o in kinds if o in own], (across, _score(run))))
+        for title, kinds, across in (
+            (f"Regions replaced by the maps of {run.method}", REGIONS, "share of the steps"),
+            ("Pixels deleted and inserted", PIXELS, "share of the picture"),
+        )
+        if any(o in own for o in kinds)
+    ]
+    if not plots:
+        return None
+    methods = list(dict.fromkeys(method for method, _, _ in sums))
+    rows = [_row(m, {o: f for (k, o, label), f in sums.items() if (k, label) == (m, None)}) for m in methods]
+    return {
+        "plots": plots,
+        "classes": _classes({k: names[k] for k in first}, sums, run.method),
+        "rows": [r | {"marks": method_marks(run.store, r["method"]) or ()} for r in rows if r is not None],
+        "region": run.setting("perturbation", "region", 9),
+        "fill": run.setting("perturbation", "fill", "uniform"),
+        "score": _score(run),
+    }
+
+
+def _classes(
+    names: Mapping[int, str], sums: Mapping[tuple[str, str, int | None], _Sum], method: str
+) -> list[dict[str, Any]]:
+    """A small figure per class whose regions were replaced, on one scale."""
+    found = {k: {o: sums[method, o, k] for o in REGIONS if (method, o, k) in sums} for k in names}
+    curves = {k: [_line(f, *REGIONS[o]) for o, f in own.items()] for k, own in found.items() if own}
+    ends = [v for own in curves.values() for line in own for v in (line.low.min(), line.high.max())]
+    span = (min([0.0, *ends]), max([0.0, *ends]))
+    return [
+        {
+            "name": names[k],
+            "n": max(f.n for f in found[k].values()),
+            "gap": (_row(method, found[k]) or {}).get("gap"),
+            "plot": small_lines(own, span, names[k]),
+        }
+        for k, own in curves.items()
+    ]
+
+
+def _score(run: RunData) -> str:
+    return "probability" if run.setting("perturbation", "score", "softmax") == "softmax" else "logit"
+
+
+class _Sum:
+    """Count, mean and spread of many curves of one length, one at a time (Welford, by chunks of rows)."""
+
+    def __init__(self, length: int) -> None:
+        self.n, self.mean, self.squares = 0, np.zeros(length), np.zeros(length)
+
+    def add(self, values: np.ndarray) -> None:
+        n, mean = len(values), values.mean(axis=0)
+        shift = mean - self.mean
+        total = self.n + n
+        self.squares += ((values - mean) ** 2).sum(axis=0) + shift**2 * self.n * n / total
+        self.mean += shift * n / total
+        self.n = total
+
+    @property
+    def error(self) -> np.ndarray:
+        """Standard error of the mean at every step."""
+        return np.sqrt(self.squares / max(self.n - 1, 1) / max(self.n, 1))
+
+
+def _sums(
+    batches: Iterator[pa.RecordBatch], label_of: Mapping[str, int]
+) -> dict[tuple[str, str, int | None], _Sum]:
+    """Curves by (method, order, None), and of the images in ``label_of`` by (method, order, label) too.
+
+    Of another length than the first of its kind, a curve is left out.
+    """
+    out: dict[tuple[str, str, int | None], _Sum] = {}
+    for batch in batches:
+        frame = batch.to_pandas().dropna(subset=["values"])
+        frame["label"] = frame["example_id"].map(label_of)
+        for (method, order), group in frame.groupby(["method", "order"], observed=True, sort=False):
+            _add(out, (str(method), str(order), None), group["values"])
+            for label, part in group.groupby("label"):
+                _add(out, (str(method), str(order), int(label)), part["values"])  # type: ignore[call-overload]
+    return out
+
+
+def _add(out: dict[tuple[str, str, int | None], _Sum], key: tuple[str, str, int | None], curves: Any) -> None:
+    length = len(out[key].mean) if key in out else len(curves.iloc[0])
+    rows = [v for v in curves if len(v) == length]
+    if rows:
+        out.setdefault(key, _Sum(length)).add(np.stack(rows).astype(float))
+
+
+def _line(found: _Sum, name: str, kind: str) -> Line:
+    return Line(name, kind, found.mean, found.mean - 2 * found.error, found.mean + 2 * found.error)
+
+
+def _row(method: str, found: dict[str, _Sum]) -> dict[str, Any] | None:
+    """AOPC differences of the mean curves: the same as the mean of the images' differences."""
+    if "morf" not in found:
+        return None
+    mean = {o: float(s.mean.mean()) for o, s in found.items()}
+    return {
+        "method": method,
+        "n": found["morf"].n,
+        "gain": mean["random"] - mean["morf"] if "random" in mean else None,
+        "gap": mean["lerf"] - mean["morf"] if "lerf" in mean else None,
+    }
+
+
+SECTION = Section("perturbation", "Are the heat maps right?", "Perturbation", 55, TEMPLATE, build)

@@ -1,0 +1,86 @@
+"""Where the figures come from: data, model, configuration, versions, durations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reports.page import words
+from reports.page.data import RunData
+from reports.page.sections import Section
+
+TEMPLATE = """
+<div class="provenance">
+{% for title, rows in groups if rows %}
+<div><h3>{{ title }}</h3>
+<dl>{% for key, value in rows %}<div><dt>{{ key }}</dt><dd><bdi>{{ value }}</bdi></dd></div>{% endfor
+%}</dl></div>
+{% endfor %}
+</div>
+<details><summary>The whole configuration</summary><pre tabindex="0">{{ config }}</pre></details>
+<p class="fine">Made from the tables of the run folder alone. <code>hansaudit report</code> makes this page
+again,
+<code>hansaudit run</code> with the same configuration the tables.</p>
+"""
+
+
+def build(run: RunData) -> dict[str, Any]:
+    manifest = run.manifest
+    dataset, model = manifest.get("dataset", {}), manifest.get("model", {})
+    sessions = manifest.get("sessions") or []
+    seconds = sum(float(s.get("seconds") or 0) for s in sessions)
+    images = sum(int(s.get("images") or 0) for s in sessions)
+    card = model.get("card") or {}
+    return {
+        "groups": [
+            (
+                "Data",
+                _known(
+                    ("dataset", dataset.get("name")),
+                    ("split", dataset.get("split")),
+                    ("images", words.integer(dataset.get("n_examples"))),
+                    ("classes of the dataset", words.integer(len(dataset.get("class_names") or ()))),
+                    ("fingerprint", dataset.get("fingerprint")),
+                ),
+            ),
+            (
+                "Model",
+                _known(
+                    ("model", model.get("name")),
+                    ("sha256", model.get("sha256")),
+                    *((key, _plain(value)) for key, value in card.items() if "class" not in key),
+                ),
+            ),
+            (
+                "Run",
+                _known(
+                    ("run id", manifest.get("run_id")),
+                    ("method", run.method),
+                    ("shards", words.integer(len(manifest.get("shards") or ()))),
+                    ("sessions", words.integer(len(sessions))),
+                    ("first started", str(sessions[0].get("started", ""))[:19] if sessions else None),
+                    ("last ended", sessions[-1].get("ended") if sessions else None),
+                    ("time spent", words.duration(seconds) if seconds else None),
+                    (
+                        "speed",
+                        f"{words.number(images / seconds, 1)} images/s" if seconds and images else None,
+                    ),
+                ),
+            ),
+            ("Versions", _known(*sorted((manifest.get("versions") or {}).items()))),
+        ],
+        "config": json.dumps(manifest.get("config", {}), indent=2, ensure_ascii=False),
+    }
+
+
+def _known(*rows: tuple[str, Any]) -> list[tuple[str, str]]:
+    return [(key, str(value)) for key, value in rows if value not in (None, "", [], {})]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value) if value is not None else ""
+
+
+SECTION = Section("provenance", "Provenance", "Provenance", 90, TEMPLATE, build)

@@ -1,0 +1,63 @@
+"""How to read the report: the quantities and the verdicts in short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.page import words
+from reports.page.data import RunData
+from reports.page.sections import Section
+
+TEMPLATE = """
+<dl class="glossary">
+<div><dt>Relevance</dt><dd>How much each pixel spoke for the explained class, according to the explanation
+method
+<code>{{ method }}</code>, pooled over the colour channels (<code>{{ pooling }}</code>).</dd></div>
+<div><dt>Mass</dt><dd>The share of the relevance that lies inside the object's box. The bigger the box, the
+bigger
+the share: on its own it says little.</dd></div>
+<div><dt>Lift</dt><dd><span class="formula">logit(mass) − logit(box area)</span>. How much better than a
+uniform map
+the relevance finds the object. 0: no better, whatever the size of the box. Below 0: it is rather beside
+it.</dd></div>
+<div><dt>Adjusted lift</dt><dd>The lift of an image minus what images of other classes reach with a box of
+that size at
+that distance from the centre, averaged over the class and drawn towards 0 where there are few images. −1
+means odds
+2.7 times lower than on comparable images.</dd></div>
+<div><dt>95 % interval</dt><dd>Bootstrap (BCa) over the images of the class: how far the figure would move
+with other
+pictures of the same kind.</dd></div>
+<div><dt>Ratio</dt><dd>Relevance inside over relevance outside the box, as in the book chapter this audit
+follows.
+Shown because it is known, not because it ranks well: it falls with the size of the box.</dd></div>
+<div><dt>q relative</dt><dd>Is the adjusted lift lower than that of comparable images? Permutation of
+images between
+classes within strata of box area, corrected for the number of classes ({{ correction }}).</dd></div>
+<div><dt>q absolute</dt><dd>Does the map find the object at all? Boxes exchanged between images of similar
+box area,
+corrected the same way.</dd></div>
+{% for verdict, meaning in verdicts %}
+<div><dt>{{ m.chip(verdict) }}</dt><dd>{{ meaning[0] | upper }}{{ meaning[1:] }}.</dd></div>
+{% endfor %}
+</dl>
+<p class="reading"><b>Which images?</b> {{ images }} {{ target }}</p>
+"""
+
+
+def build(run: RunData) -> dict[str, Any]:
+    correct = run.rule("images") == "correct"
+    predicted = run.setting("audit", "target", "predicted") != "label"
+    return {
+        "method": run.method,
+        "pooling": run.setting("audit", "pooling", "abs_sum"),
+        "correction": {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}.get(run.rule("fdr"), ""),
+        "verdicts": [(v, words.MEANING[v]) for v in words.VERDICTS],
+        "images": "Right for the wrong reason presupposes right: only correctly classified images count."
+        if correct
+        else "All images with a usable box count, whether classified correctly or not.",
+        "target": f"Explained is the {'predicted' if predicted else 'true'} class of each image.",
+    }
+
+
+SECTION = Section("reading", "How to read this", "How to read", 80, TEMPLATE, build)

@@ -1,0 +1,130 @@
+"""All classes in one table that sorts and filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.page import words
+from reports.page.cards import carded
+from reports.page.data import RunData, records
+from reports.page.figures import whisker, whisker_axis
+from reports.page.sections import Section
+
+# (key, heading, explanation, numeric)
+COLUMNS = (
+    ("rank", "#", "rank: most suspicious first", True),
+    ("class", "Class", "the true class", False),
+    ("verdict", "Verdict", "see “How to read this”", False),
+    ("n", "Images", "images used, of all images of the class", True),
+    ("accuracy", "Accuracy", "share of its images classified correctly", True),
+    ("adjusted", "Adj. lift", "log-odds of relevance on the object against comparable images", True),
+    ("interval", "95\u202f% interval", "of the adjusted lift; the line is 0; sorts by the upper end", True),
+    ("ratio", "Ratio", "the chapter's measure: relevance inside over outside, mean over images", True),
+    ("ratio_rank", "#\u202fratio", "rank by the chapter's ratio: confounded by box size", True),
+    ("box", "Box", "mean share of the picture that the boxes cover", True),
+    ("q_rel", "q rel.", "lift lower than that of comparable images? false discovery rate", True),
+    ("q_abs", "q abs.", "does the map find the object better than chance? false discovery rate", True),
+    ("needed", "Need", "images that a statement would take, where there are too few", True),
+)
+
+TEMPLATE = """
+<div class="controls" role="group" aria-label="Filter the table">
+<label class="search">Find
+<input type="search" id="find" placeholder="class name or id" autocomplete="off" spellcheck="false"></label>
+<div class="toggles" role="group" aria-label="Verdicts shown">
+{% for verdict, n in counts if n %}
+<button type="button" class="toggle chip {{ verdict }}" data-verdict="{{ verdict }}" aria-pressed="true">
+{{ verdict }} <b>{{ n | integer }}</b></button>
+{% endfor %}
+</div>
+<p class="shown" id="shown" role="status">{{ rows | length | count("class", "classes") }}</p>
+</div>
+<div class="scroll table" tabindex="0" role="region" aria-label="Table of all classes">
+<table id="ranking">
+<caption class="hidden">All classes, most suspicious first. The buttons in the heading sort.</caption>
+<thead><tr>
+{% for key, heading, about, numeric in columns %}
+<th scope="col" class="c-{{ key }}{% if numeric %} num{% endif %}"
+aria-sort="{{ 'ascending' if key == 'rank' else 'none' }}"><button type="button" title="{{ about }}">{{
+heading }}
+</button></th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for r in rows %}
+<tr id="row-{{ r.label }}" data-v="{{ r.verdict }}"><td class="num">{{ r.rank }}</td>
+<th scope="row">
+{%- if r.card %}<a href="#card-{{ r.label }}">{{ m.name(r.name, r.id) }}</a>
+{%- else %}{{ m.name(r.name, r.id) }}
+{%- endif %}
+{%- if r.planted %} <abbr class="planted" title="planted: known to carry an artefact">planted</abbr>{%
+endif -%}
+</th>
+<td>{{ m.chip(r.verdict) }}{% if r.tested %} {{ m.tested(r.tested) }}{% endif %}</td>
+<td class="num" data-s="{{ r.n }}">{{ r.n | integer }}<small>/{{ r.n_images | integer }}</small></td>
+<td class="num">{{ r.accuracy | percent }}</td>
+<td class="num strong">{{ r.adjusted | signed }}</td>
+<td data-s="{{ r.high if r.high is known else '' }}" title="{{ r.low | signed }} … {{ r.high | signed }}">
+{{- r.whisker }}</td>
+<td class="num">{{ r.ratio | number }}</td>
+<td class="num">{{ r.ratio_rank | integer }}</td>
+<td class="num">{{ r.box | percent }}</td>
+<td class="num" data-s="{{ r.q_rel if r.q_rel is known else '' }}">{{ r.q_rel | probability }}</td>
+<td class="num" data-s="{{ r.q_abs if r.q_abs is known else '' }}">{{ r.q_abs | probability }}</td>
+{% if undecided %}
+<td class="num">{{ r.needed | integer if r.needed is known else "" }}</td>
+{% endif %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+<p class="nothing" hidden>No class matches.</p>
+</div>
+<p class="fine">The line in the interval column is 0: as much relevance on the object as on comparable
+images. Hover
+or focus a heading for its meaning. The same table is in <code>ranking.csv</code> and
+<code>ranking.json</code>.</p>
+"""
+
+
+def build(run: RunData) -> dict[str, Any]:
+    table = run.classes
+    with_card = {int(label) for part in carded(table) for label in part["label"]}
+    axis = whisker_axis(table["low"].tolist(), table["high"].tolist())
+    rows = [
+        {
+            "label": int(r["label"]),
+            "rank": int(r["rank"]),
+            "name": str(r["class_name"]),
+            "id": str(r["class_id"]),
+            "verdict": r["verdict"],
+            "tested": run.confirmation.get(int(r["label"]), {}).get("verdict", ""),
+            "planted": r.get("planted") is True,
+            "n": int(r["n"]),
+            "n_images": int(r["n_images"]),
+            "accuracy": r["accuracy"],
+            "adjusted": r["adjusted_lift"],
+            "high": _round(r["high"]),
+            "low": _round(r["low"]),
+            "whisker": whisker(axis, r["low"], r["adjusted_lift"], r["high"], r["verdict"]),
+            "ratio": r["ratio"],
+            "ratio_rank": r["ratio_rank"],
+            "box": r["box_area"],
+            "q_rel": _round(r["q_relative"], 6),
+            "q_abs": _round(r["q_absolute"], 6),
+            "needed": r["n_needed"],
+            "card": int(r["label"]) in with_card,
+        }
+        for r in records(table)
+    ]
+    counts = [(v, int((table["verdict"] == v).sum())) for v in words.VERDICTS]
+    undecided = bool(table["n_needed"].notna().any())
+    columns = [c for c in COLUMNS if undecided or c[0] != "needed"]
+    return {"columns": columns, "rows": rows, "counts": counts, "undecided": undecided}
+
+
+def _round(value: float | None, digits: int = 3) -> float | None:
+    return round(float(value), digits) if words.known(value) and value is not None else None
+
+
+SECTION = Section("table", "All classes", "All classes", 30, TEMPLATE, build)

@@ -1,0 +1,249 @@
+"""The headline: what the audit found, how sure it is, and what it could not say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.page import words
+from reports.page.data import RunData, records
+from reports.page.figures import verdict_bar
+from reports.page.sections import Section
+from reports.page.sections.sanity import marks
+
+TEMPLATE = """
+<p class="kicker">Audit of <bdi>{{ model }}</bdi> on <bdi>{{ dataset }}</bdi>
+{%- if date %} · {{ date }}{% endif %}</p>
+<h1>{{ headline }}</h1>
+<div class="lede">
+{% if names %}
+<p>
+{%- for i in names -%}
+<a class="suspect" href="#{{ i.link }}"><bdi>{{ i.name }}</bdi></a>{{ i.glue }}
+{%- endfor %}
+{{ found }}</p>
+{% else %}
+<p>{{ found }}</p>
+{% endif %}
+</div>
+{% if warning %}
+<p class="answer bad" role="note">{{ warning }}</p>
+{% endif %}
+<dl class="figures">
+{% for fact in facts %}
+<div><dt>{{ fact.label }}</dt>
+<dd{% if fact.value | length > 10 %} class="long"{% endif %}>{{ fact.value }}</dd>
+<dd class="note">{{ fact.note }}</dd></div>
+{% endfor %}
+</dl>
+<div class="verdicts">
+{{ bar }}
+<ul>
+{% for verdict, n, meaning in verdicts %}
+<li class="{{ verdict }}{% if not n %} none{% endif %}"><b>{{ n | integer }}</b> {{ m.chip(verdict) }}
+<span class="meaning">{{ meaning }}</span></li>
+{% endfor %}
+</ul>
+</div>
+<div class="caveats">
+{% for title, text in caveats %}
+<div><h2>{{ title }}</h2><p>{{ text }}</p></div>
+{% endfor %}
+{% if unconfirmed %}
+<div><h2>What does this not show?</h2><p>A heat map says where the evidence lies, not what would happen
+without it.
+Take a named class as a reason to look, and intervene on its images with <code>hansaudit confirm</code>
+before acting
+on it.</p></div>
+{% endif %}
+</div>
+"""
+
+
+def build(run: RunData) -> dict[str, Any]:
+    table, total = run.classes, len(run.classes)
+    counts = {v: int((table["verdict"] == v).sum()) for v in words.VERDICTS}
+    suspects = table[table["verdict"] == "suspicious"]
+    confirmed = suspects[[_tested(run, label) == "confirmed" for label in suspects["label"]]]
+    named = confirmed if len(confirmed) else suspects
+    started = str((run.manifest.get("sessions") or [{}])[0].get("started", ""))
+    return {
+        "model": run.manifest.get("model", {}).get("name") or "model",
+        "dataset": run.manifest.get("dataset", {}).get("name") or "dataset",
+        "date": started[:10],
+        "headline": headline(counts, total, len(confirmed)),
+        "names": _names(named),
+        "found": _found(counts, named, len(confirmed) > 0),
+        "warning": _warning(run),
+        "facts": _facts(run, counts),
+        "bar": verdict_bar(counts),
+        "verdicts": [(v, counts[v], words.MEANING[v]) for v in words.VERDICTS],
+        "caveats": _caveats(run, counts),
+        "unconfirmed": not run.confirmation,
+    }
+
+
+def _warning(run: RunData) -> str:
+    """The one thing that takes the ground from under the report: maps that do not show the network."""
+    checked = run.document("sanity.json").get("methods", ())
+    failed = marks(next((m for m in checked if m["method"] == run.method), {}))
+    if not failed:
+        return ""
+    return (
+        f"Caution: the maps of {run.method} are {words.listing(failed)} in this run's sanity check. What "
+        "follows describes the pictures more than the network; use another method."
+    )
+
+
+def _tested(run: RunData, label: int) -> str:
+    """What the interventions say about a class; empty where they did not look."""
+    return str(run.confirmation.get(int(label), {}).get("verdict", ""))
+
+
+def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """Names with links, and the word that follows each."""
+    names = [{"name": str(r["class_name"]), "link": f"row-{r['label']}"} for r in records(rows.head(6))]
+    rest = len(rows) - len(names)
+    for i, item in enumerate(names):
+        left = len(names) - 1 - i
+        item["glue"] = ", " if left > 1 or (left == 1 and rest) else " and " if left == 1 else ""
+    if rest and names:
+        names[-1]["glue"] = f" and {rest} more"
+    return names
+
+
+def headline(counts: dict[str, int], total: int, confirmed: int = 0) -> str:
+    """The verdict of the whole audit in one line; ``confirmed``: suspicious classes that edits confirm."""
+    n, undecided = confirmed or counts["suspicious"], counts["undecided"]
+    if n:
+        verb = ("is", "are") if confirmed else ("looks", "look")
+        classes = (
+            f"{words.spell(n).capitalize()} of {words.spell(total)} {'class' if total == 1 else 'classes'}"
+        )
+        return f"{classes} {verb[n > 1]} right for the wrong reason"
+    if undecided == total:
+        return "Too few images to say anything about any class"
+    if undecided > total / 2:
+        return (
+            f"No class stands out, but {words.spell(undecided)} of {words.spell(total)} could not be judged"
+        )
+    return "No class looks right for the wrong reason"
+
+
+def _found(counts: dict[str, int], named: pd.DataFrame, confirmed: bool) -> str:
+    if len(named):
+        odds = float(np.exp(-named["adjusted_lift"].median()))
+        verb = "is" if len(named) == 1 else "are"
+        median = "" if len(named) == 1 else " (median of these classes)"
+        text = (
+            f" {verb} recognised, but what the network goes by lies beside the object more than it should: "
+            "the odds that its evidence falls inside the object's box are "
+            f"{words.number(odds, 1)} times lower than on comparable images of other classes{median}."
+        )
+        return text + (" Edited images confirm it." if confirmed else "")
+    judged = counts["unremarkable"] + counts["unfocused"]
+    if not judged:
+        return (
+            "Every class has fewer usable images, or a wider spread among them, than a statement takes. "
+            "This is no clean bill of health: it is the absence of a verdict."
+        )
+    return (
+        f"For {words.count(judged, 'class', 'classes')} there were enough images, and none of them has its "
+        "evidence beside the object more than comparable images of other classes do."
+    )
+
+
+def _facts(run: RunData, counts: dict[str, int]) -> list[dict[str, str]]:
+    images, used = run.images, run.used
+    subset = run.rule("images")
+    predicted = images[images["prediction"].notna()]
+    median = used["mass"].median()
+    true = run.setting("audit", "target") == "label"
+    failed = int((images["status"] == "failed").sum())
+    return [
+        {
+            "label": "images audited",
+            "value": words.integer(len(images)),
+            "note": f"{words.integer(failed)} could not be read" if failed else "all of them could be read",
+        },
+        {
+            "label": "accuracy",
+            "value": words.percent(predicted["correct"].mean() if len(predicted) else None, 1),
+            "note": f"top-1, {words.count(len(run.classes), 'class', 'classes')}",
+        },
+        {
+            "label": "images that count",
+            "value": words.integer(len(used)),
+            "note": "correctly classified, with a usable box" if subset == "correct" else "with a usable box",
+        },
+        {
+            "label": "relevance on the object",
+            "value": words.percent(median),
+            "note": f"median image; its box covers {words.percent(used['box_area'].median())} of the picture",
+        },
+        {
+            "label": "explained by",
+            "value": run.method,
+            "note": "target: the true class" if true else "target: the predicted class",
+        },
+    ]
+
+
+def _caveats(run: RunData, counts: dict[str, int]) -> list[tuple[str, str]]:
+    level = float(run.rule("level"))
+    sure = (
+        "A class is named only if its images differ from comparable ones beyond chance, with false "
+        f"discoveries held to {words.percent(level)} over all classes, and its 95 % interval lies below "
+        "zero. "
+        "Box size and position are accounted for: a small object alone makes no class suspicious."
+    )
+    out = [("How sure is this?", sure), ("What could not be said?", _unsaid(run, counts))]
+    return [*out, ("Was it put to the test?", _test(run))] if run.confirmation else out
+
+
+def _test(run: RunData) -> str:
+    """What the interventions add to the heat maps."""
+    found = {
+        v: [str(c["class_name"]) for c in run.confirmation.values() if c["verdict"] == v]
+        for v in ("confirmed", "attribution_only", "hidden")
+    }
+    parts = [f"The images of {words.count(len(run.confirmation), 'class', 'classes')} were edited."]
+    for verdict, text in (
+        ("confirmed", "the network does depend on what is beside the object"),
+        ("attribution_only", "the maps look beside the object, but the network does not need what is there"),
+        ("hidden", "the network depends on the background, though the maps do not show it"),
+    ):
+        if found[verdict]:
+            parts.append(f"{words.listing(found[verdict], 4)}: {text}.")
+    return " ".join(parts)
+
+
+def _unsaid(run: RunData, counts: dict[str, int]) -> str:
+    undecided = run.classes[run.classes["verdict"] == "undecided"]
+    parts = []
+    if len(undecided):
+        needed = undecided["n_needed"].dropna()
+        text = f"{words.count(len(undecided), 'class is', 'classes are')} undecided"
+        if len(needed):
+            have = words.count(int(undecided["n"].median()), "usable image")
+            text += (
+                f": half of them have {have} or fewer, and a statement would take about "
+                f"{words.integer(needed.median())} (median)"
+                if len(undecided) > 1
+                else f": it has {have} and would need about {words.integer(needed.median())}"
+            )
+        parts.append(text + ".")
+    lost = int((~run.images["status"].isin(["ok"])).sum())
+    if lost:
+        parts.append(
+            f"For {words.count(lost, 'image')} the question has no answer (no box, a box that fills the "
+            "picture, or unreadable); they are counted below, not dropped."
+        )
+    if line := run.document("canary.json").get("line"):
+        parts.append(line)
+    return " ".join(parts) or "Nothing: every class had enough images, and every image could be used."
+
+
+SECTION = Section("verdict", "", "", 0, TEMPLATE, build)

@@ -1,0 +1,135 @@
+"""Sanity checks of methods: what they compare, and that they catch a method that ignores the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from explainers import Explanation
+from pipeline.measure.sanity import SUMMARY, check_run, shuffled, similarity
+from pipeline.run.store import Store
+
+
+def explanation(maps):
+    n = len(maps)
+    return Explanation(maps.astype(np.float32), np.zeros((n, 2)), np.zeros(n, int), (None,) * n)
+
+
+def test_similarity_by_hand_and_against_scipy():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5, 16, 16, 3))
+    a[3] = 0  # undefined: left out
+    keep = np.array([True, True, True, True, False])
+    rho, _, n = similarity(explanation(a), explanation(b), keep)
+    flat = [
+        (np.abs(p).sum(axis=-1).ravel(), np.abs(q).sum(axis=-1).ravel())
+        for p, q in zip(a[:3], b[:3], strict=True)
+    ]
+    assert rho == pytest.approx(np.median([spearmanr(p, q).statistic for p, q in flat]), abs=1e-6)
+    assert n == 3
+    same = similarity(explanation(a), explanation(a), keep)
+    assert same[:2] == (pytest.approx(1), pytest.approx(1))
+    # the sign and the scale of a map do not matter, its order does
+    assert similarity(explanation(a), explanation(-3 * a), keep)[0] == pytest.approx(1)
+    ramp = np.arange(1.0, 257).reshape(1, 16, 16, 1)
+    assert similarity(explanation(ramp), explanation(257 - ramp), np.array([True]))[0] == pytest.approx(-1)
+    constant = np.ones((1, 16, 16, 1))
+    assert similarity(explanation(constant), explanation(constant), np.array([True]))[0] == 1
+    assert similarity(explanation(constant), explanation(ramp), np.array([True]))[0] == 0
+    assert similarity(explanation(0 * ramp), explanation(ramp), np.array([True])) == (None, None, 0)
+
+
+def test_shuffling_keeps_the_values_and_the_original(tiny_cnn):
+    before = [w.copy() for w in tiny_cnn.get_weights()]
+    top, everything = shuffled(tiny_cnn, 0.0, 1), shuffled(tiny_cnn, 1.0, 1)
+    for old, now in zip(before, tiny_cnn.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+    changed = []
+    for copy in (top, everything):
+        for old, new in zip(before, copy.get_weights(), strict=True):
+            np.testing.assert_array_equal(np.sort(old.ravel()), np.sort(new.ravel()))
+        pairs = zip(before, copy.get_weights(), strict=True)
+        changed.append([not np.array_equal(o, n) for o, n in pairs if o.ndim > 1])
+    assert changed[0] == [False] * (len(changed[0]) - 1) + [True]  # the output layer alone
+    assert all(changed[1])
+
+
+@pytest.fixture(scope="module")
+def bench(tiny_planted, tiny_cnn_file):
+    from pipeline.config import parse_config
+    from pipeline.measure.audit import open_bench
+
+    return open_bench(
+        parse_config(
+            {
+                "dataset": {"source": "planted", "path": tiny_planted.config.path},
+                "model": {"source": str(tiny_cnn_file)},
+                "methods": [{"name": "gradient"}, {"name": "constant"}],
+                "execution": {"batch_size": 8},
+            }
+        )
+    )
+
+
+def test_a_method_that_ignores_the_network_is_found(bench, tmp_path):
+    run = Store(tmp_path)
+    content = check_run(run, bench)
+    assert json.loads(run.files.get(SUMMARY)) == content
+    gradient, constant = content["methods"]
+    assert (gradient["insensitive"], gradient["class_blind"]) == (False, False)
+    assert (constant["insensitive"], constant["class_blind"]) == (True, True)
+    assert constant["randomised"]["all layers"][0] == 1
+    assert gradient["images"] == 4
+    assert list(gradient["randomised"]) == ["output layer", "upper half", "all layers"]
+    # once per run: the second call reads
+    assert check_run(run, None) == content
+
+
+def test_no_check_when_none_is_asked_for(bench, tmp_path):
+    config = bench.config.model_copy(update={"sanity": bench.config.sanity.model_copy(update={"images": 0})})
+    assert check_run(Store(tmp_path), dataclasses.replace(bench, config=config)) is None
+    assert Store(tmp_path).files.get(SUMMARY) is None
+    assert config.run_id == bench.config.run_id
+
+
+def test_insensitive_methods_are_marked_in_the_ranking_of_methods(small_run, tmp_path):
+    import shutil
+
+    from pipeline.statistics.method_ranking import rank_methods
+
+    shutil.copytree(small_run.path, tmp_path / "run")
+    store = Store(tmp_path / "run")
+    store.files.put(SUMMARY, json.dumps({"methods": [{"method": "gradient", "insensitive": True}]}).encode())
+    table = rank_methods(store).table.set_index("method")
+    assert table["insensitive"].to_dict() == {"gradient": True, "lrp.preset_a": False}
+
+
+def test_a_ranking_says_what_its_method_failed(small_run, tmp_path, capsys):
+    import shutil
+
+    from flows.report import rank_run, verdict_markdown
+    from flows.terminal import print_ranking
+    from pipeline.config import RankingConfig
+
+    folder = tmp_path / "run"
+    shutil.copytree(small_run.path, folder)
+    config = RankingConfig(method="gradient", images="all", n_min=2, draws=100)
+    assert rank_run(str(folder), config).summary["method_marks"] is None  # never checked
+    methods = [
+        {"method": "gradient", "insensitive": True, "class_blind": True},
+        {"method": "lrp.preset_a", "insensitive": False, "class_blind": False},
+    ]
+    (folder / SUMMARY).write_text(json.dumps({"methods": methods}))
+    passed = rank_run(str(folder), config.model_copy(update={"method": "lrp.preset_a"}))
+    assert passed.summary["method_marks"] == []
+    assert "Caution" not in verdict_markdown("net", passed)
+    failed = rank_run(str(folder), config)
+    stored = json.loads((folder / "ranking.json").read_text())
+    assert stored["summary"]["method_marks"] == ["insensitive to the weights", "class blind"]
+    assert "**Caution**: the maps of gradient are insensitive" in verdict_markdown("net", failed)
+    print_ranking(failed, 3)
+    assert "maps of gradient are insensitive to the weights and class blind" in capsys.readouterr().out

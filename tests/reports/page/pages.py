@@ -1,0 +1,186 @@
+"""Runs and pages for the tests of the report: drawn data, hostile names."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipeline import schema
+from pipeline.config import RankingConfig
+from pipeline.statistics.ranking import Ranking, rank
+from tests.tables import write_run
+
+METHOD = "lrp.preset_a"
+QUICK = RankingConfig(draws=200)
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    "\"><img src=x onerror=document.title='owned'>",
+    "{{ 7 * 7 }} </title></style>",
+    "'; alert(1); // \u202egnp.exe",
+    "a_class_name_without_any_space_that_is_longer_than_a_phone_is_wide_" * 2,
+)
+
+
+def rename_classes(folder: Path, names: tuple[str, ...]) -> None:
+    """Give the first classes of a run other names, in its manifest."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    old = manifest["dataset"]["class_names"]
+    manifest["dataset"]["class_names"] = [*names, *old[len(names) :]]
+    if manifest["dataset"]["planted"]:
+        new = dict(zip(old, manifest["dataset"]["class_names"], strict=True))
+        manifest["dataset"]["planted"] = {new[k]: v for k, v in manifest["dataset"]["planted"].items()}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def planted_run(
+    folder: Path, *, hostile: bool = False, maps: bool = True, thumbnails: bool = True
+) -> Ranking:
+    """12 classes of 30 images, classes 0, 1 and 7 with a strong effect, a few failures; ranked."""
+    effect = {0: -2.5, 1: -2.2, 7: -2.0}
+    write_run(folder, 12, 30, 5, effect, maps, thumbnails, shard_size=150, failures=0.02)
+    if hostile:
+        rename_classes(folder, HOSTILE)
+    return rank(folder, QUICK)
+
+
+class Page(HTMLParser):
+    """What a page holds: tags with their attributes, and its text without scripts and styles."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.raw: dict[str, list[str]] = {"script": [], "style": []}
+        self._open = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open = tag if tag in self.raw else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        (self.raw[self._open] if self._open else self.words).append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of every such tag."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"[ \n\t]+", " ", " ".join(self.words))
+
+
+def write_confirmation(folder: Path, verdicts: dict[int, str], names: dict[int, str]) -> None:
+    effect = {"n": 20, "mean": 0.4375, "low": 0.25, "high": 0.5}
+    nothing = {"n": 0, "mean": None, "low": None, "high": None}
+    classes = [
+        {
+            "label": label,
+            "class_name": names[label],
+            "role": "control" if verdict == "clean" else "top",
+            "verdict": verdict,
+            "attribution": "unremarkable" if verdict == "clean" else "suspicious",
+            "strength": 0.4,
+            "low": 0.2,
+            "n_needed": 31 if verdict == "undecided" else None,
+            "effects": {"sufficiency": effect, "necessity": nothing},
+        }
+        for label, verdict in verdicts.items()
+    ]
+    counts = {v: list(verdicts.values()).count(v) for v in verdicts.values()}
+    content = {"classes": classes, "counts": counts, "relevant": 0.1, "plan": {"images": 25}}
+    content["n_shards"] = len(list((folder / "examples").iterdir()))
+    (folder / "confirm.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_strategies(folder: Path, ranking: Ranking, label: int) -> list[str]:
+    """Two clusters of one class, the second a candidate; a class with a single group. Returns image ids."""
+    rows = ds.dataset(folder / "examples").to_table(columns=["index", "example_id"]).to_pandas()
+    index = ranking.images.loc[ranking.images["label"] == label, "index"]
+    ids = rows.set_index("index").loc[index, "example_id"].tolist()
+    frame = pd.DataFrame({"example_id": ids, "method": METHOD, "label": label})
+    frame["cluster"] = np.arange(len(ids)) % 2
+    frame["x"], frame["y"] = np.arange(len(ids), dtype=float), frame["cluster"].astype(float)
+    frame["adjusted_lift"], frame["prototype"] = -1.0, pd.array([pd.NA] * len(ids), dtype="Int32")
+    table = pa.Table.from_pandas(frame, preserve_index=False).select(schema.CLUSTERS.names)
+    pq.write_table(table.cast(schema.CLUSTERS), folder / "clusters.parquet")
+    cluster = {"n": 9, "share": 0.5, "separability": 0.875, "low": -1.5, "high": -0.5}
+    clusters = [
+        cluster | {"cluster": c, "adjusted_lift": -1.25 - c, "candidate": c == 1, "prototypes": ids[c::2][:3]}
+        for c in range(2)
+    ]
+    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
+    head = {"method": METHOD, "tau": 0.875, "tau_null": 0.5, "n": 18, "reason": None}
+    entries = [
+        head | {"label": label, "class_name": names[label], "clusters": clusters},
+        head | {"label": 5, "class_name": names[5], "clusters": clusters[:1]},
+        head | {"label": 6, "class_name": names[6], "clusters": [], "tau": None, "reason": "3 maps"},
+        head | {"label": 8, "class_name": names[8], "clusters": clusters, "method": "other"},
+    ]
+    (folder / "clusters.json").write_text(json.dumps({"classes": entries}), encoding="utf-8")
+    return ids
+
+
+def write_curves(folder: Path, ids: list[str], part: str) -> None:
+    steps = np.linspace(0, 1, 5, dtype=np.float32)
+    shapes = {"morf": 0.8 * (1 - steps), "random": 0.8 - 0.4 * steps, "lerf": np.full(5, 0.8, np.float32)}
+    rows = [
+        {"example_id": i, "method": m, "order": order, "values": (values * k).tolist(), "reason": None}
+        for i in ids
+        for m, k in ((METHOD, 1.0), ("gradient", 0.5))
+        for order, values in shapes.items()
+    ]
+    rows.append({"example_id": "x", "method": METHOD, "order": "morf", "values": None, "reason": "zero_map"})
+    (folder / "curves").mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema.CURVES), folder / "curves" / part)
+
+
+def write_sanity(folder: Path, insensitive: bool) -> None:
+    pairs = {"output layer": [0.875, 0.5], "upper half": [0.75, 0.25], "all layers": [0.125, None]}
+    method = {
+        "method": METHOD,
+        "randomised": pairs,
+        "other_class": [0.625, 0.375],
+        "insensitive": insensitive,
+        "class_blind": False,
+        "images": 16,
+    }
+    other = method | {"method": "guided_backprop", "insensitive": True, "class_blind": True}
+    limits = {"insensitive": 0.7, "class_blind": 0.95}
+    content = {"images": 16, "seconds": 1.5, "limits": limits, "methods": [method, other]}
+    (folder / "sanity.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_methods(folder: Path) -> None:
+    row = {"mean": 0.25, "low": 0.125, "high": 0.375, "behind": 0.0, "behind_low": 0.0, "behind_high": 0.0}
+    best = row | {"rank": 1, "method": METHOD, "tied": True, "insensitive": False}
+    second = row | {"rank": 2, "method": "gradient", "tied": True, "insensitive": True, "behind": 0.0625}
+    content = {"metric": "aopc_gap", "n": 31, "left_out": 2, "methods": [best, second]}
+    (folder / "methods.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_canary(folder: Path) -> None:
+    mark = {"kind": "patch", "size": 0.09, "probability": 0.5, "inside": False, "visible": True, "used": True}
+    found = mark | {"added": 0.75, "verdict": "suspicious", "test": None}
+    missed = mark | {"size": 0.05, "added": 0.25, "verdict": "undecided", "test": "clean"}
+    unused = mark | {"kind": "text", "added": 0.0, "used": False, "verdict": "unremarkable", "test": "clean"}
+    content = {
+        "line": "Canary (x): this audit would have missed marks smaller than 9% of the picture's side.",
+        "networks": 3,
+        "cells": [found, missed, unused],
+        "figures": {"adjusted": {"ap": 0.875, "auc": 0.9375, "recall": None}},
+        "false_alarms": {"classes": 20, "suspicious": 2, "confirmed": 0, "hidden": 0},
+    }
+    (folder / "canary.json").write_text(json.dumps(content), encoding="utf-8")

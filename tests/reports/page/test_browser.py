@@ -1,0 +1,282 @@
+"""The page in a real browser: from disk, without a network, sorted, filtered, on a phone, in the dark."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.statistics.ranking import Ranking
+from reports.page.html import write_report
+from tests.reports.page.pages import (
+    HOSTILE,
+    planted_run,
+    write_canary,
+    write_confirmation,
+    write_curves,
+    write_methods,
+    write_sanity,
+    write_strategies,
+)
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def ranking(folder: Path) -> Ranking:
+    """A run with everything that a report can show."""
+    found = planted_run(folder, hostile=True)
+    names = dict(zip(found.table["label"], found.table["class_name"], strict=True))
+    write_confirmation(folder, {0: "attribution_only", 1: "confirmed", 7: "hidden", 4: "clean"}, names)
+    ids = write_strategies(folder, found, 1)
+    write_sanity(folder, insensitive=True)
+    write_methods(folder)
+    write_canary(folder)
+    write_curves(folder, ids, next((folder / "examples").iterdir()).name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, ranking: Ranking) -> str:
+    return write_report(folder, ranking).as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no chromium and chromedriver on this machine")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield session
+    session.quit()
+
+
+@pytest.fixture
+def open_page(browser, address: str) -> Callable:
+    """Open the page afresh at a width, in a colour scheme; the logs hold nothing from before."""
+
+    def go(width: int = 1280, scheme: str = "light", media: str = ""):
+        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        browser.get("about:blank")
+        for kind in ("browser", "performance"):
+            browser.get_log(kind)
+        browser.get(address)
+        return browser
+
+    return go
+
+
+def rows(browser) -> list[int]:
+    """Labels of the visible rows, in order."""
+    script = (
+        "return [...document.querySelectorAll('#ranking tbody tr:not([hidden])')].map(r => r.id.slice(4))"
+    )
+    return [int(label) for label in browser.execute_script(script)]
+
+
+def press(browser, selector: str, key: str = "") -> None:
+    """Click, or focus and press a key."""
+    from selenium.webdriver.common.by import By
+
+    element = browser.find_element(By.CSS_SELECTOR, selector)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+    if key:
+        element.send_keys(key)
+    else:
+        element.click()
+
+
+def test_it_opens_from_disk_without_requests_or_complaints(open_page, address):
+    browser = open_page()
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert address in asked
+    assert [url for url in asked if url != address and not url.startswith("data:")] == []
+    assert browser.get_log("browser") == []
+    broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+    assert browser.execute_script(broken) == 0
+
+
+def test_hostile_class_names_are_inert(open_page):
+    browser = open_page()
+    assert browser.title.startswith("Audit of")
+    assert browser.execute_script("return document.scripts.length") == 1
+    assert browser.execute_script("return document.querySelectorAll('[onerror]').length") == 0
+    shown = browser.execute_script("return document.querySelector('#row-0 .name').textContent")
+    assert shown == HOSTILE[0]
+
+
+@pytest.mark.parametrize(
+    ("heading", "column"),
+    [
+        ("n", "n"),
+        ("adjusted", "adjusted_lift"),
+        ("interval", "high"),
+        ("q_rel", "q_relative"),
+        ("ratio", "ratio"),
+    ],
+)
+def test_sorting(open_page, ranking, heading, column):
+    browser = open_page()
+    expected = ranking.table.sort_values(column, kind="stable")["label"].tolist()
+    press(browser, f".c-{heading} button")
+    found = rows(browser)
+    values = ranking.table.set_index("label")[column]
+    # the page shows rounded figures: what rounds to the same stays in the order of the ranking
+    assert values.loc[found].round(2).tolist() == values.loc[expected].round(2).tolist()
+    sort = "return document.querySelector(arguments[0]).getAttribute('aria-sort')"
+    assert browser.execute_script(sort, f".c-{heading}") == "ascending"
+    assert browser.execute_script(sort, ".c-rank") == "none"
+    press(browser, f".c-{heading} button")
+    assert values.loc[rows(browser)].round(2).tolist() == values.loc[expected[::-1]].round(2).tolist()
+    assert browser.execute_script(sort, f".c-{heading}") == "descending"
+
+
+def test_sorting_by_keyboard_and_by_name(open_page, ranking):
+    browser = open_page()
+    press(browser, ".c-class button", "\ue007")  # Enter
+    names = ranking.table.set_index("label")["class_name"]
+    plain = [n for n in names.loc[rows(browser)] if n.startswith("class ")]
+    assert plain == sorted(plain)
+    press(browser, ".c-rank button", " ")
+    assert rows(browser) == ranking.table["label"].tolist()
+
+
+def test_filtering_by_name_and_verdict(open_page, ranking):
+    browser = open_page()
+    everything = ranking.table["label"].tolist()
+    press(browser, "#find", "class 01")
+    assert rows(browser) == [k for k in everything if k in (10, 11)]
+    assert browser.execute_script("return shown.textContent") == "2 of 12 classes"
+    press(browser, "#find", "\ue003" * 8 + "nothing of that name")
+    assert rows(browser) == []
+    assert browser.execute_script("return !document.querySelector('.nothing').hidden")
+    press(browser, "#find", "\ue003" * 20)
+    press(browser, ".toggle[data-verdict='suspicious']")
+    assert rows(browser) == [k for k in everything if k not in (0, 1, 7)]
+    # a link from elsewhere brings a hidden row back
+    browser.execute_script("location.hash = '#row-7'")
+    browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0]))")
+    assert rows(browser) == everything
+
+
+def test_pictures_enlarge_and_close(open_page):
+    browser = open_page()
+    press(browser, ".zoomable")
+    assert browser.execute_script("return zoom.open && zoom.querySelectorAll('img').length === 2")
+    press(browser, "#zoom", "\ue00c")  # Escape
+    assert not browser.execute_script("return zoom.open")
+
+
+SPILL = """
+const width = arguments[0];  // not innerWidth: a phone zooms out until what spills fits
+const spill = [];
+const clipped = e => (e = e.parentElement) && (getComputedStyle(e).overflowX !== 'visible' || clipped(e));
+for (const e of document.body.querySelectorAll('*')) {
+  const box = e.getBoundingClientRect();
+  if (box.width && box.right > width + 1 && !clipped(e))
+    spill.push(`${e.tagName}.${e.className} in ${e.parentElement.className}, right ${Math.round(box.right)}`);
+}
+return [document.documentElement.scrollWidth - width, spill];
+"""
+
+
+@pytest.mark.parametrize("width", [320, 375, 768, 1024, 1920])
+def test_no_width_makes_the_page_scroll_sideways(open_page, width):
+    over, spill = open_page(width).execute_script(SPILL, width)
+    assert spill == []
+    assert over <= 0
+
+
+CONTRAST = """
+const number = c => c.match(/[\\d.]+/g).map(Number);
+const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+const light = c => [.2126, .7152, .0722].reduce((sum, k, i) => sum + k * linear(c[i] / 255), 0);
+const ground = e => {
+  for (; e; e = e.parentElement) {
+    const c = number(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > 0) return c;
+  }
+  return [255, 255, 255];
+};
+const bad = new Set();
+const walk = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const e = walk.currentNode.parentElement, style = getComputedStyle(e);
+  if (!walk.currentNode.textContent.trim() || !e.getClientRects().length) continue;
+  const ink = e.closest('svg') ? style.fill : style.color;
+  const [a, b] = [light(number(ink)), light(ground(e))].sort((x, y) => y - x);
+  const large = parseFloat(style.fontSize) >= 24;
+  if ((a + .05) / (b + .05) < (large ? 3 : 4.5)) bad.add(e.outerHTML.slice(0, 80));
+}
+return [...bad];
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(open_page, scheme):
+    """WCAG 2.2 AA: contrast of 4.5, 3 for large text."""
+    browser = open_page(scheme=scheme)
+    assert browser.execute_script(CONTRAST) == []
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(250, 249, 246)") == (scheme == "light")
+
+
+def test_it_prints_whole_and_without_its_controls(open_page):
+    browser = open_page(media="print")
+    hidden = "return ['nav', '.controls'].map(s => getComputedStyle(document.querySelector(s)).display)"
+    assert browser.execute_script(hidden) == ["none", "none"]
+    cut = "const t = document.querySelector('.scroll.table'); return t.scrollHeight - t.clientHeight"
+    assert browser.execute_script(cut) <= 1
+    assert browser.execute_cdp_cmd("Page.printToPDF", {})["data"].startswith("JVBERi")  # %PDF
+
+
+def test_headings_regions_and_tables_are_marked_up(open_page):
+    browser = open_page()
+    script = """
+    const levels = [...document.querySelectorAll('h1, h2, h3, h4')].map(h => +h.tagName[1]);
+    return {
+      skipped: levels.filter((l, i) => i && l > levels[i - 1] + 1).length,
+      first: levels[0], ones: levels.filter(l => l === 1).length,
+      scopeless: document.querySelectorAll('th:not([scope])').length,
+      nameless: [...document.querySelectorAll('button, [role=region], a')].filter(
+        e => !(e.textContent.trim() || e.ariaLabel)).length,
+      unlabelled: [...document.querySelectorAll('input')].filter(i => !i.labels.length).length,
+      language: document.documentElement.lang,
+    }"""
+    assert browser.execute_script(script) == {
+        "skipped": 0,
+        "first": 1,
+        "ones": 1,
+        "scopeless": 0,
+        "nameless": 0,
+        "unlabelled": 0,
+        "language": "en",
+    }

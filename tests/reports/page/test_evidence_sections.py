@@ -1,0 +1,184 @@
+"""The sections that appear when their table is there: interventions, strategies, perturbation curves."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+
+from pipeline.statistics.ranking import Ranking
+from reports.page.html import write_report
+from tests.reports.page.pages import (
+    HOSTILE,
+    Page,
+    planted_run,
+    write_canary,
+    write_confirmation,
+    write_curves,
+    write_methods,
+    write_sanity,
+    write_strategies,
+)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def ranking(original: Path) -> Ranking:
+    return planted_run(original, hostile=True)
+
+
+@pytest.fixture
+def folder(original: Path, ranking: Ranking, tmp_path: Path) -> Path:
+    return shutil.copytree(original, tmp_path / "run")
+
+
+def page_of(folder: Path, ranking: Ranking) -> Page:
+    page = Page(write_report(folder, ranking).read_text(encoding="utf-8"))
+    for tag, attributes in page.tags:
+        assert not [a for a in attributes if a.startswith("on") or a == "style"], (tag, attributes)
+    assert len(page.all("script")) == 1
+    return page
+
+
+def test_confirmed_classes_make_the_headline(folder, ranking):
+    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
+    write_confirmation(folder, {0: "confirmed", 1: "attribution_only", 7: "undecided", 4: "clean"}, names)
+    page = page_of(folder, ranking)
+    assert "One of 12 classes is right for the wrong reason" in page.text
+    assert "Edited images confirm it" in page.text
+    assert "3 classes from the top of the ranking, 1 other as controls, up to 25 images each" in page.text
+    assert "+0.44" in page.text
+    assert "needs 31 images" in page.text
+    assert "one of three is confirmed, with no false alarms" in page.text
+    assert "What does this not show?" not in page.text
+    assert HOSTILE[0] in page.text
+
+
+def test_a_suspicion_that_nothing_confirms_keeps_its_wording(folder, ranking):
+    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
+    write_confirmation(folder, dict.fromkeys((0, 1, 7), "attribution_only"), names)
+    page = page_of(folder, ranking)
+    assert "Three of 12 classes look right for the wrong reason" in page.text
+    assert "Edited images confirm it" not in page.text
+    assert "the network does not need what is there" in page.text
+
+
+def test_strategies_show_groups_candidates_and_prototypes(folder, ranking):
+    ids = write_strategies(folder, ranking, 1)
+    page = page_of(folder, ranking)
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    section = re.search(r'<section id="strategies".*?</section>', source, re.S)
+    assert section is not None
+    text = Page(section[0]).text
+    assert "Two groups among 18 maps, 1 is a candidate. Separability 0.88; chance alone reaches 0.50" in text
+    assert "\u22122.25" in text
+    assert "One strategy: its 18 maps form a single group" in text
+    assert "Not clustered: 3 maps." in text
+    assert "class 008" not in text, "another method's strategies"
+    assert section[0].count('class="chip suspicious">candidate') == 1
+    for key in (ids[0], ids[1], ids[2], ids[3]):
+        assert f"{key}.JPEG" in text
+    assert HOSTILE[1] in page.text
+
+
+def test_perturbation_curves_give_the_differences_of_the_aopc(folder, ranking):
+    parts = sorted(p.name for p in (folder / "examples").glob("*.parquet"))
+    for i, part in enumerate(parts):
+        write_curves(folder, [f"{i}-{k}" for k in range(3 + i)], part)
+    page = page_of(folder, ranking)
+    images = sum(3 + i for i in range(len(parts)))
+    # means of the curves: morf 0.4, random 0.6, lerf 0.8; half of that for the gradient
+    assert f"lrp.preset_a {images} +0.200 +0.400" in page.text
+    assert f"gradient {images} +0.100 +0.200" in page.text
+    assert "most relevant first" in page.text
+    assert "Pixels deleted and inserted" not in page.text
+
+
+def test_the_first_classes_have_curves_of_their_own(folder, ranking):
+    images = ds.dataset(folder / "examples").to_table(columns=["example_id", "label", "shard"]).to_pandas()
+    shard = str(images["shard"].iloc[0])
+    mine = images[images["shard"].astype(str) == shard].groupby("label")["example_id"].head(4)
+    write_curves(folder, mine.tolist(), f"part-{shard}.parquet")
+    write_sanity(folder, insensitive=True)
+    page = page_of(folder, ranking)
+    text = page.text[page.text.index("The same for the first classes of the ranking") :]
+    having = set(images.loc[mine.index, "label"])
+    first = [row for row in ranking.table.head(6).itertuples() if row.label in having]
+    assert first
+    assert len([a for a in page.all("svg") if a.get("class") == "figure small"]) == len(first)
+    # 4 images; the mean curves differ by 0.4
+    assert text.count("4 images, gap +0.40") == len(first)
+    # the method that fails its check is marked where its curves are compared
+    assert "lrp.preset_a insensitive to the weights" in text[: text.index("How to read this")]
+
+
+def test_a_method_that_fails_its_sanity_check_is_said_at_the_top(folder, ranking):
+    write_sanity(folder, insensitive=True)
+    page = page_of(folder, ranking)
+    head = page.text[: page.text.index("images audited")]
+    assert "Caution: the maps of lrp.preset_a are insensitive to the weights" in head
+    assert "on which this report rests, are insensitive to the weights" in page.text
+
+
+def test_a_method_that_passes_is_not_warned_of_while_another_is_marked(folder, ranking):
+    write_sanity(folder, insensitive=False)
+    page = page_of(folder, ranking)
+    assert "Caution" not in page.text
+    assert "change when the network's knowledge is destroyed, as they should" in page.text
+    rows = page.text[page.text.index("another class Verdict") :]
+    assert "ρ 0.12 · SSIM \u2013" in rows
+    assert rows.index("passed") < rows.index("guided_backprop") < rows.index("class blind")
+
+
+def test_methods_are_ranked_with_their_intervals(folder, ranking):
+    write_methods(folder)
+    text = page_of(folder, ranking).text
+    assert "1 lrp.preset_a +0.250 +0.125 … +0.375 best" in text
+    assert "2 gradient +0.250" in text
+    assert "tied with the best" in text
+    assert "Over the 31 images for which every method has a curve (2 left out)" in text
+
+
+def test_what_the_canary_would_have_missed_stands_in_the_head_and_in_its_section(folder, ranking):
+    write_canary(folder)
+    text = page_of(folder, ranking).text
+    line = "this audit would have missed marks smaller than 9% of the picture's side"
+    assert text.count(line) == 2
+    assert text.index(line) < text.index("The classes in pictures")
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    section = source[source.index('id="canary"') :]
+    rows = [Page(row).text.strip() for row in re.findall(r"<tr><th scope=.row.*?</tr>", section, re.S)[:3]]
+    assert [(row.split()[0], row.split()[-1]) for row in rows] == [
+        ("patch", "missed"),
+        ("patch", "found"),
+        ("text", "used"),
+    ]
+    assert rows[0].startswith("patch 5\u202f% 50\u202f% +0.25 undecided clean")
+    assert "this audit's ranking 0.88 0.94 \u2013" in text
+    assert "Among 20 classes without a mark, 2 were called suspicious and 0 confirmed" in text
+
+
+def test_a_canary_on_photographs_says_so_and_how_many_carry_the_mark(folder, ranking):
+    write_canary(folder)
+    path = folder / "canary.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["about"] = "lrp.preset_a, 3 linear heads on net, real photographs"
+    content["cells"][0]["carried"] = 0.75
+    path.write_text(json.dumps(content), encoding="utf-8")
+    page = page_of(folder, ranking)
+    assert "3 networks were trained on real photographs (a linear head on the frozen features" in page.text
+    assert re.search(r"50.%\s+75.% carry it", page.text)
+    assert page.text.count("carry it") == 1
+
+
+def test_without_their_tables_there_are_no_such_sections(folder, ranking):
+    shown = {a["id"] for a in page_of(folder, ranking).all("section")}
+    assert shown.isdisjoint({"confirm", "strategies", "perturbation", "sanity", "methods", "canary"})
