@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.canary import run_trials
-from pipeline.canary.detection import mean_figures
-from pipeline.canary.trials import ORDERS
+from pipeline.canary.detection import CLASS_ORDERS, mean_figures
 from pipeline.inputs.datasets.planted import DEFAULT_ARTEFACTS, PlantedSpec
 
 PROBABILITIES = (1.0, 0.5, 0.0)
@@ -34,7 +33,7 @@ def table(results: dict[float, list[dict[str, Any]]]) -> str:
     """Markdown: one row per probability and order, then the false alarms."""
     lines = ["| marks on | order | AP | AUC | recall at k |", "|---|---|---|---|---|"]
     for probability, trials in results.items():
-        for order in ORDERS if probability else ():
+        for order in CLASS_ORDERS if probability else ():
             mean = mean_figures([t["figures"][order] for t in trials])
             cells = " | ".join(f"{mean[k]:.3f}" for k in ("ap", "auc", "recall"))
             lines.append(f"| {probability:.0%} | {order.replace('_', ' ')} | {cells} |")
@@ -65,7 +64,7 @@ def main() -> None:
     for probability in PROBABILITIES:
 
         def tell(n: int, trial: dict[str, Any], p: float = probability) -> None:
-            shown = {k: trial["figures"][k]["ap"] for k in ORDERS}
+            shown = {k: trial["figures"][k]["ap"] for k in CLASS_ORDERS}
             print(f"{p:.0%} seed {n}: accuracy {trial['accuracy']:.3f}, AP {shown}", flush=True)
 
         specs = specs_of(probability, options.seeds)

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from pipeline.config import Config
 from pipeline.run.store import Store
-from pipeline.statistics.ranking import SUSPICIOUS, Ranking
+from pipeline.statistics.ranking import Ranking
+from pipeline.verdicts import InterventionVerdict, RankingVerdict
 
 
 def deepen(store: Store, config: Config, ranking: Ranking, fresh: bool) -> dict[str, list[str]]:
@@ -26,13 +27,13 @@ def deepen(store: Store, config: Config, ranking: Ranking, fresh: bool) -> dict[
         confirm(store, plan)
     found: dict[str, list[str]] = {}
     for one in (read_confirmation(store) or {})["classes"]:
-        if one["verdict"] != "clean":
+        if one["verdict"] != InterventionVerdict.CLEAN:
             found.setdefault(one["verdict"], []).append(one["class_name"])
     return found
 
 
 def _strategies(store: Store, config: Config, ranking: Ranking) -> None:
-    suspicious = ranking.table.loc[ranking.table["verdict"] == SUSPICIOUS, "label"]
+    suspicious = ranking.table.loc[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS, "label"]
     labels = suspicious.head(config.strategies.classes).tolist()
     if labels and "maps" in store.tables:
         from pipeline.followup.strategies import cluster_run  # scikit-learn: only where it is needed

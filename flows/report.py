@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RankingConfig
 from pipeline.run.store import Store
-from pipeline.statistics.ranking import SUSPICIOUS, UNDECIDED, Ranking, rank, records
+from pipeline.statistics.ranking import Ranking, rank, records
+from pipeline.verdicts import RankingVerdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,13 +74,13 @@ def verdict_markdown(about: str, ranking: Ranking) -> str:
 
 def suspicious_classes(ranking: Ranking) -> pd.DataFrame:
     """The rows of the classes with the verdict ``suspicious``."""
-    return ranking.table[ranking.table["verdict"] == SUSPICIOUS]
+    return ranking.table[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS]
 
 
 def headline(ranking: Ranking) -> str:
     """One sentence."""
     n, classes = len(suspicious_classes(ranking)), len(ranking.table)
-    undecided = int((ranking.table["verdict"] == UNDECIDED).sum())
+    undecided = int((ranking.table["verdict"] == RankingVerdict.UNDECIDED).sum())
     rest = f"; {undecided} undecided, with too few images for a statement" if undecided else ""
     if n == 0:
         return f"None of {classes} classes is suspicious{rest}."

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.config import Config, parse_config
+from pipeline.verdicts import InterventionVerdict, RankingVerdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from pipeline.statistics.ranking import Ranking
     from reports.gate.evaluate import Verdict
 
-STYLES = {"suspicious": "bold red", "unfocused": "yellow", "undecided": "dim", "unremarkable": "green"}
+STYLES = {
+    RankingVerdict.SUSPICIOUS: "bold red",
+    RankingVerdict.UNFOCUSED: "yellow",
+    RankingVerdict.UNDECIDED: "dim",
+    RankingVerdict.UNREMARKABLE: "green",
+}
 _ROWS = 15
 _NOTE = (
     "lift: log-odds of the relevance inside the boxes, over what is usual for boxes of that size and place"
@@ -84,7 +90,7 @@ def _print_interventions(found: dict[str, list[str]]) -> None:
     """What is left of the suspicion after the images were edited."""
     if found:
         told = "; ".join(
-            f"{', '.join(names)}: {verdict.replace('_', ' ')}" for verdict, names in found.items()
+            f"{', '.join(names)}: {InterventionVerdict(verdict).words}" for verdict, names in found.items()
         )
         console.print(f"after editing the images: {told}", markup=False, soft_wrap=True)
 
@@ -138,7 +144,7 @@ def _columns(width: int, planted: bool) -> list[str]:
 
 
 def _cells(row: pd.Series) -> dict[str, str | Text]:
-    verdict = str(row["verdict"])
+    verdict = RankingVerdict(row["verdict"])
     return {
         "#": str(row["rank"]),
         "n": str(row["n"]),
@@ -148,7 +154,7 @@ def _cells(row: pd.Series) -> dict[str, str | Text]:
         "q": _number(row["q_relative"], ".3f"),
         "ratio": _number(row["ratio"], ".2f"),
         "box area": _number(row["box_area"], ".1%"),
-        "verdict": Text(verdict, style=STYLES.get(verdict, "")),
+        "verdict": Text(verdict, style=STYLES[verdict]),
         "planted": Text("planted" if row["planted"] is True else "", style="magenta"),
     }
 

@@ -76,6 +76,7 @@ def canary(
     from pipeline.canary.trials import SUMMARY, Grid, plan_networks, summarise_trials
     from pipeline.canary.trials import attach as attach_to
     from pipeline.run.store import Store
+    from pipeline.verdicts import RankingVerdict
 
     grid = Grid(
         tuple(listed(kinds or ("patch,text" if photos else "patch,text,stripe")) or ()),
@@ -86,7 +87,7 @@ def canary(
     source = _photo_source(photos, model, card)
 
     def tell(n: int, trial: dict[str, Any]) -> None:
-        found = sum(c["verdict"] == "suspicious" for c in trial["cells"])
+        found = sum(c["verdict"] == RankingVerdict.SUSPICIOUS for c in trial["cells"])
         terminal.console.print(
             f"network {n + 1} of {networks}: accuracy {trial['accuracy']:.1%}, "
             f"{found} of {len(trial['cells'])} planted classes suspicious, "
@@ -164,8 +165,8 @@ def print_canary(summary: dict[str, Any]) -> None:
     )
     alarms = summary["false_alarms"]
     terminal.console.print(
-        f"{alarms['classes']} classes without a mark: {alarms['suspicious']} suspicious, "
-        f"{alarms['confirmed']} confirmed, {alarms['hidden']} hidden"
+        f"{alarms['classes']} classes without a mark: "
+        + ", ".join(f"{n} {verdict}" for verdict, n in alarms.items() if verdict != "classes")
     )
     terminal.console.print(
         "inside: on the object; on: share of the images (in brackets: that really carry it); adds: "

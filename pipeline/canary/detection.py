@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import numpy as np
+
+from pipeline.verdicts import InterventionVerdict
+
+# Orders of the classes whose figures are compared: name in canary.json -> title on the page.
+CLASS_ORDERS: Final = {
+    "adjusted": "this audit's ranking",
+    InterventionVerdict.CONFIRMED.value: "with interventions",
+    "ratio": "the chapter's ratio",
+    "small_box": "small box",
+}
 
 
 def detection(order: Sequence[int], planted: Collection[int]) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.canary.detection import detection, mean_figures, recall_curve
+from pipeline.canary.detection import CLASS_ORDERS, detection, mean_figures, recall_curve
 from pipeline.followup.confirm import Confirmed, confirmed_order
 from pipeline.inputs.datasets.drawing import SHAPES
 from pipeline.inputs.datasets.planted import Artefact, PlantedSpec, draw_example
@@ -24,13 +24,12 @@ from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.rows import probabilities
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking
+from pipeline.verdicts import DEPENDENT, InterventionVerdict, RankingVerdict, is_found
 
 SUMMARY = "canary.json"
 MARKS = 4  # planted classes per network: enough others stay to compare with
 USED = 0.1  # probability that a mark must add on its class for the network to use it
 PAIRS = 20  # paired images for that
-ORDERS = ("adjusted", "confirmed", "ratio", "small_box")
-FOUND = ("confirmed", "hidden")
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def trial_result(
     apart = set(label_of.values()) - visible
     orders = {
         "adjusted": table.index.tolist(),
-        "confirmed": confirmed_order(table.index.tolist(), confirmed),
+        InterventionVerdict.CONFIRMED.value: confirmed_order(table.index.tolist(), confirmed),
         "ratio": table.sort_values(["ratio_rank"], kind="stable").index.tolist(),
         "small_box": table.sort_values(["small_box_rank"], kind="stable").index.tolist(),
     }
@@ -150,9 +149,9 @@ def trial_result(
         "figures": {name: detection(order, visible) for name, order in orders.items()},
         "recall": {name: recall_curve(order, visible) if visible else [] for name, order in orders.items()},
         "classes_clean": len(clean),
-        "false_suspicious": int((table.loc[clean, "verdict"] == "suspicious").sum()),
-        "false_confirmed": sum(verdicts.get(k) == "confirmed" for k in clean),
-        "false_hidden": sum(verdicts.get(k) == "hidden" for k in clean),
+        "false_suspicious": int((table.loc[clean, "verdict"] == RankingVerdict.SUSPICIOUS).sum()),
+        "false_confirmed": sum(verdicts.get(k) == InterventionVerdict.CONFIRMED for k in clean),
+        "false_hidden": sum(verdicts.get(k) == InterventionVerdict.HIDDEN for k in clean),
     }
 
 
@@ -164,7 +163,7 @@ def summarise_trials(trials: Sequence[Mapping[str, Any]], about: str) -> dict[st
         "about": about,
         "networks": len(trials),
         "accuracy": float(np.mean([t["accuracy"] for t in trials])),
-        "figures": {name: mean_figures([t["figures"][name] for t in planted]) for name in ORDERS},
+        "figures": {name: mean_figures([t["figures"][name] for t in planted]) for name in CLASS_ORDERS},
         "cells": cells,
         "false_alarms": _false_alarms(trials),
         "line": summary_line(cells, about),
@@ -174,7 +173,8 @@ def summarise_trials(trials: Sequence[Mapping[str, Any]], about: str) -> dict[st
 def _false_alarms(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     classes = sum(t["classes_clean"] for t in trials)
     return {"classes": classes} | {
-        name: sum(t[f"false_{name}"] for t in trials) for name in ("suspicious", "confirmed", "hidden")
+        name.value: sum(t[f"false_{name}"] for t in trials)
+        for name in (RankingVerdict.SUSPICIOUS, *DEPENDENT)
     }
 
 
@@ -183,8 +183,8 @@ def summary_line(cells: Sequence[Mapping[str, Any]], about: str) -> str:
     beside = [c for c in cells if c["visible"] and not c["inside"] and c["used"]]
     if not beside:
         return f"Canary ({about}): no network used a planted mark, so nothing can be said about misses."
-    found = [c for c in beside if is_found(c)]
-    missed = [c["size"] for c in beside if not is_found(c)]
+    found = [c for c in beside if _is_found(c)]
+    missed = [c["size"] for c in beside if not _is_found(c)]
     safe = sorted({c["size"] for c in found if c["size"] > max(missed, default=0.0)})
     line = (
         f"Canary ({about}): {len(found)} of {len(beside)} planted marks beside the object that a network "
@@ -199,14 +199,13 @@ def summary_line(cells: Sequence[Mapping[str, Any]], about: str) -> str:
         line += f", down to {safe[0]:.0%} {side}"
     others = [c for c in cells if (c["inside"] or not c["visible"]) and c["used"]]
     if others:
-        count = sum(map(is_found, others))
+        count = sum(map(_is_found, others))
         line += f". Marks on the object or invisible ones: {count} of {len(others)} found"
     return line + "."
 
 
-def is_found(cell: Mapping[str, Any]) -> bool:
-    """The ranking calls its class suspicious, or the interventions find it."""
-    return cell["verdict"] == "suspicious" or cell["test"] in FOUND
+def _is_found(cell: Mapping[str, Any]) -> bool:
+    return is_found(cell["verdict"], cell["test"])
 
 
 def attach(run: Store, summary: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pipeline import schema
 from pipeline.config import Config, parse_config
 from pipeline.errors import InputError
-from pipeline.followup.effects import RELEVANT, VERDICTS, ClassEffects, Effect, Judgement, effects_of, judge
+from pipeline.followup.effects import RELEVANT, ClassEffects, Effect, Judgement, effects_of, judge
 from pipeline.followup.interventions import (
     FILLS,
     Scene,
@@ -42,11 +42,11 @@ from pipeline.measure.rows import probabilities
 from pipeline.run.store import Store
 from pipeline.seeds import generator, stable_hash
 from pipeline.statistics.ranking import Ranking, rank
+from pipeline.verdicts import DEPENDENT, SUSPECT, InterventionVerdict
 
 TABLE, SUMMARY = "confirm.parquet", "confirm.json"
 CANDIDATES = 12  # donors looked at for one whose object hides little more of the background
 OWN_CANDIDATES = 4  # the same within the class: fewer, so that the pairs of an image differ
-SUSPECT = ("suspicious", "unfocused")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Confirmed:
     def counts(self) -> dict[str, int]:
         """Classes per verdict."""
         found = [j.verdict for j in self.judgements.values()]
-        return {v: found.count(v) for v in VERDICTS}
+        return {v.value: found.count(v) for v in InterventionVerdict}
 
 
 def confirm(
@@ -122,9 +122,9 @@ def confirmed_order(labels: Sequence[int], result: Confirmed) -> list[int]:
     def place(item: tuple[int, int]) -> tuple[int, float]:
         position, label = item
         found = result.judgements.get(label)
-        if found is None or found.verdict == "undecided":
+        if found is None or found.verdict == InterventionVerdict.UNDECIDED:
             return 1, float(position)
-        return (0 if found.verdict in ("confirmed", "hidden") else 2), -found.strength
+        return (0 if found.verdict in DEPENDENT else 2), -found.strength
 
     return [label for _, label in sorted(enumerate(labels), key=place)]
 
@@ -274,7 +274,7 @@ def _read(
 
 
 def _place(judgement: Judgement) -> tuple[int, float]:
-    return VERDICTS.index(judgement.verdict), -np.nan_to_num(judgement.strength, nan=-9.0)
+    return list(InterventionVerdict).index(judgement.verdict), -np.nan_to_num(judgement.strength, nan=-9.0)
 
 
 def _write(run: Store, result: Confirmed, ranking: Ranking, plan: Plan) -> None:

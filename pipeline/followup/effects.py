@@ -20,13 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.statistics.resampling import bca_intervals, images_needed
+from pipeline.verdicts import InterventionVerdict
 
-CONFIRMED = "confirmed"  # attribution and intervention agree: the evidence lies beside the object
-ATTRIBUTION_ONLY = "attribution_only"  # the maps look beside the object, the network does not need that
-HIDDEN = "hidden"  # the network needs the background, the maps do not show it
-CLEAN = "clean"
-UNDECIDED = "undecided"  # too few images for a statement
-VERDICTS = (CONFIRMED, HIDDEN, ATTRIBUTION_ONLY, UNDECIDED, CLEAN)
 DECIDING = ("sufficiency", "necessity")
 RELEVANT = 0.1  # probability: what a background must contribute, beyond the control classes, to matter
 LEVEL = 0.05
@@ -67,7 +62,7 @@ class Judgement:
     its lower limit; ``needed``: images needed for a statement, None where there are enough.
     """
 
-    verdict: str
+    verdict: InterventionVerdict
     strength: float
     low: float
     needed: int | None
@@ -142,7 +137,7 @@ def _judge_one(
     if not enough:
         spread = np.nanvar(one.values["sufficiency"]) if effects["sufficiency"].n > 1 else 0.25
         needed = int(images_needed(np.array([max(spread, 0.01)]), n_min, RELEVANT)[0])
-        return Judgement(UNDECIDED, np.nan, np.nan, needed, effects)
+        return Judgement(InterventionVerdict.UNDECIDED, np.nan, np.nan, needed, effects)
     margin, low = {}, {}
     for name, effect in enough.items():
         typical = [o[name].mean for o in others if o[name].n]
@@ -150,9 +145,9 @@ def _judge_one(
         margin[name], low[name] = effect.mean - base, effect.low - base
     depends = max(low.values()) > RELEVANT
     verdict = {
-        (True, True): CONFIRMED,
-        (True, False): ATTRIBUTION_ONLY,
-        (False, True): HIDDEN,
-        (False, False): CLEAN,
+        (True, True): InterventionVerdict.CONFIRMED,
+        (True, False): InterventionVerdict.ATTRIBUTION_ONLY,
+        (False, True): InterventionVerdict.HIDDEN,
+        (False, False): InterventionVerdict.CLEAN,
     }[one.attribution, depends]
     return Judgement(verdict, max(margin.values()), max(low.values()), None, effects)

@@ -23,12 +23,7 @@ from pipeline.schema import SCHEMA_VERSION, STATUSES
 from pipeline.statistics import resampling as statistics
 from pipeline.statistics.class_evidence import Evidence
 from pipeline.statistics.describe import describe
-
-SUSPICIOUS = "suspicious"  # lower than comparable images, and the interval says so too
-UNFOCUSED = "unfocused"  # its maps do not find the object at all, although that could have been seen
-UNDECIDED = "undecided"  # too few images for a statement
-UNREMARKABLE = "unremarkable"
-VERDICTS = (SUSPICIOUS, UNFOCUSED, UNDECIDED, UNREMARKABLE)
+from pipeline.verdicts import RankingVerdict
 
 POWER = 0.95  # of the absolute test, for "there is power to": not finding the object must be no accident
 
@@ -104,7 +99,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     table["verdict"] = verdicts(table, config)
     _needed(table, found, config)
     _baselines(table)
-    order = table["verdict"].map(VERDICTS.index)
+    order = table["verdict"].map(list(RankingVerdict).index)
     table = (
         table.assign(order=order)
         .sort_values(["order", "adjusted_lift", "adjusted_lift_raw", "label"], kind="stable")
@@ -194,8 +189,8 @@ def verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
     suspicious = enough & (table["q_relative"] <= config.level) & (table["high"] < 0)
     unfocused = (table["q_absolute"] > config.level) & (table["power_absolute"] >= POWER)
     undecided = ~enough | (table["low"] <= config.relevant_effect)
-    choices = [SUSPICIOUS, UNFOCUSED, UNDECIDED]
-    return np.select([suspicious, unfocused, undecided], choices, default=UNREMARKABLE)
+    choices = [RankingVerdict.SUSPICIOUS, RankingVerdict.UNFOCUSED, RankingVerdict.UNDECIDED]
+    return np.select([suspicious, unfocused, undecided], choices, default=RankingVerdict.UNREMARKABLE)
 
 
 def _needed(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None:
@@ -204,7 +199,7 @@ def _needed(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None
     variance = np.full(len(table), typical)
     position = np.searchsorted(table["label"], found.label)
     variance[position] = np.where(np.isfinite(found.variance), found.variance, typical)
-    undecided = (table["verdict"] == UNDECIDED).to_numpy() & np.isfinite(variance)
+    undecided = (table["verdict"] == RankingVerdict.UNDECIDED).to_numpy() & np.isfinite(variance)
     needed = statistics.images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
     needed = np.maximum(needed, table["n"].to_numpy() + 1)
     table["n_needed"] = pd.array(np.where(undecided, needed, 0), dtype="Int64")
@@ -234,7 +229,7 @@ def _summary(
     ranks = {c: table[c].to_numpy(dtype=float, na_value=np.nan) for c in _BASELINES}
     codes = np.bincount(images.status[images.status >= 0], minlength=len(STATUSES))
     return {
-        "verdicts": {v: int((table["verdict"] == v).sum()) for v in VERDICTS},
+        "verdicts": {v.value: int((table["verdict"] == v).sum()) for v in RankingVerdict},
         "n_classes": len(table),
         "n_classes_tested": int((found.n >= config.n_min).sum()),
         "n_images": len(images),

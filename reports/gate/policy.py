@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.verdicts import DEPENDENT, RankingVerdict
 
 
 class PolicyError(InputError):
@@ -124,9 +125,9 @@ OPERATORS: dict[str, type[Operator]] = {
 }
 _LISTS = ("one_of", "none_of")
 
-VERDICT_COUNTS = ("n_suspicious", "n_unfocused", "n_undecided", "n_unremarkable")
+VERDICT_COUNTS = tuple(f"n_{v}" for v in RankingVerdict)
 # what `hansaudit confirm` (or [confirm] in the configuration) found by intervening on the images
-INTERVENTION_COUNTS = ("n_confirmed", "n_hidden")
+INTERVENTION_COUNTS = tuple(f"n_{v}" for v in DEPENDENT)
 OVERALL = (
     *VERDICT_COUNTS,
     *INTERVENTION_COUNTS,
@@ -261,7 +262,9 @@ def _check(data: Mapping[str, Any], where: str) -> Check:
         one_of(statistic, valid, f"{where}: statistic")
     aggregate = _choice(data, "aggregate", AGGREGATES, where)
     if statistic == "verdict" and scope == "overall":
-        raise PolicyError(f"{where}: 'verdict' is a class's; add scope = \"class\", or use n_suspicious")
+        raise PolicyError(
+            f"{where}: 'verdict' is a class's; add scope = \"class\", or use {VERDICT_COUNTS[0]}"
+        )
     least = data.get("min_images", 0)
     if not isinstance(least, int) or isinstance(least, bool) or least < 0:
         raise PolicyError(f"{where}: min_images must be a whole number >= 0, received {least!r}")

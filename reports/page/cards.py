@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.verdicts import RankingVerdict
 from reports.page import words
 from reports.page.data import Heat, RunData, records
 from reports.page.pictures import heat_uri, mean_uri, photo_uri
@@ -54,11 +55,11 @@ class Card:
 
 def carded(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The classes with a card: most suspicious ones (else those that come closest), and the best."""
-    found = table[table["verdict"] == "suspicious"]
+    found = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
     # without any: those whose interval reaches least far up, whatever the few images of the others look like
     closest = table[table["n"] > 0].sort_values("high", kind="stable")
     suspects = found.head(SUSPECTS) if len(found) else closest.head(CLOSEST)
-    fit = table[(table["verdict"] == "unremarkable") & ~table["label"].isin(suspects["label"])]
+    fit = table[(table["verdict"] == RankingVerdict.UNREMARKABLE) & ~table["label"].isin(suspects["label"])]
     return suspects, fit.sort_values("adjusted_lift", ascending=False, kind="stable").head(CONTRAST)
 
 
@@ -147,7 +148,7 @@ def sentence(row: dict[str, Any]) -> str:
     if not words.known(row["adjusted_lift"]):
         return f"On its {images} the localisation is not defined."
     odds = words.times_less(float(row["adjusted_lift"]))
-    unsure = " so far" if row["verdict"] == "undecided" else ""
+    unsure = " so far" if row["verdict"] == RankingVerdict.UNDECIDED else ""
     text = (
         f"On {images}, the odds that relevance falls on the object are{unsure} {odds} on comparable images."
     )
@@ -157,7 +158,7 @@ def sentence(row: dict[str, Any]) -> str:
             f"that cover {words.percent(row['box_area'])} of the picture."
         )
     needed = row["n_needed"]
-    if row["verdict"] == "undecided" and words.known(needed) and needed > n:
+    if row["verdict"] == RankingVerdict.UNDECIDED and words.known(needed) and needed > n:
         text += f" A statement would take about {words.count(round(needed), 'image')}."
     return text
 

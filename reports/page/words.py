@@ -9,15 +9,6 @@ MINUS = "\u2212"
 THIN = "\u202f"  # narrow no-break space, before a percent sign
 DASH = "\u2013"
 
-VERDICTS = ("suspicious", "unfocused", "undecided", "unremarkable")
-MEANING = {
-    "suspicious": "less of the explanation lies on the object than on comparable images of other classes, "
-    "beyond chance",
-    "unfocused": "the explanation does not find the object any better than chance would, and there were "
-    "enough images to see it if it did",
-    "undecided": "too few images, or too much spread among them, for a statement either way",
-    "unremarkable": "nothing speaks against it: the explanation lies where comparable classes have it",
-}
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
 
 

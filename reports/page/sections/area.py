@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.page import words
+from pipeline.verdicts import RankingVerdict
 from reports.page.data import RunData, records
 from reports.page.figures import Dot, legend_mark, scatter
 from reports.page.sections import Section
@@ -46,7 +46,7 @@ def build(run: RunData) -> dict[str, Any]:
     ]
     return {
         "plot": scatter(dots, run.expected) if dots else None,
-        "marks": [(v, legend_mark(v)) for v in words.VERDICTS],
+        "marks": [(v, legend_mark(v)) for v in RankingVerdict],
     }
 
 

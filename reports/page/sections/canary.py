@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.canary.detection import CLASS_ORDERS
+from pipeline.verdicts import is_found
 from reports.page.data import RunData
 from reports.page.sections import Section
-
-FOUND = ("confirmed", "hidden")  # verdicts of the interventions that find a mark
-ORDERS = (
-    ("adjusted", "this audit's ranking"),
-    ("confirmed", "with interventions"),
-    ("ratio", "the chapter's ratio"),
-    ("small_box", "small box"),
-)
 
 TEMPLATE = """
 <p class="answer">{{ line }}</p>
@@ -76,7 +70,7 @@ def build(run: RunData) -> dict[str, Any] | None:
     return {
         "line": content["line"],
         "cells": [c | {"found": _found(c)} for c in cells],
-        "orders": [(title, figures[name]) for name, title in ORDERS if name in figures],
+        "orders": [(title, figures[name]) for name, title in CLASS_ORDERS.items() if name in figures],
         "networks": content["networks"],
         "photographs": "photographs" in content.get("about", ""),
         "alarms": content["false_alarms"],
@@ -84,7 +78,7 @@ def build(run: RunData) -> dict[str, Any] | None:
 
 
 def _found(cell: dict[str, Any]) -> str:
-    if cell["verdict"] == "suspicious" or cell["test"] in FOUND:
+    if is_found(cell["verdict"], cell["test"]):
         return "found"
     return "missed" if cell["used"] else "not used"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.verdicts import RankingVerdict
 from reports.page import words
 from reports.page.cards import Picture, show_images
 from reports.page.charts import embedding
@@ -111,7 +112,7 @@ def _class(
                     k["low"],
                     k["adjusted_lift"],
                     k["high"],
-                    "suspicious" if k["candidate"] else "undecided",
+                    RankingVerdict.SUSPICIOUS if k["candidate"] else RankingVerdict.UNDECIDED,
                 ),
                 "pictures": [p for i in k["prototypes"][:PROTOTYPES] if (p := pictures[i]) is not None],
             }

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.verdicts import InterventionVerdict
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.figures import whisker
 from reports.page.sections import Section
 from reports.page.svg import Axis
 
-MEANING = {
-    "confirmed": "the maps look beside the object, and the network does depend on what is there",
-    "hidden": "the network depends on what is beside the object, and the maps do not show it",
-    "attribution_only": "the maps look beside the object, but the network does not need what is there",
-    "undecided": "too few images to edit for a statement",
-    "clean": "neither maps nor edits say that anything beside the object matters",
-}
 # (effect, heading, explanation)
 EFFECTS = (
     (
@@ -104,7 +98,7 @@ def build(run: RunData) -> dict[str, Any] | None:
             f"{words.count(len(rows) - looked, 'other', 'others')} as controls, "
             f"up to {words.count(content['plan']['images'], 'image')} each."
         ),
-        "counts": [(v, counts[v], MEANING[v]) for v in MEANING if counts.get(v)],
+        "counts": [(v, counts[v], v.meaning) for v in InterventionVerdict if counts.get(v)],
         "effects": EFFECTS,
         "rows": rows,
         "relevant": content["relevant"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.page import words
+from pipeline.verdicts import RankingVerdict
 from reports.page.data import RunData, records
 from reports.page.figures import Strip, histogram, strips
 from reports.page.sections import Section
@@ -33,9 +33,9 @@ def build(run: RunData) -> dict[str, Any]:
     table = run.classes
     measured = table[table["adjusted_lift"].notna()]
     groups = {
-        v: measured.loc[measured["verdict"] == v, "adjusted_lift"].to_numpy(float) for v in words.VERDICTS
+        v: measured.loc[measured["verdict"] == v, "adjusted_lift"].to_numpy(float) for v in RankingVerdict
     }
-    found = table[table["verdict"] == "suspicious"]
+    found = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
     chosen = (found if len(found) else table[table["n"] > 0]).head(ROWS)
     used = run.used[run.used["excess"].notna()]
     rows = [
@@ -48,7 +48,7 @@ def build(run: RunData) -> dict[str, Any]:
     ]
     rest = used.loc[~used["label"].isin(chosen["label"]), "excess"].to_numpy(float)
     if len(rest):
-        rows.append(Strip("all other classes", rest, "unremarkable"))
+        rows.append(Strip("all other classes", rest, RankingVerdict.UNREMARKABLE))
     axis = "adjusted lift of a class (0: as on comparable images)"
     title = "lift of an image, minus the lift expected for the size of its box"
     return {

@@ -9,18 +9,22 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.run.marks import method_marks
+from pipeline.verdicts import RankingVerdict
 from reports.page.charts import Line, lines, small_lines
 from reports.page.data import RunData
 from reports.page.sections import Section
 
-# order -> (name on the page, colour)
+# order -> (name on the page, verdict whose colour it has)
 REGIONS = {
-    "morf": ("most relevant first", "suspicious"),
-    "random": ("random order", "undecided"),
-    "lerf": ("least relevant first", "unremarkable"),
+    "morf": ("most relevant first", RankingVerdict.SUSPICIOUS),
+    "random": ("random order", RankingVerdict.UNDECIDED),
+    "lerf": ("least relevant first", RankingVerdict.UNREMARKABLE),
 }
 CLASSES = 6  # that get a figure of their own
-PIXELS = {"deletion": ("deletion", "suspicious"), "insertion": ("insertion", "unremarkable")}
+PIXELS = {
+    "deletion": ("deletion", RankingVerdict.SUSPICIOUS),
+    "insertion": ("insertion", RankingVerdict.UNREMARKABLE),
+}
 
 TEMPLATE = """
 {% for title, plot in plots %}

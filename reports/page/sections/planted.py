@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.canary.detection import detection
+from pipeline.verdicts import InterventionVerdict, RankingVerdict
 from reports.page import words
 from reports.page.data import RunData, records
 from reports.page.sections import Section
@@ -85,7 +86,7 @@ def build(run: RunData) -> dict[str, Any] | None:
 
 
 def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
-    n, named = len(marked), set(table.loc[table["verdict"] == "suspicious", "label"])
+    n, named = len(marked), set(table.loc[table["verdict"] == RankingVerdict.SUSPICIOUS, "label"])
     if not n:
         if not named:
             return (
@@ -114,7 +115,8 @@ def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
 
 def _tested(run: RunData, marked: pd.DataFrame) -> tuple[str, bool]:
     """What is left of it after the interventions."""
-    confirmed = {label for label, c in run.confirmation.items() if c["verdict"] == "confirmed"}
+    tested = {label: c["verdict"] for label, c in run.confirmation.items()}
+    confirmed = {label for label, v in tested.items() if v == InterventionVerdict.CONFIRMED}
     hits, false = len(confirmed & set(marked["label"])), len(confirmed - set(marked["label"]))
     text = (
         f"After the images were edited, {words.spell(hits)} of {words.spell(len(marked))} "

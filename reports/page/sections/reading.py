@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.page import words
+from pipeline.verdicts import RankingVerdict
 from reports.page.data import RunData
 from reports.page.sections import Section
 
@@ -52,7 +52,7 @@ def build(run: RunData) -> dict[str, Any]:
         "method": run.method,
         "pooling": run.setting("audit", "pooling", "abs_sum"),
         "correction": {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}.get(run.rule("fdr"), ""),
-        "verdicts": [(v, words.MEANING[v]) for v in words.VERDICTS],
+        "verdicts": [(v, v.meaning) for v in RankingVerdict],
         "images": "Right for the wrong reason presupposes right: only correctly classified images count."
         if correct
         else "All images with a usable box count, whether classified correctly or not.",

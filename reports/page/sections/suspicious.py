@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.verdicts import RankingVerdict
 from reports.page.cards import carded, make_cards
 from reports.page.data import RunData
 from reports.page.sections import Section
@@ -32,7 +33,7 @@ table.</p>
 
 def build(run: RunData) -> dict[str, Any]:
     suspects, contrast = carded(run.classes)
-    found = int((run.classes["verdict"] == "suspicious").sum())
+    found = int((run.classes["verdict"] == RankingVerdict.SUSPICIOUS).sum())
     intro = (
         "For each class: the images with the least evidence on the object for a box of that size and place, "
         "and, to compare, those with the most."

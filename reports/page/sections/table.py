@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.verdicts import RankingVerdict
 from reports.page import words
 from reports.page.cards import carded
 from reports.page.data import RunData, records
@@ -71,7 +72,7 @@ endif -%}
 <td class="num">{{ r.box | percent }}</td>
 <td class="num" data-s="{{ r.q_rel if r.q_rel is known else '' }}">{{ r.q_rel | probability }}</td>
 <td class="num" data-s="{{ r.q_abs if r.q_abs is known else '' }}">{{ r.q_abs | probability }}</td>
-{% if undecided %}
+{% if needs %}
 <td class="num">{{ r.needed | integer if r.needed is known else "" }}</td>
 {% endif %}
 </tr>
@@ -117,10 +118,10 @@ def build(run: RunData) -> dict[str, Any]:
         }
         for r in records(table)
     ]
-    counts = [(v, int((table["verdict"] == v).sum())) for v in words.VERDICTS]
-    undecided = bool(table["n_needed"].notna().any())
-    columns = [c for c in COLUMNS if undecided or c[0] != "needed"]
-    return {"columns": columns, "rows": rows, "counts": counts, "undecided": undecided}
+    counts = [(v, int((table["verdict"] == v).sum())) for v in RankingVerdict]
+    needs = bool(table["n_needed"].notna().any())
+    columns = [c for c in COLUMNS if needs or c[0] != "needed"]
+    return {"columns": columns, "rows": rows, "counts": counts, "needs": needs}
 
 
 def _round(value: float | None, digits: int = 3) -> float | None:

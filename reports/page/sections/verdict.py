@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.verdicts import InterventionVerdict, RankingVerdict
 from reports.page import words
 from reports.page.data import RunData, records
 from reports.page.figures import verdict_bar
@@ -64,9 +66,10 @@ on it.</p></div>
 
 def build(run: RunData) -> dict[str, Any]:
     table, total = run.classes, len(run.classes)
-    counts = {v: int((table["verdict"] == v).sum()) for v in words.VERDICTS}
-    suspects = table[table["verdict"] == "suspicious"]
-    confirmed = suspects[[_tested(run, label) == "confirmed" for label in suspects["label"]]]
+    counts = {v: int((table["verdict"] == v).sum()) for v in RankingVerdict}
+    suspects = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
+    tested = suspects["label"].map(lambda label: _tested(run, label))
+    confirmed = suspects[tested == InterventionVerdict.CONFIRMED]
     named = confirmed if len(confirmed) else suspects
     started = str((run.manifest.get("sessions") or [{}])[0].get("started", ""))
     return {
@@ -79,7 +82,7 @@ def build(run: RunData) -> dict[str, Any]:
         "warning": _warning(run),
         "facts": _facts(run, counts),
         "bar": verdict_bar(counts),
-        "verdicts": [(v, counts[v], words.MEANING[v]) for v in words.VERDICTS],
+        "verdicts": [(v, counts[v], v.meaning) for v in RankingVerdict],
         "caveats": _caveats(run, counts),
         "unconfirmed": not run.confirmation,
     }
@@ -114,9 +117,9 @@ def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
     return names
 
 
-def headline(counts: dict[str, int], total: int, confirmed: int = 0) -> str:
+def headline(counts: Mapping[RankingVerdict, int], total: int, confirmed: int = 0) -> str:
     """The verdict of the whole audit in one line; ``confirmed``: suspicious classes that edits confirm."""
-    n, undecided = confirmed or counts["suspicious"], counts["undecided"]
+    n, undecided = confirmed or counts[RankingVerdict.SUSPICIOUS], counts[RankingVerdict.UNDECIDED]
     if n:
         verb = ("is", "are") if confirmed else ("looks", "look")
         classes = (
@@ -132,7 +135,7 @@ def headline(counts: dict[str, int], total: int, confirmed: int = 0) -> str:
     return "No class looks right for the wrong reason"
 
 
-def _found(counts: dict[str, int], named: pd.DataFrame, confirmed: bool) -> str:
+def _found(counts: Mapping[RankingVerdict, int], named: pd.DataFrame, confirmed: bool) -> str:
     if len(named):
         odds = float(np.exp(-named["adjusted_lift"].median()))
         verb = "is" if len(named) == 1 else "are"
@@ -143,7 +146,7 @@ def _found(counts: dict[str, int], named: pd.DataFrame, confirmed: bool) -> str:
             f"{words.number(odds, 1)} times lower than on comparable images of other classes{median}."
         )
         return text + (" Edited images confirm it." if confirmed else "")
-    judged = counts["unremarkable"] + counts["unfocused"]
+    judged = counts[RankingVerdict.UNREMARKABLE] + counts[RankingVerdict.UNFOCUSED]
     if not judged:
         return (
             "Every class has fewer usable images, or a wider spread among them, than a statement takes. "
@@ -155,7 +158,7 @@ def _found(counts: dict[str, int], named: pd.DataFrame, confirmed: bool) -> str:
     )
 
 
-def _facts(run: RunData, counts: dict[str, int]) -> list[dict[str, str]]:
+def _facts(run: RunData, counts: Mapping[RankingVerdict, int]) -> list[dict[str, str]]:
     images, used = run.images, run.used
     subset = run.rule("images")
     predicted = images[images["prediction"].notna()]
@@ -191,7 +194,7 @@ def _facts(run: RunData, counts: dict[str, int]) -> list[dict[str, str]]:
     ]
 
 
-def _caveats(run: RunData, counts: dict[str, int]) -> list[tuple[str, str]]:
+def _caveats(run: RunData, counts: Mapping[RankingVerdict, int]) -> list[tuple[str, str]]:
     level = float(run.rule("level"))
     sure = (
         "A class is named only if its images differ from comparable ones beyond chance, with false "
@@ -205,23 +208,20 @@ def _caveats(run: RunData, counts: dict[str, int]) -> list[tuple[str, str]]:
 
 def _test(run: RunData) -> str:
     """What the interventions add to the heat maps."""
-    found = {
-        v: [str(c["class_name"]) for c in run.confirmation.values() if c["verdict"] == v]
-        for v in ("confirmed", "attribution_only", "hidden")
-    }
     parts = [f"The images of {words.count(len(run.confirmation), 'class', 'classes')} were edited."]
-    for verdict, text in (
-        ("confirmed", "the network does depend on what is beside the object"),
-        ("attribution_only", "the maps look beside the object, but the network does not need what is there"),
-        ("hidden", "the network depends on the background, though the maps do not show it"),
+    for verdict in (
+        InterventionVerdict.CONFIRMED,
+        InterventionVerdict.ATTRIBUTION_ONLY,
+        InterventionVerdict.HIDDEN,
     ):
-        if found[verdict]:
-            parts.append(f"{words.listing(found[verdict], 4)}: {text}.")
+        names = [str(c["class_name"]) for c in run.confirmation.values() if c["verdict"] == verdict]
+        if names:
+            parts.append(f"{words.listing(names, 4)}: {verdict.meaning}.")
     return " ".join(parts)
 
 
-def _unsaid(run: RunData, counts: dict[str, int]) -> str:
-    undecided = run.classes[run.classes["verdict"] == "undecided"]
+def _unsaid(run: RunData, counts: Mapping[RankingVerdict, int]) -> str:
+    undecided = run.classes[run.classes["verdict"] == RankingVerdict.UNDECIDED]
     parts = []
     if len(undecided):
         needed = undecided["n_needed"].dropna()

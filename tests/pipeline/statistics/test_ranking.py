@@ -17,19 +17,12 @@ import pytest
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.schema import SCORES
-from pipeline.statistics.ranking import (
-    COLUMNS,
-    SUSPICIOUS,
-    UNDECIDED,
-    UNFOCUSED,
-    UNREMARKABLE,
-    VERDICTS,
-    rank,
-    verdicts,
-)
+from pipeline.statistics.ranking import COLUMNS, rank, verdicts
+from pipeline.verdicts import RankingVerdict
 from tests.tables import write_run
 
 EFFECT = {2: -2.0, 5: -1.5}
+SUSPICIOUS, UNFOCUSED, UNDECIDED, UNREMARKABLE = RankingVerdict
 QUICK = RankingConfig(draws=300)
 
 
@@ -333,4 +326,3 @@ def test_ranking_never_loads_tensorflow(run):
         "sys.exit(bool({'tensorflow', 'keras', 'explainers', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(run[0])], check=False).returncode == 0
-    assert VERDICTS[0] == SUSPICIOUS

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
-from pipeline.statistics.ranking import COLUMNS, VERDICTS, rank
+from pipeline.statistics.ranking import COLUMNS, rank
+from pipeline.verdicts import RankingVerdict
 from reports.gate.evaluate import Finding, PolicyError, Result, Verdict, evaluate, load_policy, parse_policy
 from reports.gate.policy import OPERATORS, OVERALL, PER_CLASS
 from tests.reports.page.pages import write_confirmation
@@ -68,7 +69,7 @@ def test_operators_on_words():
 def test_every_column_of_the_ranking_can_be_asked_for():
     text = {"label", "class_id", "class_name", "planted"}
     assert set(PER_CLASS) == set(COLUMNS) - text
-    assert {f"n_{v}" for v in VERDICTS} < set(OVERALL)
+    assert {f"n_{v}" for v in RankingVerdict} < set(OVERALL)
 
 
 @pytest.mark.parametrize(

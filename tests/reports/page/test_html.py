@@ -14,6 +14,7 @@ import pytest
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.statistics.ranking import Ranking, rank
+from pipeline.verdicts import RankingVerdict
 from reports.page import cards, sections, words
 from reports.page.figures import Dot, correlation, scatter, verdict_bar, whisker, whisker_axis
 from reports.page.html import write_report
@@ -240,7 +241,7 @@ def test_the_page_does_not_depend_on_when_it_is_made(folder, ranking, source):
     ],
 )
 def test_headlines(counts, total, expected):
-    assert verdict.headline(dict(zip(words.VERDICTS, counts, strict=True)), total) == expected
+    assert verdict.headline(dict(zip(RankingVerdict, counts, strict=True)), total) == expected
 
 
 @pytest.mark.parametrize(

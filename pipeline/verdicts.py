@@ -1,0 +1,89 @@
+"""The verdicts, in the order in which they are listed, and what they mean.
+
+There are two kinds: what the *ranking* says of a class from its heat maps alone, and what the *interventions*
+say of it after its images were edited. Members are strings, so they are stored, compared and printed as such.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class _Verdict(StrEnum):
+    """A string with a ``meaning``: a clause that can follow a colon."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> _Verdict:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    @property
+    def words(self) -> str:
+        """As it is written in running text."""
+        return self.value.replace("_", " ")
+
+
+class RankingVerdict(_Verdict):
+    """What the heat maps of a class say, worst first. Its value is also its CSS class in the report."""
+
+    SUSPICIOUS = (
+        "suspicious",
+        "less of the explanation lies on the object than on comparable images of other classes, "
+        "beyond chance",
+    )
+    UNFOCUSED = (
+        "unfocused",
+        "the explanation does not find the object any better than chance would, and there were "
+        "enough images to see it if it did",
+    )
+    UNDECIDED = (
+        "undecided",
+        "too few images, or too much spread among them, for a statement either way",
+    )
+    UNREMARKABLE = (
+        "unremarkable",
+        "nothing speaks against it: the explanation lies where comparable classes have it",
+    )
+
+
+class InterventionVerdict(_Verdict):
+    """What editing the images of a class showed, worst first."""
+
+    CONFIRMED = (
+        "confirmed",
+        "the maps look beside the object, and the network does depend on what is there",
+    )
+    HIDDEN = (
+        "hidden",
+        "the network depends on what is beside the object, and the maps do not show it",
+    )
+    ATTRIBUTION_ONLY = (
+        "attribution_only",
+        "the maps look beside the object, but the network does not need what is there",
+    )
+    UNDECIDED = (
+        "undecided",
+        "too few images to edit for a statement",
+    )
+    CLEAN = (
+        "clean",
+        "neither maps nor edits say that anything beside the object matters",
+    )
+
+
+# The maps look beside the object: what an intervention then confirms or clears.
+SUSPECT: Final = (RankingVerdict.SUSPICIOUS, RankingVerdict.UNFOCUSED)
+# The network depends on its background, whether or not the maps show it.
+DEPENDENT: Final = (InterventionVerdict.CONFIRMED, InterventionVerdict.HIDDEN)
+
+
+def is_found(ranked: str, tested: str | None) -> bool:
+    """Whether an audit points at a class: the ranking calls it suspicious, or the interventions do.
+
+    ``tested`` is None where the class was not edited.
+    """
+    return ranked == RankingVerdict.SUSPICIOUS or tested in DEPENDENT
