@@ -63,7 +63,7 @@ def plain(model: Any, subject: Subject, limit: int, x: np.ndarray) -> Callable[[
     """``passes`` plain passes in batches of the method's size."""
     from explainers import create_analyzer
     from explainers.network import network
-    from explainers.sampling.evaluator import batch_size
+    from explainers.sampling.runner import batch_size
 
     size = batch_size(subject.passes, limit)
     batch = np.repeat(x, size, axis=0)

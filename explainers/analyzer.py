@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from explainers.errors import InvalidInput, InvalidParameter
+from explainers.errors import InvalidParameter
+from explainers.inputs import check_input, explained_index
 from explainers.network import STARTS, Head, Network, network
 from explainers.rules.backward import Ledger
 from explainers.rules.bounds import check_boxes
@@ -128,7 +129,7 @@ def _run(
 ) -> list[Explanation]:
     inputs = check_input(net, x)
     for one in fitted:
-        check_boxes(one.head.steps, inputs[net.graph.inputs.index(net.graph.explained)])
+        check_boxes(one.head.steps, inputs[explained_index(net)])
     goal = check_target(net, inputs, target)
     output, chosen, results = net.run([one.head for one in fitted], inputs, goal, ledger)
     output = ops.convert_to_numpy(output)
@@ -166,45 +167,6 @@ def _explain(
         names = tuple(step.site.node.name for step in one.head.steps)
         book = Ledger(names, *lines)
     return Explanation(relevance, output, goal.classes, tuple(reasons), book)
-
-
-def check_input(net: Network, x: Any) -> tuple[np.ndarray, ...]:
-    """The model's inputs as arrays of its dtype. Raises InvalidInput."""
-    names = net.graph.inputs
-    if isinstance(x, dict):
-        missing = [name for name in names if name not in x]
-        if missing:
-            raise InvalidInput(f"input {missing[0]!r} is missing; the model's inputs: {', '.join(names)}")
-        given = tuple(x[name] for name in names)
-    else:
-        given = tuple(x) if isinstance(x, (tuple, list)) and len(names) > 1 else (x,)
-    if len(given) != len(names):
-        raise InvalidInput(f"the model has {len(names)} inputs ({', '.join(names)}), received {len(given)}")
-    return tuple(_check_array(net, name, value) for name, value in zip(names, given, strict=True))
-
-
-def _check_array(net: Network, name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value if isinstance(value, np.ndarray) else ops.convert_to_numpy(value))
-    shape = net.graph[name].shape
-    fits = array.ndim == len(shape) and all(
-        n in (None, m) for n, m in zip(shape[1:], array.shape[1:], strict=True)
-    )
-    if not fits:
-        valid = ", ".join("b" if i == 0 else str(n or "any") for i, n in enumerate(shape))
-        raise InvalidInput(f"input {name!r} has shape {array.shape}; valid: ({valid})")
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise InvalidInput(
-            f"input {name!r} has dtype {array.dtype}; valid: a floating-point or integer dtype"
-        )
-    if len(array) == 0:
-        raise InvalidInput(f"input {name!r} is an empty batch; valid: at least one image")
-    array = array.astype(net.dtype, copy=False)
-    if not np.all(np.isfinite(array)):
-        rows = sorted({int(i) for i in np.argwhere(~np.isfinite(array))[:, 0]})[:5]
-        raise InvalidInput(
-            f"input {name!r} holds nan or infinite values in rows {rows}; valid: finite values"
-        )
-    return array
 
 
 def check_target(net: Network, inputs: tuple[np.ndarray, ...], target: Target) -> Goal:

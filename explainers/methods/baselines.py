@@ -12,7 +12,7 @@ import numpy as np
 from explainers.checks import whole
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted
 from explainers.targets import Goal
 
 
@@ -36,10 +36,8 @@ class RandomFitted(SamplingFitted):
 
     analyzer: Random
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
-        return Result(np.stack([self._draw(image) for image in x]))
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
+        return Maps(np.stack([self._draw(image) for image in x]))
 
     def _draw(self, image: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest()
@@ -62,7 +60,5 @@ class Constant(SamplingAnalyzer):
 class ConstantFitted(SamplingFitted):
     """Maps of ones."""
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
-        return Result(np.ones_like(x))
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
+        return Maps(np.ones_like(x))

@@ -14,6 +14,7 @@ from explainers import engine
 from explainers.checks import Numbers, per_channel, reference, reference_value, span, whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidInput
+from explainers.inputs import channels, explained_index
 from explainers.model.graph import LINEAR
 from explainers.network import Network
 from explainers.registry import register
@@ -21,16 +22,8 @@ from explainers.rules.backward import backward
 from explainers.rules.presets import Kinds, Preset
 from explainers.rules.weighted import Constants, Flow, Gradient, Rule, Site, total
 from explainers.rules.weightless import ChainRule
-from explainers.sampling.evaluator import (
-    Evaluator,
-    Program,
-    Result,
-    SamplingAnalyzer,
-    SamplingFitted,
-    add_rows,
-    channels,
-    explained_index,
-)
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted
+from explainers.sampling.runner import Program, RunnerByTarget, add_rows
 from explainers.sampling.segments import background
 from explainers.targets import Function, Goal, start_of
 
@@ -241,29 +234,20 @@ class DifferenceFitted(SamplingFitted):
 
     def prepare(self) -> None:
         contribution_program(self.network, None)  # refuses now what the rules cannot cross
-        self._known: tuple[Function | None, Evaluator] | None = None
+        self._runner = RunnerByTarget(
+            self.analyzer.method,
+            lambda function: contribution_program(self.network, function),
+            self.analyzer.batch_size,
+        )
 
-    def _evaluator(self, function: Function | None) -> Evaluator:
-        if self._known is None or self._known[0] is not function:
-            program, weights = contribution_program(self.network, function)
-            self._known = (
-                function,
-                Evaluator(self.analyzer.method, program, weights, self.analyzer.batch_size),
-            )
-        return self._known[1]
-
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         others = np.broadcast_to(self.state["references"], (len(self.state["references"]), *x.shape[1:]))
         tensors = tuple(ops.convert_to_tensor(value) for value in inputs)
         total_ = np.zeros(x.shape)
-        pieces = self._evaluator(goal.function)(
-            tensors, goal, len(others), lambda rows, which: (others[which],)
-        )
+        pieces = self._runner(goal.function)(tensors, goal, len(others), lambda rows, which: (others[which],))
         for rows, _, parts in pieces:
             add_rows(total_, rows, parts)
-        return Result(total_ / len(others), sums_to=self._difference(inputs, others, goal, output))
+        return Maps(total_ / len(others), sums_to=self._difference(inputs, others, goal, output))
 
     def _difference(
         self, inputs: tuple[np.ndarray, ...], others: np.ndarray, goal: Goal, output: np.ndarray

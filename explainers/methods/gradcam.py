@@ -13,21 +13,15 @@ from keras import ops
 from explainers.checks import whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
+from explainers.inputs import image_shape
 from explainers.model.graph import Graph, Node
 from explainers.network import Network
 from explainers.registry import register
 from explainers.rules.backward import Step, backward
 from explainers.rules.presets import by_chain_rule
 from explainers.rules.weighted import divide
-from explainers.sampling.evaluator import (
-    Evaluator,
-    Program,
-    Result,
-    SamplingAnalyzer,
-    SamplingFitted,
-    image_shape,
-    spread,
-)
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
+from explainers.sampling.runner import Program, RunnerByTarget
 from explainers.sampling.windows import enlarged
 from explainers.targets import Function, Goal, start_of
 
@@ -162,26 +156,19 @@ class GradCamFitted(SamplingFitted):
 
     def prepare(self) -> None:
         self.node = chosen_maps(self.network.graph, self.analyzer.layer)
-        self._known: tuple[Function | None, Evaluator] | None = None
+        self._runner = RunnerByTarget(self.analyzer.method, self._program, self.analyzer.batch_size)
 
-    def _evaluator(self, node: Node, function: Function | None) -> Evaluator:
-        if self._known is None or self._known[0] is not function:
-            program, weights = map_program(self.network, node, self.analyzer, function)
-            self._known = (
-                function,
-                Evaluator(self.analyzer.method, program, weights, self.analyzer.batch_size),
-            )
-        return self._known[1]
+    def _program(self, function: Function | None) -> tuple[Program, Any]:
+        assert self.node is not None
+        return map_program(self.network, self.node, self.analyzer, function)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         if self.node is None:
-            return Result(
+            return Maps(
                 np.zeros_like(x), ("the model has no convolution whose maps could be weighted",) * len(x)
             )
         image_shape(self.network, self.analyzer.method)
         tensors = tuple(ops.convert_to_tensor(value) for value in inputs)
-        pieces = self._evaluator(self.node, goal.function)(tensors, goal, 1, lambda rows, which: ())
+        pieces = self._runner(goal.function)(tensors, goal, 1, lambda rows, which: ())
         maps = np.concatenate([piece.values for piece in pieces])
-        return Result(spread(enlarged(maps, x.shape[1:3]), x.shape[-1]))
+        return Maps(spread(enlarged(maps, x.shape[1:3]), x.shape[-1]))

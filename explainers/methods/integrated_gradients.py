@@ -11,9 +11,11 @@ from keras import ops
 
 from explainers.checks import Numbers, contained, reference, reference_value, span, whole
 from explainers.engine import Tensor
+from explainers.inputs import explained_index
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, add_rows, explained_index
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted
+from explainers.sampling.runner import add_rows
 from explainers.sampling.slopes import Slopes
 from explainers.targets import Goal
 
@@ -79,9 +81,7 @@ class IntegratedGradientsFitted(SamplingFitted):
 
         self.slopes = Slopes("integrated gradients", self.network, between, a.batch_size)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         contained(x, self.analyzer.low, self.analyzer.high)
         steps = self.analyzer.steps
         alphas = midpoints(steps).astype(self.network.dtype)
@@ -89,7 +89,7 @@ class IntegratedGradientsFitted(SamplingFitted):
         for rows, _, gradients in self.slopes(inputs, goal, steps, lambda rows, which: (alphas[which],)):
             add_rows(total, rows, gradients)
         relevance = (x.astype(np.float64) - self.reference) * total / steps
-        return Result(relevance, sums_to=self._difference(x, inputs, goal, output))
+        return Maps(relevance, sums_to=self._difference(x, inputs, goal, output))
 
     def _difference(
         self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray

@@ -12,9 +12,10 @@ from keras import ops
 from explainers.checks import Numbers, between, numbers, whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
+from explainers.inputs import image_shape
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
 from explainers.sampling.segments import Segmentation, check_samples
 from explainers.sampling.trials import Trials
 from explainers.targets import Goal
@@ -130,9 +131,7 @@ class LimeFitted(SamplingFitted):
             self.constant("value", self.analyzer.value)
         self.trials = Trials("lime", self.network, switched, self.analyzer.batch_size)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a = self.analyzer
         labels = np.stack([a.cut().labels(image) for image in x])
         draws = [neighbours(int(one.max()) + 1, a.samples, a.seed) for one in labels]
@@ -146,7 +145,7 @@ class LimeFitted(SamplingFitted):
         for one, z, y in zip(labels, draws, scores, strict=True):
             coefficients, _ = weighted_ridge(z, y, proximity(z, a.width), a.alpha)
             maps.append(coefficients[one])
-        return Result(spread(np.stack(maps), x.shape[-1]))
+        return Maps(spread(np.stack(maps), x.shape[-1]))
 
     def _off(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """What the images look like where they are switched off."""

@@ -11,9 +11,10 @@ from keras import ops
 
 from explainers.checks import Numbers, numbers, whole
 from explainers.engine import Tensor
+from explainers.inputs import image_shape
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
 from explainers.sampling.trials import Trials
 from explainers.sampling.windows import corners, fits, paint
 from explainers.targets import Goal
@@ -75,13 +76,11 @@ class OcclusionFitted(SamplingFitted):
 
         self.trials = Trials("occlusion", net, covered, a.batch_size)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a, shape = self.analyzer, x.shape[1:3]
         fits("size", a.size, shape)
         where = corners(shape, (a.size, a.size), a.stride or a.size, partial=True)
         places = where.astype("int32")
         left = self.trials.scores(inputs, goal, len(where), lambda rows, which: (places[which],))
         lost = goal.scores(output, np.arange(len(x)))[:, None] - left
-        return Result(spread(paint(lost, where, (a.size, a.size), shape), x.shape[-1]))
+        return Maps(spread(paint(lost, where, (a.size, a.size), shape), x.shape[-1]))

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from explainers.checks import between, whole
+from explainers.inputs import image_shape
 from explainers.network import Network
 from explainers.registry import register
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
 from explainers.sampling.conditional import Conditional, patches
-from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
 from explainers.sampling.trials import Trials
 from explainers.sampling.windows import corners, fits, paint
 from explainers.targets import Goal
@@ -97,9 +98,7 @@ class PredictionDifferenceFitted(SamplingFitted):
         )
         self.trials = Trials("prediction_difference", self.network, lambda x, drawn: drawn, a.batch_size)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a, shape = self.analyzer, x.shape[1:3]
         fits("size + 2 padding", a.outer, shape)
         where = corners(shape, (a.size, a.size), a.stride or a.size, partial=False)
@@ -117,7 +116,7 @@ class PredictionDifferenceFitted(SamplingFitted):
             classes = max(2, output.shape[-1])
             known = self._probability(goal)(output, rows, rows)[:, None]
             lost = log_odds(known, a.examples, classes) - log_odds(without, a.examples, classes)
-        return Result(spread(paint(lost, where, (a.size, a.size), shape), x.shape[-1]))
+        return Maps(spread(paint(lost, where, (a.size, a.size), shape), x.shape[-1]))
 
     def _probability(self, goal: Goal) -> Any:
         cut = self.network.graph.cut

@@ -11,9 +11,10 @@ from keras import ops
 
 from explainers.checks import Numbers, between, numbers, whole
 from explainers.engine import Tensor
+from explainers.inputs import image_shape
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted, image_shape, spread
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
 from explainers.sampling.trials import Trials
 from explainers.targets import Goal
 
@@ -113,11 +114,9 @@ class RiseFitted(SamplingFitted):
 
         self.trials = Trials("rise", net, seen, a.batch_size)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a, shape = self.analyzer, x.shape[1:3]
         masks = draw_masks(a.samples, a.grid, a.probability, shape, a.seed)
         scores = self.trials.scores(inputs, goal, a.samples, lambda rows, which: masks.factors(shape, which))
         relevance = weighted_masks(masks, scores, shape) / (a.samples * a.probability)
-        return Result(spread(relevance, x.shape[-1]))
+        return Maps(spread(relevance, x.shape[-1]))

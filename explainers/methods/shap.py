@@ -13,18 +13,13 @@ from keras import ops
 
 from explainers.checks import Numbers, between, numbers, per_channel, whole
 from explainers.engine import Tensor
+from explainers.inputs import image_shape
 from explainers.methods.deeplift import reference_scores, references
 from explainers.methods.lime import switched
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling.evaluator import (
-    Result,
-    SamplingAnalyzer,
-    SamplingFitted,
-    add_rows,
-    image_shape,
-    spread,
-)
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
+from explainers.sampling.runner import add_rows
 from explainers.sampling.segments import Segmentation, background, check_samples
 from explainers.sampling.slopes import Slopes
 from explainers.sampling.trials import Trials
@@ -84,9 +79,7 @@ class GradientShapFitted(SamplingFitted):
 
         self.slopes = Slopes("gradient_shap", self.network, between_, self.analyzer.batch_size)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a, dtype = self.analyzer, np.dtype(self.network.dtype)
         others = self.state["references"]
         rng = np.random.default_rng(a.seed)
@@ -108,7 +101,7 @@ class GradientShapFitted(SamplingFitted):
             add_rows(total, rows, gradients * (moved - others[chosen[which]]))
         at = goal.scores(output, np.arange(len(x)))
         used = others[np.unique(chosen)]
-        return Result(total / a.samples, sums_to=at - reference_scores(self.network, inputs, used, goal))
+        return Maps(total / a.samples, sums_to=at - reference_scores(self.network, inputs, used, goal))
 
 
 @register(
@@ -227,9 +220,7 @@ class KernelShapFitted(SamplingFitted):
 
         self.trials = Trials("kernel_shap", self.network, seen, self.analyzer.batch_size)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a, rows = self.analyzer, np.arange(len(x))
         others = np.broadcast_to(self.state["references"], (len(self.state["references"]), *x.shape[1:]))
         labels = np.stack([a.cut().labels(image) for image in x])
@@ -244,7 +235,7 @@ class KernelShapFitted(SamplingFitted):
             if values is None:  # too few samples for any coalition, or one segment: all share the gain
                 values = np.full(z.shape[1], (everything[row] - nothing[row]) / z.shape[1])
             maps.append(values[one])
-        return Result(spread(np.stack(maps), x.shape[-1]))
+        return Maps(spread(np.stack(maps), x.shape[-1]))
 
     def _scores(
         self, inputs: Sequence[np.ndarray], goal: Goal, labels: np.ndarray, z: list, others: np.ndarray

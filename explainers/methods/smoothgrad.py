@@ -12,7 +12,7 @@ from explainers.checks import Numbers, between, contained, one_of, span, whole
 from explainers.errors import InvalidParameter
 from explainers.network import Network
 from explainers.registry import register
-from explainers.sampling.evaluator import Result, SamplingAnalyzer, SamplingFitted
+from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted
 from explainers.sampling.moments import Moments
 from explainers.sampling.slopes import Slopes
 from explainers.targets import Goal
@@ -138,9 +138,7 @@ class NoisyGradientFitted(SamplingFitted):
         draws = [np.random.default_rng((self.analyzer.seed, int(j))).standard_normal(shape) for j in which]
         return (np.stack(draws) * self.scale).astype(self.network.dtype)
 
-    def explain(
-        self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray
-    ) -> Result:
+    def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a = self.analyzer
         contained(x, a.low, a.high)
         moments = [Moments() for _ in x]
@@ -149,4 +147,4 @@ class NoisyGradientFitted(SamplingFitted):
             gradients = a.processed(gradients.astype(np.float64))
             for row in np.unique(rows):
                 moments[row].add(gradients[rows == row])
-        return Result(np.stack([a.collected(m) for m in moments]))
+        return Maps(np.stack([a.collected(m) for m in moments]))

@@ -8,8 +8,8 @@ import numpy as np
 import scipy.linalg
 
 from explainers.errors import InvalidInput
+from explainers.inputs import explained_index, is_array, stream
 from explainers.network import Network
-from explainers.sampling.evaluator import explained_index, stream
 from explainers.sampling.moments import Covariance
 
 _RIDGE = 1e-6  # of the mean variance: patches of real images are nearly collinear
@@ -81,7 +81,7 @@ def patches(net: Network, data: Any, side: int, count: int, seed: int) -> dict[s
                 f"size + 2 padding is {side}; valid: at most the images' shorter side, "
                 f"{min(images.shape[1:3])}"
             )
-        each = max(1, -(-count // (len(images) if hasattr(data, "shape") else 100)))
+        each = max(1, -(-count // (len(images) if is_array(data) else 100)))
         axes = tuple(range(images.ndim - 1))
         lows.append(images.min(axis=axes))
         highs.append(images.max(axis=axes))

@@ -22,11 +22,11 @@ from keras import ops
 
 from explainers import engine
 from explainers.engine import Tensor
+from explainers.inputs import stream
 from explainers.model.graph import Graph, Node
 from explainers.model.linear import ConvTranspose, DepthwiseConv, Linear
 from explainers.network import Network
 from explainers.progress import report
-from explainers.sampling.evaluator import stream
 
 KINDS = ("dense", "conv", "depthwise_conv", "separable_conv", "conv_transpose")
 _RECTIFIERS = ("relu", "relu6")

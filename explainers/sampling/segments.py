@@ -9,8 +9,8 @@ import numpy as np
 
 from explainers.checks import between, one_of, whole
 from explainers.errors import InvalidInput, InvalidParameter
+from explainers.inputs import explained_index, stream
 from explainers.network import Network
-from explainers.sampling.evaluator import explained_index, stream
 
 SEGMENTATIONS = ("quickshift", "grid")
 

@@ -6,31 +6,27 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from explainers.engine import Tensor
 from explainers.network import Network
-from explainers.sampling.evaluator import Evaluator, Piece, Spec, gradient_program
-from explainers.targets import Function, Goal
+from explainers.sampling.runner import Piece, RunnerByTarget, Spec, gradient_program
+from explainers.targets import Goal
 
 
 class Slopes:
     """`d score / d x` at `vary(x, *extras, *spec)`: one program for classes, one for the last function."""
 
     def __init__(self, what: str, net: Network, vary: Callable[..., Tensor], limit: int):
-        self.what, self.net, self.vary, self.limit = what, net, vary, limit
-        self._known: tuple[Function | None, Evaluator] | None = None
+        self.net = net
+        self._runner = RunnerByTarget(what, lambda function: gradient_program(net, vary, function), limit)
 
     def __call__(self, inputs: tuple[Any, ...], goal: Goal, samples: int, spec: Spec) -> Iterator[Piece]:
         """Gradients of all `images x samples`, image by image, in order."""
-        if self._known is None or self._known[0] is not goal.function:
-            program, weights = gradient_program(self.net, self.vary, goal.function)
-            self._known = goal.function, Evaluator(self.what, program, weights, self.limit)
         tensors = tuple(_tensor(value, self.net.dtype) for value in inputs)
-        return self._known[1](tensors, goal, samples, spec)
+        return self._runner(goal.function)(tensors, goal, samples, spec)
 
 
 def _tensor(value: Any, dtype: str) -> Tensor:
-    from keras import ops
-
     value = np.asarray(value)
     return ops.convert_to_tensor(value.astype(dtype) if np.issubdtype(value.dtype, np.floating) else value)

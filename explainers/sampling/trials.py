@@ -10,7 +10,7 @@ from keras import ops
 
 from explainers.engine import Tensor
 from explainers.network import Network
-from explainers.sampling.evaluator import Evaluator, Spec, output_program
+from explainers.sampling.runner import SampleRunner, Spec, output_program
 from explainers.targets import Goal
 
 # (output, image index, sample index) of a batch of items -> one number per item
@@ -22,7 +22,7 @@ class Trials:
 
     def __init__(self, what: str, net: Network, vary: Callable[..., Tensor], limit: int):
         self.net = net
-        self._evaluate = Evaluator(what, output_program(net, vary), net.weights, limit)
+        self._runner = SampleRunner(what, output_program(net, vary), net.weights, limit)
 
     def scores(
         self,
@@ -35,7 +35,7 @@ class Trials:
         """`b samples` float64: the goal's number, or what `measure` makes of the output."""
         tensors = tuple(ops.convert_to_tensor(value) for value in inputs)
         scores = np.zeros((len(goal.classes), samples))
-        for rows, which, output in self._evaluate(tensors, goal, samples, spec):
+        for rows, which, output in self._runner(tensors, goal, samples, spec):
             values = goal.scores(output, rows) if measure is None else measure(output, rows, which)
             scores[rows, which] = values
         return scores

@@ -108,7 +108,7 @@ def warm_up(bench: Bench) -> None:
     """
     import numpy as np
 
-    from explainers.sampling.evaluator import SamplingFitted
+    from explainers.sampling.analyzer import SamplingFitted
 
     card = bench.model.card
     shape = (bench.config.execution.batch_size, card.height, card.width, card.channels)
