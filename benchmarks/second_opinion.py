@@ -64,7 +64,7 @@ def ours(options: argparse.Namespace, file: Path) -> dict[str, tuple[Any, Any]]:
     """Maps of every method in float32 and float64; weights and images go into ``file`` for the peer."""
     import numpy as np
 
-    from explainers.model.graph import load
+    from explainers.model.loading import load
 
     model, x = load(options.model), photographs()
     weights = {f"{layer.name}/{i}": w for layer in model.layers for i, w in enumerate(layer.get_weights())}

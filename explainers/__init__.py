@@ -2,8 +2,9 @@
 
 from explainers.analyzer import Analyzer, Explanation, Fitted, analyze_many
 from explainers.errors import ExplainError
-from explainers.model.graph import Graph, Node, trace
-from explainers.model.kinds import register_kind
+from explainers.model.describe import register_kind
+from explainers.model.graph import Graph, Node
+from explainers.model.trace import trace
 from explainers.preflight import Plan, plan
 from explainers.registry import MethodInfo, create_analyzer, list_methods
 from explainers.rules.backward import Ledger

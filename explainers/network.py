@@ -19,8 +19,9 @@ from explainers.engine import Tensor
 from explainers.errors import InvalidInput, UntraceableModel
 from explainers.model.canonize import canonize
 from explainers.model.equality import check_equality
-from explainers.model.graph import Graph, trace
+from explainers.model.graph import Graph
 from explainers.model.subgraph import collapse
+from explainers.model.trace import trace
 from explainers.rules.backward import Step, assign, backward, entry, forward
 from explainers.rules.bounds import bounded
 from explainers.rules.presets import Preset

@@ -14,11 +14,11 @@ import numpy as np
 from keras import ops
 
 from explainers.engine import Tensor
-from explainers.model.graph import Node
+from explainers.model.graph import Arguments, Node
 from explainers.model.linear import Einsum
 
 
-def open_attention(node: Node, arguments: Any) -> Node:
+def open_attention(node: Node, arguments: Arguments) -> Node:
     """The node with its `parts`; without them, and with a note why, where it does more than attend."""
     layer = node.layer
     names = _operands(node, arguments)
@@ -53,10 +53,10 @@ def open_attention(node: Node, arguments: Any) -> Node:
     return replace(node, parts=(*projected, scores, softmax, mixed, replace(output, name=node.name)))
 
 
-def _operands(node: Node, arguments: Any) -> tuple[str, str, str] | str:
+def _operands(node: Node, arguments: Arguments) -> tuple[str, str, str] | str:
     """Nodes of query, value and key, or why the call cannot be opened."""
-    given = dict(zip(("query", "value", "key"), arguments.args, strict=False)) | arguments.kwargs
-    tensors = {id(t): name for t, name in zip(arguments.keras_tensors, node.inputs, strict=True)}
+    given = dict(zip(("query", "value", "key"), arguments.args, strict=False)) | dict(arguments.kwargs)
+    tensors = {id(t): name for t, name in zip(arguments.tensors, node.inputs, strict=True)}
     extra = [
         k
         for k, v in given.items()

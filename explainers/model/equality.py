@@ -10,7 +10,8 @@ from keras import ops
 
 from explainers.engine import Tensor
 from explainers.errors import UnequalForward
-from explainers.model.graph import Graph, outputs, trace
+from explainers.model.graph import Graph
+from explainers.model.trace import outputs, trace
 
 # Activations are rounded as well as weights.
 ROUNDING = 10.0

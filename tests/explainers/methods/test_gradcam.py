@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from explainers import create_analyzer
+from explainers import create_analyzer, trace
 from explainers.errors import InvalidParameter
 from explainers.methods.gradcam import last_maps
 from explainers.model.canonize import canonize
-from explainers.model.graph import trace
 from tests.explainers.methods import small
 
 layers = keras.layers

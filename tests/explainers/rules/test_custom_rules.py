@@ -140,7 +140,7 @@ def test_a_condition_sees_the_node_its_place_and_the_whole_graph() -> None:
 
     def look(node: Node, graph: Graph) -> bool:
         children = tuple(child.name for child in graph.children(node))
-        seen.append((node.name, graph.position(node), tuple(p.name for p in graph.parents(node)), children))
+        seen.append((node.name, graph.position(node), node.inputs, children))
         return False
 
     model = chain(layers.ReLU)

@@ -1,4 +1,4 @@
-"""Which kind of node a Keras layer or operation is, and what its linear operator and weights are.
+"""Which kind of node a Keras layer or operation is.
 
 The table is by class name within Keras' own packages, so a user's class of the same name is not
 mistaken for it; `register_kind` declares the kind of a class of one's own.
@@ -8,27 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import keras
 import numpy as np
 
-from explainers import engine
+from explainers.model import linear_layers
 from explainers.model.activations import function_name, kind_and_note
 from explainers.model.attention import open_attention
-from explainers.model.graph import Node
-from explainers.model.linear import (
-    Conv,
-    ConvTranspose,
-    Dense,
-    DepthwiseConv,
-    Einsum,
-    Linear,
-    Scale,
-    Separable,
-)
+from explainers.model.graph import Arguments, Node
 
-Builder = Callable[[Node, Any], Node]
+Builder = Callable[[Node, Arguments], Node]
 
 _REGISTERED: dict[type, str] = {}
 
@@ -43,7 +32,7 @@ def register_kind(layer: type, kind: str) -> None:
     _REGISTERED[layer] = kind
 
 
-def describe(node: Node, arguments: Any) -> Node:
+def describe(node: Node, arguments: Arguments) -> Node:
     """The node with its kind; `unknown` where nothing is declared (a preset then raises)."""
     layer = node.layer
     if type(layer) in _REGISTERED:
@@ -67,110 +56,11 @@ def _origin(module: str) -> str:
     return "custom"
 
 
-def _array(variable: Any) -> np.ndarray:
-    if isinstance(variable, keras.Variable):
-        return engine.host(variable)
-    return np.array(keras.ops.convert_to_numpy(variable))  # a number of the model's code: in full precision
-
-
-def _bias(layer: Any) -> np.ndarray | None:
-    bias = getattr(layer, "bias", None)
-    return None if bias is None else _array(bias)
-
-
 def _is(kind: str) -> Builder:
     return lambda node, arguments: replace(node, kind=kind)
 
 
-def _linear(node: Node, kind: str, linear: Linear, kernel: Any, bias: np.ndarray | None) -> Node:
-    activation = getattr(node.layer, "activation", None)
-    name = "" if activation in (None, keras.activations.linear) else function_name(activation)
-    return replace(node, kind=kind, linear=linear, kernel=kernel, bias=bias, function=name)
-
-
-def _dense(node: Node, arguments: Any) -> Node:
-    return _linear(node, "dense", Dense(), _array(node.layer.kernel), _bias(node.layer))
-
-
-def _geometry(layer: Any) -> tuple[Any, Any, Any, Any]:
-    return tuple(layer.kernel_size), tuple(layer.strides), layer.padding, tuple(layer.dilation_rate)
-
-
-def _conv(node: Node, arguments: Any) -> Node:
-    layer = node.layer
-    kernel, channels = _array(layer.kernel), layer.kernel.shape[-2] * layer.groups
-    if layer.padding == "causal":
-        size, strides, _, dilation = _geometry(layer)
-        linear = Conv(size, strides, "valid", dilation, layer.groups, ((dilation[0] * (size[0] - 1), 0),))
-        return _linear(node, "conv", linear, kernel, _bias(layer))
-    if layer.groups == channels and layer.groups > 1 and layer.rank < 3:
-        kernel = kernel.reshape(*kernel.shape[:-2], channels, -1)
-        return _linear(node, "depthwise_conv", DepthwiseConv(*_geometry(layer)), kernel, _bias(layer))
-    return _linear(node, "conv", Conv(*_geometry(layer), groups=layer.groups), kernel, _bias(layer))
-
-
-def _depthwise(node: Node, arguments: Any) -> Node:
-    layer = node.layer
-    linear = DepthwiseConv(*_geometry(layer))
-    return _linear(node, "depthwise_conv", linear, _array(layer.kernel), _bias(layer))
-
-
-def _separable(node: Node, arguments: Any) -> Node:
-    layer = node.layer
-    rank = layer.rank
-    pointwise = Conv((1,) * rank, (1,) * rank, "valid", (1,) * rank)
-    linear = Separable(DepthwiseConv(*_geometry(layer)), pointwise, layer.depth_multiplier)
-    kernels = (_array(layer.depthwise_kernel), _array(layer.pointwise_kernel))
-    return _linear(node, "separable_conv", linear, kernels, _bias(layer))
-
-
-def _conv_transpose(node: Node, arguments: Any) -> Node:
-    layer = node.layer
-    output_padding = None if layer.output_padding is None else tuple(layer.output_padding)
-    linear = ConvTranspose(tuple(layer.strides), layer.padding, output_padding, tuple(layer.dilation_rate))
-    return _linear(node, "conv_transpose", linear, _array(layer.kernel), _bias(layer))
-
-
-def _einsum_dense(node: Node, arguments: Any) -> Node:
-    layer = node.layer
-    return _linear(node, "einsum", Einsum(layer.equation), _array(layer.kernel), _bias(layer))
-
-
-def _scale(node: Node, w: Any, b: Any) -> Node:
-    w, b = np.asarray(w, np.float64), np.asarray(b, np.float64)
-    return replace(node, kind="scale", linear=Scale(), kernel=w, bias=b if np.any(b) else None)
-
-
-def _batch_norm(node: Node, arguments: Any) -> Node:
-    layer, rank = node.layer, len(node.shape)
-    if layer.axis not in (-1, rank - 1):
-        return replace(
-            node, note=f"BatchNormalization over axis {layer.axis}; only the last axis is supported"
-        )
-    mean, variance = (_array(v).astype(np.float64) for v in (layer.moving_mean, layer.moving_variance))
-    gamma = _array(layer.gamma).astype(np.float64) if layer.scale else 1.0
-    beta = _array(layer.beta).astype(np.float64) if layer.center else 0.0
-    g = gamma / np.sqrt(variance + layer.epsilon)
-    return _scale(node, g, beta - mean * g)
-
-
-def _rescaling(node: Node, arguments: Any) -> Node:
-    return _scale(node, node.layer.scale, node.layer.offset)
-
-
-def _normalization(node: Node, arguments: Any) -> Node:
-    layer = node.layer
-    mean, variance = (_array(v).astype(np.float64) for v in (layer.mean, layer.variance))
-    std = np.maximum(np.sqrt(variance), keras.config.epsilon())
-    g, c = (std, mean) if layer.invert else (1 / std, -mean / std)
-    return _scale(node, *(v.reshape(-1) if v.shape[-1] == v.size else v for v in (g, c)))
-
-
-def _layer_scale(node: Node, arguments: Any) -> Node:
-    return _scale(node, _array(node.layer.gamma), 0.0)
-
-
-def _activation(node: Node, arguments: Any) -> Node:
+def _activation(node: Node, arguments: Arguments) -> Node:
     name = function_name(node.layer.activation)
     if name == "linear":
         return replace(node, kind="identity")
@@ -178,7 +68,7 @@ def _activation(node: Node, arguments: Any) -> Node:
     return replace(node, kind=kind, function=name, note=note)
 
 
-def _relu_layer(node: Node, arguments: Any) -> Node:
+def _relu_layer(node: Node, arguments: Arguments) -> Node:
     layer = node.layer
     if layer.threshold:
         return replace(node, kind="activation", function="thresholded_relu")  # not 0 at 0 with a slope
@@ -192,7 +82,7 @@ def _is_activation(function: str) -> Builder:
     return lambda node, arguments: replace(node, kind=kind, function=function, note=note)
 
 
-def _softmax(node: Node, arguments: Any) -> Node:
+def _softmax(node: Node, arguments: Arguments) -> Node:
     axis = getattr(node.layer, "axis", -1)
     if axis not in (-1, len(node.shape) - 1):
         return replace(node, note=f"softmax over axis {axis}; only the last axis is supported")
@@ -200,7 +90,7 @@ def _softmax(node: Node, arguments: Any) -> Node:
 
 
 def _pool(kind: str) -> Builder:
-    def build(node: Node, arguments: Any) -> Node:
+    def build(node: Node, arguments: Arguments) -> Node:
         size = getattr(node.layer, "pool_size", None)
         return replace(node, kind=kind, window=None if size is None else tuple(size))
 
@@ -210,14 +100,14 @@ def _pool(kind: str) -> Builder:
 def _binary(kind: str) -> Builder:
     """Add, subtract, multiply: of two tensors, or of one tensor and a constant (then a scale)."""
 
-    def build(node: Node, arguments: Any) -> Node:
+    def build(node: Node, arguments: Arguments) -> Node:
         if len(node.inputs) != 1:
             return replace(node, kind=kind)
         operands = [*arguments.args, *arguments.kwargs.values()]
         constants = [v for v in operands if not isinstance(v, keras.KerasTensor)]
         if len(operands) != 2 or len(constants) != 1:
             return node
-        c = np.asarray(_array(constants[0]), np.float64)
+        c = np.asarray(linear_layers.host_array(constants[0]), np.float64)
         c = c.reshape(-1) if c.ndim and c.shape[-1] == c.size else c
         first = constants[0] is operands[0]
         scales = {
@@ -226,7 +116,7 @@ def _binary(kind: str) -> Builder:
             "subtract": (-1.0, c) if first else (1.0, -c),
             "divide": None if first else (1.0 / c, 0.0),
         }[kind]
-        return node if scales is None else _scale(node, *scales)
+        return node if scales is None else linear_layers.scale(node, *scales)
 
     return build
 
@@ -235,7 +125,7 @@ def _needs_two(kind: str) -> Builder:
     return lambda node, arguments: replace(node, kind=kind) if len(node.inputs) > 1 else node
 
 
-def _product(node: Node, arguments: Any) -> Node:
+def _product(node: Node, arguments: Arguments) -> Node:
     if len(node.inputs) == 2:
         return replace(node, kind="matmul")
     return replace(node, note=f"a product of {len(node.inputs)} tensors; only of two is supported")
@@ -249,16 +139,16 @@ _IDENTITIES = (
 )  # fmt: skip
 
 _LAYERS: dict[str, Builder] = {
-    "Dense": _dense,
-    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), _conv),
-    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _depthwise),
-    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), _separable),
-    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _conv_transpose),
-    "EinsumDense": _einsum_dense,
-    "BatchNormalization": _batch_norm,
-    "Rescaling": _rescaling,
-    "Normalization": _normalization,
-    "LayerScale": _layer_scale,
+    "Dense": linear_layers.dense,
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), linear_layers.conv),
+    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), linear_layers.depthwise),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), linear_layers.separable),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), linear_layers.conv_transpose),
+    "EinsumDense": linear_layers.einsum_dense,
+    "BatchNormalization": linear_layers.batch_norm,
+    "Rescaling": linear_layers.rescaling,
+    "Normalization": linear_layers.normalization,
+    "LayerScale": linear_layers.layer_scale,
     "Activation": _activation,
     "ReLU": _relu_layer,
     "LeakyReLU": _is_activation("leaky_relu"),
