@@ -99,9 +99,9 @@ def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery
 
 def check_sweep(wanted: Sweep, look: Look) -> None:
     """Refuse what cannot be swept before a network is loaded. Raises InputError, ExplainError."""
+    from pipeline.measure.curve_metrics import CURVE_METRICS
     from pipeline.measure.explain import check_size
     from pipeline.measure.fitting import check, info
-    from pipeline.measure.metrics.perturbation import CURVE_METRICS
 
     names = [name for name, _ in wanted.axes]
     for name in names:
@@ -137,9 +137,10 @@ def _only(photo: Photo, model: LoadedModel, look: Look) -> Explained:
 
 def _best(metric: str, measured: Iterable[Iterable[float | None]]) -> float | None:
     """The best value; None where there is none."""
-    known = [value for row in measured for value in row if value is not None]
-    pick = min if metric == "deletion_auc" else max
-    return pick(known) if known else None
+    from pipeline.measure.curve_metrics import CURVE_METRICS
+
+    defined = [value for row in measured for value in row if value is not None]
+    return max(defined, key=lambda value: CURVE_METRICS[metric].sign * value) if defined else None
 
 
 def _note(reason: str | None, metric: str, value: float | None, best: float | None) -> str:
@@ -156,13 +157,11 @@ def _word(value: Any) -> str:
 
 def scores(photo: Photo, model: LoadedModel, one: Explained, wanted: Sweep) -> list[float | None]:
     """The perturbation metric of every setting's map; None where the map is undefined."""
+    from pipeline.measure.curve_metrics import CURVE_METRICS
     from pipeline.measure.curves import Perturber
     from pipeline.measure.evaluate import Evaluator
 
-    orders = {"deletion_auc": ("deletion",), "insertion_auc": ("insertion",)}.get(
-        wanted.metric, ("morf", "lerf", "random")
-    )
-    config = PerturbationConfig(orders=orders, repeats=wanted.repeats)  # type: ignore[arg-type]
+    config = PerturbationConfig(orders=CURVE_METRICS[wanted.metric].orders, repeats=wanted.repeats)
     perturber = Perturber(Evaluator(model.model, Config().execution.batch_size), model.card, config, seed=0)
     keys = [str(i) for i in range(len(one.explanations))]
     with terminal.console.status("perturbation analysis"):

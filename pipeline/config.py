@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.terms import CurveOrder
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the field, what was given and what is valid."""
@@ -86,13 +88,9 @@ class AuditConfig(_Section):
 
 
 class PerturbationConfig(_Section):
-    """Perturbation curves (``[perturbation]``; without the section there are none). MATHS section 5."""
+    """Perturbation curves (``[perturbation]``; without the section there are none). Samek et al. 2017."""
 
-    orders: tuple[Literal["morf", "lerf", "random", "deletion", "insertion"], ...] = (
-        "morf",
-        "lerf",
-        "random",
-    )
+    orders: tuple[CurveOrder, ...] = (CurveOrder.MORF, CurveOrder.LERF, CurveOrder.RANDOM)
     region: int = Field(default=9, ge=1, description="side of a region, pixel")
     steps: int = Field(default=100, ge=1, description="regions replaced one after the other, at most")
     repeats: int = Field(default=10, ge=1, description="random fills, random orders and orders of ties")

@@ -10,6 +10,8 @@ from typing import Final
 
 import pyarrow as pa
 
+from pipeline.terms import CurveOrder
+
 SCHEMA_VERSION: Final = 1
 
 # What happened to one image. Localisation is defined for "ok" only; predictions exist for all but "failed".
@@ -85,7 +87,7 @@ CURVES: Final = pa.schema(
     [
         _field("example_id", pa.string(), "key into examples"),
         _field("method", _NAME, "key of the explanation method, with its parameters"),
-        _field("order", _NAME, "morf, lerf, random, deletion or insertion"),
+        _field("order", _NAME, "one of: " + ", ".join(CurveOrder)),
         _field("values", pa.list_(pa.float32()), "score after step 0..L, mean over the repeats"),
         _field("reason", pa.string(), "why the curve is null"),
     ]

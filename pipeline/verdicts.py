@@ -1,33 +1,17 @@
 """The verdicts, in the order in which they are listed, and what they mean.
 
 There are two kinds: what the *ranking* says of a class from its heat maps alone, and what the *interventions*
-say of it after its images were edited. Members are strings, so they are stored, compared and printed as such.
+say of it after its images were edited.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Final
 
-
-class _Verdict(StrEnum):
-    """A string with a ``meaning``: a clause that can follow a colon."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str = "") -> _Verdict:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
-
-    @property
-    def words(self) -> str:
-        """As it is written in running text."""
-        return self.value.replace("_", " ")
+from pipeline.terms import Term
 
 
-class RankingVerdict(_Verdict):
+class RankingVerdict(Term):
     """What the heat maps of a class say, worst first. Its value is also its CSS class in the report."""
 
     SUSPICIOUS = (
@@ -50,7 +34,7 @@ class RankingVerdict(_Verdict):
     )
 
 
-class InterventionVerdict(_Verdict):
+class InterventionVerdict(Term):
     """What editing the images of a class showed, worst first."""
 
     CONFIRMED = (

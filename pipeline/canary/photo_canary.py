@@ -29,7 +29,7 @@ from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.rows import probabilities
 from pipeline.seeds import stable_hash
 
-KINDS = ("patch", "text", "blur")
+PHOTO_KINDS = ("patch", "text", "blur")
 BLUR = 0.125  # radius of the blur over its size, in shares of the side; as in the planted data
 MARKS = 3  # marked super-classes per network: seven others stay to compare with
 DEFAULT_CHOICE = Choice()
@@ -47,10 +47,10 @@ class PhotoSpec:
 
     def __post_init__(self) -> None:
         for name, artefact in self.artefacts:
-            if name not in self.classes or artefact.kind not in KINDS:
+            if name not in self.classes or artefact.kind not in PHOTO_KINDS:
                 raise InputError(
-                    f"photo canary: received {artefact.kind} on {name!r}; valid are {', '.join(KINDS)} on "
-                    f"{', '.join(self.classes)}"
+                    f"photo canary: received {artefact.kind} on {name!r}; valid are "
+                    f"{', '.join(PHOTO_KINDS)} on {', '.join(self.classes)}"
                 )
 
 

@@ -18,7 +18,7 @@ from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset, DatasetInfo, Record
-from pipeline.inputs.geometry import clean_boxes, draw, map_boxes, open_image, plan_view, union_mask
+from pipeline.inputs.geometry import clean_boxes, draw, map_boxes, open_image, place_image, union_mask
 from pipeline.inputs.shards import Shard
 
 AHEAD = 2  # batches being decoded while one is consumed
@@ -29,7 +29,7 @@ NO_MODEL_BOXES = np.zeros((0, 4), np.int32)
 class Batch:
     """``b`` rows, the same ``b`` for every batch of a run; a padded row has record None and status "".
 
-    ``pictures`` b h w 3 uint8 RGB, the model's view before normalisation; ``inputs`` b h w c float32, what
+    ``pictures`` b h w 3 uint8 RGB, what the model sees before normalisation; ``inputs`` b h w c float32, what
     the model takes; ``valid`` b: the row is a decoded image with a usable label; ``labels`` b int32, index of
     the class among the network's outputs, -1 if it is not one of them; ``masks`` b h w bool, union of the
     boxes; ``boxes_model`` per row (n, 4) int32, inclusive, visible ones only; ``sizes`` b 2 original width
@@ -156,14 +156,14 @@ def _decode(record: Record, card: ModelCard, classes: ClassMap) -> _Row:
         if row.label < 0:
             row.reason = f"label {record.label} is none of the {len(classes.names)} classes of the network"
             return row
-        view = plan_view(*image.size, card)
-        row.picture = draw(image, view, card)
+        placed = place_image(*image.size, card)
+        row.picture = draw(image, placed, card)
     except InputError as error:
         row.reason = str(error)
         return row
     row.inputs = card.prepare(row.picture)
     boxes, faults = clean_boxes(record.boxes, *image.size)
-    row.boxes = map_boxes(boxes, view, card)
+    row.boxes = map_boxes(boxes, placed, card)
     row.mask = union_mask(row.boxes, card.height, card.width)
     row.status, row.reason = _judge(record.boxes, boxes, row.boxes, row.mask, faults)
     return row

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import InputError
 
 RESIZES = ("shorter_side", "stretch", "pad")
-ORDERS = ("rgb", "bgr", "gray")
+CHANNEL_ORDERS = ("rgb", "bgr", "gray")
 OUTPUTS = ("softmax", "logits", "sigmoid")
 
 
@@ -87,7 +87,7 @@ def _faults(card: ModelCard) -> list[str]:
     faults = []
     if min(card.height, card.width) < 1:
         faults.append(f"height and width must be positive, received {card.height} and {card.width}")
-    for key, valid in (("resize", RESIZES), ("channel_order", ORDERS), ("output", OUTPUTS)):
+    for key, valid in (("resize", RESIZES), ("channel_order", CHANNEL_ORDERS), ("output", OUTPUTS)):
         if getattr(card, key) not in valid:
             faults.append(f"{key} must be one of {', '.join(valid)}, received {getattr(card, key)!r}")
     if card.channels != (1 if card.channel_order == "gray" else 3):

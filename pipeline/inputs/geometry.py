@@ -25,7 +25,7 @@ MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs
 
 
 @dataclass(frozen=True)
-class View:
+class Placement:
     """The map from one original image to the model's input; ``crop_*`` is what is seen, in original pixels.
 
     ``paste``: left, top, right, bottom of the picture in the input (all of it unless padded).
@@ -39,8 +39,8 @@ class View:
     paste: tuple[int, int, int, int]
 
 
-def plan_view(width: int, height: int, card: ModelCard) -> View:
-    """The view of a ``width`` x ``height`` image in the input that ``card`` describes."""
+def place_image(width: int, height: int, card: ModelCard) -> Placement:
+    """Where a ``width`` x ``height`` image lies in the input that ``card`` describes."""
     if card.resize == "stretch":
         resized, paste = (card.width, card.height), (0, 0, card.width, card.height)
         left = top = 0
@@ -60,7 +60,7 @@ def plan_view(width: int, height: int, card: ModelCard) -> View:
         min(float(width), (paste[2] + left) / scale_x),
         min(float(height), (paste[3] + top) / scale_y),
     )
-    return View(scale_x, scale_y, left, top, crop, paste)
+    return Placement(scale_x, scale_y, left, top, crop, paste)
 
 
 def shorter_side_size(width: int, height: int, side: int) -> tuple[int, int]:
@@ -92,8 +92,8 @@ def image_size(data: bytes) -> tuple[int, int]:
     return open_image(data).size
 
 
-def draw(image: Image.Image, view: View, card: ModelCard) -> np.ndarray:
-    """The model's view as h w 3 uint8 RGB.
+def draw(image: Image.Image, placed: Placement, card: ModelCard) -> np.ndarray:
+    """What the model sees, as h w 3 uint8 RGB.
 
     Antialiased bilinear (triangle of the width of an output pixel), computed on the crop only: within one
     grey level of resizing the whole image with Pillow and cropping afterwards. EXIF orientation and colour
@@ -106,12 +106,12 @@ def draw(image: Image.Image, view: View, card: ModelCard) -> np.ndarray:
         image = to_rgb(image)
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error ... on damaged data
         raise InputError(f"the image cannot be decoded: {error or type(error).__name__}") from None
-    left, top, right, bottom = view.paste
+    left, top, right, bottom = placed.paste
     size = (right - left, bottom - top)
     if card.antialias:
-        seen = image.resize(size, Image.Resampling.BILINEAR, box=view.crop)
+        seen = image.resize(size, Image.Resampling.BILINEAR, box=placed.crop)
     else:
-        to_original = (1 / view.scale_x, 0, view.crop[0], 0, 1 / view.scale_y, view.crop[1])
+        to_original = (1 / placed.scale_x, 0, placed.crop[0], 0, 1 / placed.scale_y, placed.crop[1])
         seen = image.transform(size, Image.Transform.AFFINE, to_original, Image.Resampling.BILINEAR)
     if size == (card.width, card.height):
         return np.asarray(seen)
@@ -151,20 +151,20 @@ def clean_boxes(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
     return np.clip(boxes[good], 0, limit), "; ".join(faults) or None
 
 
-def map_boxes(boxes: np.ndarray, view: View, card: ModelCard) -> np.ndarray:
+def map_boxes(boxes: np.ndarray, placed: Placement, card: ModelCard) -> np.ndarray:
     """(n, 4) original inclusive boxes -> (m, 4) int32 inclusive boxes in the input, visible ones only.
 
     A pixel of the input belongs to a box when its centre does; a box thinner than a pixel keeps one.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    scale = np.array([view.scale_x, view.scale_y])
-    offset = np.array([view.offset_x, view.offset_y])
+    scale = np.array([placed.scale_x, placed.scale_y])
+    offset = np.array([placed.offset_x, placed.offset_y])
     low, high = boxes[:, :2] * scale - offset, (boxes[:, 2:] + 1) * scale - offset
     first, last = np.ceil(low - 0.5), np.ceil(high - 0.5) - 1
     thin = last < first
     middle = np.floor((low + high) / 2)
     first, last = np.where(thin, middle, first), np.where(thin, middle, last)
-    left, top, right, bottom = view.paste
+    left, top, right, bottom = placed.paste
     first = np.maximum(first, [left, top])
     last = np.minimum(last, [right - 1, bottom - 1])
     visible = (last >= first).all(axis=1)

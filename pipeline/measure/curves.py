@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,20 +17,15 @@ from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset
 from pipeline.inputs.models import LoadedModel
 from pipeline.inputs.shards import Shard
+from pipeline.measure.curve_metrics import metrics_of
 from pipeline.measure.evaluate import Evaluator, Variants
 from pipeline.measure.metrics import NOT_FINITE, ZERO_MAP, channel_sum, pool
-from pipeline.measure.metrics.perturbation import (
-    CURVE_METRICS,
-    Grid,
-    curve_metrics,
-    fill_picture,
-    rank_regions,
-)
+from pipeline.measure.metrics.perturbation import Grid, fill_picture, rank_regions
 from pipeline.measure.rows import probabilities
 from pipeline.schema import CURVES, SCORES
 from pipeline.seeds import generator, stable_hash
+from pipeline.terms import CurveOrder
 
-REGION_ORDERS, PIXEL_ORDERS = ("morf", "lerf", "random"), ("deletion", "insertion")
 MOST_BYTES = 1 << 28  # pictures held at once
 WHOLE = -1  # in place of an order: everything is replaced, so the order does not matter
 
@@ -63,9 +58,10 @@ class Perturber:
             for method, (values, reason) in zip(methods, found, strict=True):
                 key = {"example_id": record.example_id, "method": method, "reason": reason}
                 curves += [key | {"order": o, "values": values.get(o)} for o in self.config.orders]
-                metrics = curve_metrics(values)
-                wanted = _metric_names(self.config.orders)
-                scores += [key | {"metric": name, "value": metrics.get(name)} for name in wanted]
+                scores += [
+                    key | {"metric": m.name, "value": m(values) if values else None}
+                    for m in metrics_of(self.config.orders)
+                ]
         return {
             "curves": pa.Table.from_pylist(curves, schema=CURVES),
             "scores": pa.Table.from_pylist(scores, schema=SCORES),
@@ -76,7 +72,7 @@ class Perturber:
 
     def _draw(
         self, batch: Batch, explanations: Sequence[Explanation], rows: Sequence[int]
-    ) -> Iterator[list[tuple[dict[str, np.ndarray], str | None]]]:
+    ) -> Iterator[list[tuple[dict[CurveOrder, np.ndarray], str | None]]]:
         """Per row and method: curve of every order, and why there is none."""
         sheets = []
         for i in rows:
@@ -184,7 +180,7 @@ class _Sheet:
     ) -> None:
         config, card = perturber.config, perturber.card
         self.maps = maps
-        self._lines: dict[tuple[int, str], list[np.ndarray]] = {}
+        self._lines: dict[tuple[int, CurveOrder], list[np.ndarray]] = {}
 
         def rng(purpose: str) -> np.random.Generator:
             return generator(perturber.seed, example_id, f"perturbation {purpose}")
@@ -202,9 +198,13 @@ class _Sheet:
             chance = rng(f"order {r}").permutation(self.regions.grid.count).astype(np.int32)
             for m, (values, reason) in enumerate(maps):
                 scores = None if reason else self.regions.grid.scores(values[None])[0]
-                for order in (o for o in config.orders if o in REGION_ORDERS and scores is not None):
+                for order in (o for o in config.orders if not o.by_pixel and scores is not None):
                     assert scores is not None
-                    ranks = chance if order == "random" else rank_regions(scores, breaks, order == "morf")
+                    ranks = (
+                        chance
+                        if order == CurveOrder.RANDOM
+                        else rank_regions(scores, breaks, order == CurveOrder.MORF)
+                    )
                     line = self.regions.curve(0, 1 + r % fills, ranks, counts)
                     self._lines.setdefault((m, order), []).append(line)
         self._plan_pixels(config, image, span, rng("ties of pixels"))
@@ -213,25 +213,25 @@ class _Sheet:
         self, config: PerturbationConfig, image: np.ndarray, span: Any, rng: np.random.Generator
     ) -> None:
         """Deletion towards 0, insertion into a blurred picture, pixel by pixel (RISE's protocol)."""
-        wanted = [o for o in config.orders if o in PIXEL_ORDERS]
+        orders = [o for o in config.orders if o.by_pixel]
         grid = Grid(image.shape[0], image.shape[1], 1)
         zero, blur = (
-            (fill_picture(kind, image, span, rng) for kind in ("zero", "blur")) if wanted else (image, image)
+            (fill_picture(kind, image, span, rng) for kind in ("zero", "blur")) if orders else (image, image)
         )
         self.pixels = _Plan(grid, [image, zero, blur], (3, len(self.maps)))
         counts = np.rint(np.linspace(0, grid.count, config.auc_steps + 1))
-        breaks = rng.permutation(grid.count) if wanted else None
+        breaks = rng.permutation(grid.count) if orders else None
         for m, (values, reason) in enumerate(self.maps):
-            for order in wanted if reason is None else ():
+            for order in orders if reason is None else ():
                 assert breaks is not None
                 ranks = rank_regions(np.asarray(values, np.float64).ravel(), breaks, True)
-                under, over = (0, 1) if order == "deletion" else (2, 0)
+                under, over = (0, 1) if order == CurveOrder.DELETION else (2, 0)
                 self._lines[m, order] = [self.pixels.curve(under, over, ranks, counts)]
 
-    def curves(self, method: int, regions: np.ndarray, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def curves(self, method: int, regions: np.ndarray, pixels: np.ndarray) -> dict[CurveOrder, np.ndarray]:
         """Order -> values (L + 1,), mean over the repeats."""
         return {
-            order: np.mean([(pixels if order in PIXEL_ORDERS else regions)[line] for line in lines], axis=0)
+            order: np.mean([(pixels if order.by_pixel else regions)[line] for line in lines], axis=0)
             for (m, order), lines in self._lines.items()
             if m == method
         }
@@ -268,12 +268,6 @@ def choose_images(dataset: Dataset, budget: int, seed: int) -> frozenset[str] | 
             else:
                 heapq.heappushpop(heap, entry)
     return frozenset(example_id for heap in kept.values() for _, example_id in heap)
-
-
-def _metric_names(orders: Sequence[str]) -> list[str]:
-    placeholder: Mapping[str, np.ndarray] = {o: np.zeros(2) for o in orders}
-    allowed = curve_metrics(placeholder)
-    return [name for name in CURVE_METRICS if name in allowed]
 
 
 def _ordering_map(explanation: Explanation, row: int, by: str) -> np.ndarray:

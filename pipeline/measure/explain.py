@@ -12,7 +12,7 @@ from explainers import Explanation, Fitted, analyze_many
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.classes import find_class
-from pipeline.inputs.geometry import draw, open_image, plan_view
+from pipeline.inputs.geometry import draw, open_image, place_image
 from pipeline.inputs.models import LoadedModel
 from pipeline.measure.rows import probabilities
 
@@ -64,7 +64,7 @@ def read_photo(path: str | Path, card: ModelCard) -> Photo:
         raise InputError(f"{path}: cannot read the image: {error.strerror}") from None
     try:
         image = open_image(data)
-        picture = draw(image, plan_view(*image.size, card), card)
+        picture = draw(image, place_image(*image.size, card), card)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return Photo(path.name, picture, card.prepare(picture[None])[0])

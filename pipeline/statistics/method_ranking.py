@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputError
-from pipeline.measure.metrics.perturbation import CURVE_METRICS
+from pipeline.measure.curve_metrics import CURVE_METRICS
 from pipeline.run.marks import WORDS, method_marks
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import records
@@ -23,7 +23,6 @@ from pipeline.statistics.resampling import bca_intervals
 
 SUMMARY = "methods.json"
 DRAWS = 2000
-SMALLER_IS_BETTER = frozenset({"deletion_auc"})
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,10 @@ def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodR
     if whole.empty:
         raise InputError(
             f"{run.path}: no image has {metric!r} for every method; run the audit with a [perturbation] "
-            "section (orders morf and lerf give the gap), or choose another metric"
+            f"section (its orders must hold {' and '.join(CURVE_METRICS[metric].orders)}), or choose another "
+            "metric"
         )
-    sign = -1.0 if metric in SMALLER_IS_BETTER else 1.0
+    sign = CURVE_METRICS[metric].sign
     best = str((sign * whole.mean()).idxmax())
     behind = sign * (whole[[best]].to_numpy() - whole.to_numpy())
     rows = []
@@ -86,46 +86,6 @@ def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodR
     content = {"metric": metric, "n": result.n, "left_out": result.left_out, "methods": records(table)}
     run.files.put(SUMMARY, json.dumps(content, indent=1, ensure_ascii=False).encode())
     return result
-
-
-def average_curves(run: Store, label: int | None = None) -> pd.DataFrame:
-    """Mean curves of the run, or of one class: method, order, step, mean, low, high (95 % band), n.
-
-    The band is the mean +- 1.96 standard errors over images.
-    """
-    wanted = None
-    if label is not None:
-        ids = run.read("examples", ["example_id"], pc.field("label") == label)["example_id"].to_pylist()
-        wanted = pc.field("example_id").isin(ids)
-    totals: dict[tuple[str, str], list[np.ndarray]] = {}
-    for batch in run.scan("curves", ["method", "order", "values"], wanted):
-        for row in batch.to_pylist():
-            if row["values"] is not None:
-                values = np.asarray(row["values"], np.float64)
-                sums = totals.setdefault(
-                    (row["method"], row["order"]), [np.zeros(1), np.zeros(1), np.zeros(1)]
-                )
-                for i, term in enumerate((np.ones_like(values), values, values**2)):
-                    sums[i] = sums[i] + term
-    frames = []
-    for (method, order), (n, first, second) in sorted(totals.items()):
-        mean = first / n
-        error = np.sqrt(np.maximum(second / n - mean**2, 0) / np.maximum(n - 1, 1))
-        frames.append(
-            pd.DataFrame(
-                {
-                    "method": method,
-                    "order": order,
-                    "step": np.arange(len(mean)),
-                    "mean": mean,
-                    "low": mean - 1.96 * error,
-                    "high": mean + 1.96 * error,
-                    "n": n.astype(int),
-                }
-            )
-        )
-    columns = ["method", "order", "step", "mean", "low", "high", "n"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def _values(run: Store, metric: str) -> pd.DataFrame:

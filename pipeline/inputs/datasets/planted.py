@@ -29,7 +29,7 @@ from pipeline.inputs.datasets.drawing import Box
 from pipeline.inputs.datasets.prepared import METADATA_KEY, audit_features, builder_info, prepare
 from pipeline.inputs.datasets.tfds import TfdsDataset
 
-KINDS = ("patch", "text", "border", "stripe", "scene", "blur")
+ARTEFACT_KINDS = ("patch", "text", "border", "stripe", "scene", "blur")
 ROOT = "data"
 SPLITS = ("train", "validation")
 
@@ -49,8 +49,8 @@ class Artefact:
     inside: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"artefact kind {self.kind!r} is unknown; valid: {', '.join(KINDS)}")
+        if self.kind not in ARTEFACT_KINDS:
+            raise InputError(f"artefact kind {self.kind!r} is unknown; valid: {', '.join(ARTEFACT_KINDS)}")
         if not 0 <= self.probability <= 1 or not 0 < self.size <= drawing.MAX_MARK:
             raise InputError(
                 f"artefact {self.kind}: received probability {self.probability}, size {self.size}; valid: "

@@ -25,7 +25,7 @@ NOT_FINITE = "the map holds values that are not finite"
 
 
 @dataclass(frozen=True)
-class View:
+class MaskedMaps:
     """What a metric sees: the maps and masks of the images for which it can be defined.
 
     Attributes:
@@ -91,7 +91,7 @@ class Metric:
         range: smallest and largest possible value.
         undefined: reason that is stored where ``function`` returns nan.
         needs: "mask" when the image needs a visible box that does not cover everything.
-        function: ``View -> (n,)`` float64.
+        function: ``MaskedMaps -> (n,)`` float64.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Metric:
     range: tuple[float, float]
     undefined: str
     needs: frozenset[str]
-    function: Callable[[View], np.ndarray] = field(repr=False)
+    function: Callable[[MaskedMaps], np.ndarray] = field(repr=False)
 
 
 _REGISTRY: dict[str, Metric] = {}
@@ -113,10 +113,10 @@ def metric(
     range: tuple[float, float],
     undefined: str = "the value is not defined",
     needs: frozenset[str] = frozenset({"mask"}),
-) -> Callable[[Callable[[View], np.ndarray]], Callable[[View], np.ndarray]]:
+) -> Callable[[Callable[[MaskedMaps], np.ndarray]], Callable[[MaskedMaps], np.ndarray]]:
     """Register the decorated function under its own name; its docstring's first line is ``about``."""
 
-    def register(function: Callable[[View], np.ndarray]) -> Callable[[View], np.ndarray]:
+    def register(function: Callable[[MaskedMaps], np.ndarray]) -> Callable[[MaskedMaps], np.ndarray]:
         about = (function.__doc__ or "").strip().partition("\n")[0]
         name = function.__name__
         if name in _REGISTRY:
@@ -196,17 +196,18 @@ def measure(
     result = Measured(tuple(names), np.full(shape, np.nan), np.full(shape, None, dtype=object))
     status = np.array([s for s, _ in blocked], dtype=object)
     why = _reasons(relevance, blocked)
-    views: dict[bool, tuple[np.ndarray, View]] = {}
+    # by whether a metric needs the boxes: the rows it can be defined for, and what it sees of them
+    seen: dict[bool, tuple[np.ndarray, MaskedMaps]] = {}
     for column, chosen in enumerate(map(get_metric, names)):
         masked = "mask" in chosen.needs
-        if masked not in views:
+        if masked not in seen:
             usable = np.array([w is None for w in why], dtype=bool)
             usable &= (status == STATUS_OK) if masked else (status != STATUS_FAILED)
             rows = np.flatnonzero(usable)
-            views[masked] = rows, View(_take(relevance, rows), _take(mask, rows), pooling)
-        rows, view = views[masked]
+            seen[masked] = rows, MaskedMaps(_take(relevance, rows), _take(mask, rows), pooling)
+        rows, maps = seen[masked]
         if len(rows):
-            result.value[rows, column] = chosen.function(view)
+            result.value[rows, column] = chosen.function(maps)
         reason = result.reason[:, column]
         reason[:] = chosen.undefined
         for row in np.setdiff1d(np.arange(len(why)), rows):

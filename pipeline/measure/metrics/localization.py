@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.measure.metrics import View, masked_sum, metric
+from pipeline.measure.metrics import MaskedMaps, masked_sum, metric
 
 POINTING_TOLERANCE = 15  # pixel; Zhang et al. 2016
 
@@ -18,79 +18,79 @@ _SHARE = (0.0, 1.0)
 
 
 @metric("relevance", "none", _INFINITE)
-def relevance_in(view: View) -> np.ndarray:
+def relevance_in(maps: MaskedMaps) -> np.ndarray:
     """Relevance inside the boxes: ``sum_in P``."""
-    return view.inside
+    return maps.inside
 
 
 @metric("relevance", "none", _INFINITE)
-def relevance_out(view: View) -> np.ndarray:
+def relevance_out(maps: MaskedMaps) -> np.ndarray:
     """Relevance outside the boxes: ``sum_out P``."""
-    return view.outside
+    return maps.outside
 
 
 @metric("ratio", "higher", _INFINITE, undefined="no relevance lies outside the boxes")
-def ratio(view: View) -> np.ndarray:
+def ratio(maps: MaskedMaps) -> np.ndarray:
     """Relevance inside over outside: ``sum_in P / sum_out P``; grows with the box's size.
 
     With the default pooling ``abs_sum`` these are the sums of |R| over all elements and channels (the
     inside-outside measure of Lapuschkin et al. 2017). Without any relevance outside: undefined.
     """
-    return np.divide(view.inside, view.outside, out=np.full_like(view.inside, np.nan), where=view.outside > 0)
+    return np.divide(maps.inside, maps.outside, out=np.full_like(maps.inside, np.nan), where=maps.outside > 0)
 
 
 @metric("fraction", "higher", _SHARE, undefined="the pooled map is zero")
-def mass(view: View) -> np.ndarray:
+def mass(maps: MaskedMaps) -> np.ndarray:
     """Share of the relevance inside the boxes: ``sum_in P / sum P``.
 
     With pooling ``positive`` this is relevance mass accuracy (Arras et al. 2022, equation 1).
     """
-    return _share(view.inside, view.outside)
+    return _share(maps.inside, maps.outside)
 
 
 @metric("log odds", "higher", (-float("inf"), float("inf")), undefined="the pooled map is zero")
-def lift(view: View) -> np.ndarray:
+def lift(maps: MaskedMaps) -> np.ndarray:
     """Log-odds lift: ``logit(mass) - logit(A)``; 0 = no better than a uniform map, whatever the box's size.
 
     A mass of exactly 0 or 1 (a whole map on one side, which maps of small networks do reach) would be
     infinite. The mass is therefore kept half a pixel's share, ``1 / (2 h w)``, away from 0 and 1: what a map
     that is off by half a pixel would have. The value stays finite and remains the extreme one.
     """
-    half = 0.5 / view.pixels
-    share = np.clip(_share(view.inside, view.outside), half, 1 - half)
-    return _logit(share) - _logit(view.area)
+    half = 0.5 / maps.pixels
+    share = np.clip(_share(maps.inside, maps.outside), half, 1 - half)
+    return _logit(share) - _logit(maps.area)
 
 
 @metric("fraction", "higher", _SHARE)
-def rank_accuracy(view: View) -> np.ndarray:
+def rank_accuracy(maps: MaskedMaps) -> np.ndarray:
     """Share of the K = |M| most relevant pixels that lie inside the boxes (Arras et al. 2022, equation 2).
 
     Pixels that tie at the K-th value count with the share of them that lies inside: the expectation over
     random tie breaks, so a constant map scores A.
     """
-    flat = view.pooled.reshape(len(view.pooled), -1)
-    mask = view.mask.reshape(flat.shape)
+    flat = maps.pooled.reshape(len(maps.pooled), -1)
+    mask = maps.mask.reshape(flat.shape)
     result = np.empty(len(flat))
-    for i, (values, inside, k) in enumerate(zip(flat, mask, view.size, strict=True)):
+    for i, (values, inside, k) in enumerate(zip(flat, mask, maps.size, strict=True)):
         threshold = np.partition(values, len(values) - k)[len(values) - k]
         above, tied = values > threshold, values == threshold
         share = np.count_nonzero(tied & inside) / np.count_nonzero(tied)
         result[i] = np.count_nonzero(above & inside) + (k - np.count_nonzero(above)) * share
-    return result / view.size
+    return result / maps.size
 
 
 @metric("hit", "higher", _SHARE, undefined="the maximum of the map is not unique")
-def pointing(view: View) -> np.ndarray:
+def pointing(maps: MaskedMaps) -> np.ndarray:
     """Pointing game: 1 if the maximum lies within 15 px of the boxes, else 0 (Zhang et al. 2016)."""
-    n, _, width = view.mask.shape
-    flat = view.pooled.reshape(n, -1)
+    n, _, width = maps.mask.shape
+    flat = maps.pooled.reshape(n, -1)
     peak = flat.argmax(axis=1)
     unique = (flat == flat[np.arange(n), peak, None]).sum(axis=1) == 1
     result = np.full(n, np.nan)
     for i in np.flatnonzero(unique):
         y, x = divmod(int(peak[i]), width)
         top, left = max(0, y - POINTING_TOLERANCE), max(0, x - POINTING_TOLERANCE)
-        window = view.mask[i, top : y + POINTING_TOLERANCE + 1, left : x + POINTING_TOLERANCE + 1]
+        window = maps.mask[i, top : y + POINTING_TOLERANCE + 1, left : x + POINTING_TOLERANCE + 1]
         rows, columns = np.nonzero(window)
         distance = (rows + top - y) ** 2 + (columns + left - x) ** 2
         result[i] = float(distance.size > 0 and distance.min() <= POINTING_TOLERANCE**2)
@@ -98,25 +98,25 @@ def pointing(view: View) -> np.ndarray:
 
 
 @metric("fraction", "higher", _SHARE, undefined="the map has no positive relevance")
-def mu(view: View) -> np.ndarray:
+def mu(maps: MaskedMaps) -> np.ndarray:
     """Share of the positive relevance inside the boxes: ``sum_in R+ / sum R+`` (Kohlbrenner et al. 2020).
 
     ``R+`` is the positive part of the relevance summed over channels, whatever the pooling.
     """
-    return _share(masked_sum(view.positive, view.mask), masked_sum(view.positive, ~view.mask))
+    return _share(masked_sum(maps.positive, maps.mask), masked_sum(maps.positive, ~maps.mask))
 
 
 @metric("ratio", "higher", _INFINITE, undefined="the map has no positive relevance")
-def mu_weighted(view: View) -> np.ndarray:
+def mu_weighted(maps: MaskedMaps) -> np.ndarray:
     """Positive share weighted by the boxes' size: ``mu / A`` (Kohlbrenner et al. 2020)."""
-    return mu(view) / view.area
+    return mu(maps) / maps.area
 
 
 @metric("probability", "higher", _SHARE)
-def auc_mask(view: View) -> np.ndarray:
+def auc_mask(maps: MaskedMaps) -> np.ndarray:
     """ROC-AUC of P against M: probability that a pixel inside ranks above one outside, ties count half."""
-    flat = view.pooled.reshape(len(view.pooled), -1)
-    mask = view.mask.reshape(flat.shape)
+    flat = maps.pooled.reshape(len(maps.pooled), -1)
+    mask = maps.mask.reshape(flat.shape)
     result = np.empty(len(flat))
     for i, (values, inside) in enumerate(zip(flat, mask, strict=True)):
         positives, negatives = np.sort(values[inside]), np.sort(values[~inside])

@@ -1,31 +1,19 @@
-"""Perturbation analysis: orders of regions, fills, and what is computed from a curve. Pure NumPy.
+"""Perturbation analysis: regions, their orders and what they are replaced by. Pure NumPy.
 
-Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned" (regions, AOPC),
-Petsiuk et al. 2018, "RISE" (deletion and insertion). The forward passes are :mod:`pipeline.measure.curves`.
+Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned" (regions),
+Petsiuk et al. 2018, "RISE" (deletion and insertion). The forward passes are :mod:`pipeline.measure.curves`,
+what is computed from a curve :mod:`pipeline.measure.curve_metrics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-ORDERS = ("morf", "lerf", "random", "deletion", "insertion")
 FILLS = ("uniform", "mean", "zero", "blur")
 BLUR = 1 / 20  # sigma over the picture's side: 11 pixels of 224, about RISE's
-
-# name -> (about, unit); they are derived from the curves, so they stand beside the registry of map metrics
-CURVE_METRICS = {
-    "aopc_morf": ("mean drop of the score, most relevant regions first", "score"),
-    "aopc_lerf": ("mean drop of the score, least relevant regions first", "score"),
-    "aopc_random": ("mean drop of the score, regions in random order", "score"),
-    "aopc_morf_random": ("aopc_morf - aopc_random: what the map knows beyond chance", "score"),
-    "aopc_gap": ("aopc_morf - aopc_lerf: area between the two curves, larger is better", "score"),
-    "deletion_auc": ("area under the deletion curve, smaller is better", "probability"),
-    "insertion_auc": ("area under the insertion curve, larger is better", "probability"),
-}
 
 
 @dataclass(frozen=True)
@@ -99,27 +87,3 @@ def fill_picture(
         sigma = BLUR * np.mean(image.shape[:2])
         return gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), mode="nearest")
     raise ValueError(f"fill {kind!r} is unknown; valid: {', '.join(FILLS)}")
-
-
-def aopc(curve: np.ndarray) -> float:
-    """``1 / (L + 1) sum_{k=0..L} f(x_0) - f(x_k)`` of ``curve`` (L + 1,), Samek et al. 2017, equation 12."""
-    curve = np.asarray(curve, np.float64)
-    return float(np.mean(curve[0] - curve))
-
-
-def area_under(curve: np.ndarray) -> float:
-    """Trapezoidal area under a curve over the share of perturbed pixels, equally spaced from 0 to 1."""
-    return float(np.trapezoid(np.asarray(curve, np.float64), dx=1 / (len(curve) - 1)))
-
-
-def curve_metrics(curves: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The metrics that the ``curves`` (order -> values) of one image and method allow."""
-    found = {f"aopc_{o}": aopc(curves[o]) for o in ("morf", "lerf", "random") if o in curves}
-    if {"morf", "random"} <= curves.keys():
-        found["aopc_morf_random"] = found["aopc_morf"] - found["aopc_random"]
-    if {"morf", "lerf"} <= curves.keys():
-        found["aopc_gap"] = found["aopc_morf"] - found["aopc_lerf"]
-    for order in ("deletion", "insertion"):
-        if order in curves:
-            found[f"{order}_auc"] = area_under(curves[order])
-    return found

@@ -9,21 +9,22 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.run.marks import method_marks
+from pipeline.terms import CurveOrder
 from pipeline.verdicts import RankingVerdict
 from reports.page.charts import Line, lines, small_lines
 from reports.page.data import RunData
 from reports.page.sections import Section
 
 # order -> (name on the page, verdict whose colour it has)
-REGIONS = {
-    "morf": ("most relevant first", RankingVerdict.SUSPICIOUS),
-    "random": ("random order", RankingVerdict.UNDECIDED),
-    "lerf": ("least relevant first", RankingVerdict.UNREMARKABLE),
+REGIONS: dict[str, tuple[str, str]] = {
+    CurveOrder.MORF: (CurveOrder.MORF.meaning, RankingVerdict.SUSPICIOUS),
+    CurveOrder.RANDOM: (CurveOrder.RANDOM.meaning, RankingVerdict.UNDECIDED),
+    CurveOrder.LERF: (CurveOrder.LERF.meaning, RankingVerdict.UNREMARKABLE),
 }
 CLASSES = 6  # that get a figure of their own
-PIXELS = {
-    "deletion": ("deletion", RankingVerdict.SUSPICIOUS),
-    "insertion": ("insertion", RankingVerdict.UNREMARKABLE),
+PIXELS: dict[str, tuple[str, str]] = {
+    CurveOrder.DELETION: (CurveOrder.DELETION.words, RankingVerdict.SUSPICIOUS),
+    CurveOrder.INSERTION: (CurveOrder.INSERTION.words, RankingVerdict.UNREMARKABLE),
 }
 
 TEMPLATE = """
@@ -173,14 +174,14 @@ def _line(found: _Sum, name: str, kind: str) -> Line:
 
 def _row(method: str, found: dict[str, _Sum]) -> dict[str, Any] | None:
     """AOPC differences of the mean curves: the same as the mean of the images' differences."""
-    if "morf" not in found:
+    if CurveOrder.MORF not in found:
         return None
     mean = {o: float(s.mean.mean()) for o, s in found.items()}
     return {
         "method": method,
-        "n": found["morf"].n,
-        "gain": mean["random"] - mean["morf"] if "random" in mean else None,
-        "gap": mean["lerf"] - mean["morf"] if "lerf" in mean else None,
+        "n": found[CurveOrder.MORF].n,
+        "gain": mean[CurveOrder.RANDOM] - mean[CurveOrder.MORF] if CurveOrder.RANDOM in mean else None,
+        "gap": mean[CurveOrder.LERF] - mean[CurveOrder.MORF] if CurveOrder.LERF in mean else None,
     }
 
 

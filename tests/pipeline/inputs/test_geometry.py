@@ -20,7 +20,7 @@ from pipeline.inputs.geometry import (
     draw,
     map_boxes,
     open_image,
-    plan_view,
+    place_image,
     shorter_side_size,
     union_mask,
 )
@@ -58,7 +58,7 @@ def test_a_crop_is_drawn_within_one_grey_level_of_pillow(
     assume(max(width, height) < 40 * min(width, height))  # Pillow would make the whole strip
     image = picture(width, height, seed)
     expected = whole_then_crop(image, card).astype(int)
-    assert np.abs(draw(image, plan_view(width, height, card), card) - expected).max() <= 1
+    assert np.abs(draw(image, place_image(width, height, card), card) - expected).max() <= 1
 
 
 def test_a_crop_is_drawn_within_one_grey_level_of_tensorflow() -> None:
@@ -72,14 +72,14 @@ def test_a_crop_is_drawn_within_one_grey_level_of_tensorflow() -> None:
     left = round((size[1] - 56) / 2)
     expected = resized[4:60, left : left + 56]
     image = open_image(data)
-    assert np.abs(draw(image, plan_view(*image.size, card), card) - expected).max() <= 1.01
+    assert np.abs(draw(image, place_image(*image.size, card), card) - expected).max() <= 1.01
 
 
 @settings(max_examples=30, deadline=None)
 @given(width=st.integers(2, 200), height=st.integers(2, 200))
 def test_padding_keeps_the_picture_whole_and_the_rest_black(width: int, height: int) -> None:
     image = Image.new("RGB", (width, height), (200, 100, 50))
-    drawn = draw(image, plan_view(width, height, PADDED), PADDED)
+    drawn = draw(image, place_image(width, height, PADDED), PADDED)
     inside = (drawn == (200, 100, 50)).all(axis=2)
     assert ((drawn == 0).all(axis=2) | inside).all()
     rows, columns = inside.any(axis=1).sum(), inside.any(axis=0).sum()
@@ -92,9 +92,9 @@ def test_without_antialiasing_pixels_are_sampled() -> None:
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 255
     card = ModelCard(height=64, width=64, resize="stretch", antialias=False)
-    view = plan_view(512, 512, card)
-    sampled = draw(Image.fromarray(stripes), view, card)
-    smooth = draw(Image.fromarray(stripes), view, ModelCard(height=64, width=64, resize="stretch"))
+    placed = place_image(512, 512, card)
+    sampled = draw(Image.fromarray(stripes), placed, card)
+    smooth = draw(Image.fromarray(stripes), placed, ModelCard(height=64, width=64, resize="stretch"))
     assert np.abs(smooth.astype(int) - 127).max() <= 6  # the border sees an odd number of stripes
     import tensorflow as tf
 
@@ -116,9 +116,9 @@ def test_a_box_covers_what_its_painted_pixels_cover(
     y = sorted(int(c * (height - 1)) for c in corners[2:])
     painted = np.zeros((height, width, 3), np.uint8)
     painted[y[0] : y[1] + 1, x[0] : x[1] + 1] = 255
-    view = plan_view(width, height, card)
-    smooth = draw(Image.fromarray(painted), view, card)[..., 0]
-    mask = union_mask(map_boxes(np.array([[x[0], y[0], x[1], y[1]]]), view, card), card.height, card.width)
+    placed = place_image(width, height, card)
+    smooth = draw(Image.fromarray(painted), placed, card)[..., 0]
+    mask = union_mask(map_boxes(np.array([[x[0], y[0], x[1], y[1]]]), placed, card), card.height, card.width)
     # antialiasing spreads an edge over a pixel or two: what is clearly inside or outside must agree
     assert mask[smooth == 255].all()
     assert (smooth[mask] > 0).all()
@@ -132,13 +132,13 @@ def test_a_pixel_is_in_a_box_when_its_centre_is(
     x0 = data.draw(st.integers(0, width - 1))
     y0 = data.draw(st.integers(0, height - 1))
     box = (x0, y0, min(x0 + width // 3, width - 1), min(y0 + height // 3, height - 1))
-    view = plan_view(width, height, card)
-    assume((box[2] - box[0] + 1) * view.scale_x >= 1)
-    assume((box[3] - box[1] + 1) * view.scale_y >= 1)
-    mask = union_mask(map_boxes(np.array([box]), view, card), card.height, card.width)
+    placed = place_image(width, height, card)
+    assume((box[2] - box[0] + 1) * placed.scale_x >= 1)
+    assume((box[3] - box[1] + 1) * placed.scale_y >= 1)
+    mask = union_mask(map_boxes(np.array([box]), placed, card), card.height, card.width)
     # each centre, taken back to the original image
-    x = (np.arange(card.width) + 0.5 + view.offset_x) / view.scale_x
-    y = (np.arange(card.height) + 0.5 + view.offset_y) / view.scale_y
+    x = (np.arange(card.width) + 0.5 + placed.offset_x) / placed.scale_x
+    y = (np.arange(card.height) + 0.5 + placed.offset_y) / placed.scale_y
     inside_x = (x > box[0] + 1e-9) & (x < box[2] + 1 - 1e-9)
     inside_y = (y > box[1] + 1e-9) & (y < box[3] + 1 - 1e-9)
     edge_x = (np.abs(x - box[0]) < 1e-9) | (np.abs(x - box[2] - 1) < 1e-9)
@@ -154,9 +154,9 @@ def test_mapped_boxes_lie_in_the_input_and_are_monotone(
 ) -> None:
     xs = sorted(data.draw(st.tuples(*[st.integers(0, width - 1)] * 2)))
     ys = sorted(data.draw(st.tuples(*[st.integers(0, height - 1)] * 2)))
-    view = plan_view(width, height, card)
-    small = map_boxes(np.array([[xs[0], ys[0], xs[1], ys[1]]]), view, card)
-    whole = map_boxes(np.array([[0, 0, width - 1, height - 1]]), view, card)
+    placed = place_image(width, height, card)
+    small = map_boxes(np.array([[xs[0], ys[0], xs[1], ys[1]]]), placed, card)
+    whole = map_boxes(np.array([[0, 0, width - 1, height - 1]]), placed, card)
     assert len(whole) == 1
     mask = union_mask(whole, card.height, card.width)
     if card.resize != "pad":
@@ -168,9 +168,9 @@ def test_mapped_boxes_lie_in_the_input_and_are_monotone(
 
 
 def test_a_tiny_box_keeps_a_pixel_and_a_cropped_one_disappears() -> None:
-    view = plan_view(3000, 1000, CROPPED)
+    placed = place_image(3000, 1000, CROPPED)
     boxes = np.array([[1500, 500, 1501, 501], [0, 0, 100, 900], [1400, 0, 1600, 10]])
-    mapped = map_boxes(boxes, view, CROPPED)
+    mapped = map_boxes(boxes, placed, CROPPED)
     assert len(mapped) == 1  # the second lies left, the third above the crop (8 of 64 rows are cut)
     assert (mapped[0, 2:] - mapped[0, :2] == 0).all()
 
@@ -224,7 +224,7 @@ def test_a_truncated_jpeg_is_refused() -> None:
     card = STRETCHED
     image = open_image(data[: len(data) * 2 // 3])
     with pytest.raises(InputError, match="truncated"):
-        draw(image, plan_view(64, 48, card), card)
+        draw(image, place_image(64, 48, card), card)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_truncated_jpeg_is_refused() -> None:
 def test_every_kind_of_picture_becomes_rgb(mode: str, form: str) -> None:
     data = encoded(70, 60, 1, mode, form)
     image = open_image(data)
-    drawn = draw(image, plan_view(*image.size, STRETCHED), STRETCHED)
+    drawn = draw(image, place_image(*image.size, STRETCHED), STRETCHED)
     assert drawn.shape == (40, 56, 3)
     assert drawn.dtype == np.uint8
     assert drawn.std() > 5
@@ -245,7 +245,7 @@ def test_every_kind_of_picture_becomes_rgb(mode: str, form: str) -> None:
 def test_sixteen_bits_are_cut_to_eight() -> None:
     file = io.BytesIO()
     Image.fromarray(np.full((20, 20), 0x8123, np.uint16)).save(file, "PNG")
-    drawn = draw(open_image(file.getvalue()), plan_view(20, 20, STRETCHED), STRETCHED)
+    drawn = draw(open_image(file.getvalue()), place_image(20, 20, STRETCHED), STRETCHED)
     assert (drawn == 0x81).all()
 
 
@@ -254,7 +254,7 @@ def test_palette_with_transparency_is_drawn_without_a_warning() -> None:
     image = Image.new("P", (20, 20), 1)
     image.putpalette([0, 0, 0, 10, 200, 30] + [0] * 762)
     image.save(file, "PNG", transparency=bytes([0, 255]))
-    drawn = draw(open_image(file.getvalue()), plan_view(20, 20, STRETCHED), STRETCHED)
+    drawn = draw(open_image(file.getvalue()), place_image(20, 20, STRETCHED), STRETCHED)
     assert (drawn == (10, 200, 30)).all()
 
 
@@ -262,5 +262,5 @@ def test_palette_with_transparency_is_drawn_without_a_warning() -> None:
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.resize)
 def test_extreme_sizes_are_drawn(size: tuple[int, int], card: ModelCard) -> None:
     image = Image.new("RGB", size, (9, 8, 7))
-    drawn = draw(image, plan_view(*size, card), card)
+    drawn = draw(image, place_image(*size, card), card)
     assert (drawn.reshape(-1, 3).max(axis=0) == (9, 8, 7)).all()

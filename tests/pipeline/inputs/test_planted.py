@@ -21,7 +21,7 @@ from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.datasets import open_dataset
 from pipeline.inputs.datasets.drawing import MAX_MARK, SHAPES
 from pipeline.inputs.datasets.planted import (
-    KINDS,
+    ARTEFACT_KINDS,
     SPLITS,
     Artefact,
     Planted,
@@ -83,7 +83,7 @@ def test_an_inside_mark_lies_on_the_object(kind: str, number: int) -> None:
     assert overlap.sum() >= 0.7 * mask_of(mark, 64).sum()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ARTEFACT_KINDS)
 def test_the_probability_is_kept(kind: str) -> None:
     spec = spec_with(("ring", Artefact(kind, probability=0.3)))
     label = spec.classes.index("ring")
@@ -105,7 +105,7 @@ def test_the_scene_leaves_the_object_and_blur_is_invisible_to_boxes() -> None:
         np.abs(np.diff(blurred.astype(int), axis=0)).mean()
         < 0.7 * np.abs(np.diff(clean.astype(int), axis=0)).mean()
     )
-    assert [kind for kind in KINDS if not Artefact(kind).visible] == ["blur"]
+    assert [kind for kind in ARTEFACT_KINDS if not Artefact(kind).visible] == ["blur"]
 
 
 def test_boxes_are_tight_and_tell_nothing_about_the_class() -> None:

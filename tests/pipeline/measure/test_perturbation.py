@@ -10,16 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.measure.metrics.perturbation import (
-    CURVE_METRICS,
-    Grid,
-    aopc,
-    area_under,
-    curve_metrics,
-    fill_picture,
-    rank_regions,
-)
+from pipeline.measure.curve_metrics import CURVE_METRICS, aopc, area_under, curve_metric, metrics_of
+from pipeline.measure.metrics.perturbation import Grid, fill_picture, rank_regions
 from pipeline.seeds import generator
+from pipeline.terms import CurveOrder
 
 # -- by hand
 
@@ -38,7 +32,7 @@ def test_metrics_of_curves_by_hand():
         "deletion": np.array([1.0, 0.5, 0.0]),
         "insertion": np.array([0.0, 1.0, 1.0]),
     }
-    found = curve_metrics(curves)
+    found = {name: metric(curves) for name, metric in CURVE_METRICS.items()}
     assert found == pytest.approx(
         {
             "aopc_morf": 0.5,
@@ -50,10 +44,49 @@ def test_metrics_of_curves_by_hand():
             "insertion_auc": 0.75,
         }
     )
-    assert found.keys() == CURVE_METRICS.keys()
     # the gap is the area between the two curves
     assert found["aopc_gap"] == pytest.approx(np.mean(curves["lerf"] - curves["morf"]))
-    assert curve_metrics({"lerf": curves["lerf"]}).keys() == {"aopc_lerf"}
+
+
+def test_metrics_need_their_curves():
+    assert [m.name for m in metrics_of(["lerf"])] == ["aopc_lerf"]
+    assert [m.name for m in metrics_of(["deletion", "lerf", "random"])] == [
+        "aopc_lerf",
+        "aopc_random",
+        "deletion_auc",
+    ]
+    assert list(metrics_of([])) == []
+    assert len(metrics_of(tuple(CurveOrder))) == len(CURVE_METRICS) == 7
+
+
+def test_better_is_what_a_map_that_describes_the_network_gets():
+    """Of a network that only looks at one region: the right map against one that names it last."""
+    steps = np.arange(6)
+    right = {"morf": 1.0 * (steps < 1), "lerf": 1.0 * (steps < 5), "random": 1.0 - steps / 5}
+    right |= {"deletion": right["morf"], "insertion": 1.0 * (steps >= 1)}
+    wrong = {"morf": right["lerf"], "lerf": right["morf"], "random": right["random"]}
+    wrong |= {"deletion": right["lerf"], "insertion": 1.0 * (steps >= 5)}
+    for name, metric in CURVE_METRICS.items():
+        gain = metric.sign * (metric(right) - metric(wrong))
+        assert gain > 0 or (name == "aopc_random" and gain == 0), name
+
+
+def test_one_more_metric_is_one_function(monkeypatch):
+    known = dict(CURVE_METRICS)
+    monkeypatch.setattr("pipeline.measure.curve_metrics.CURVE_METRICS", known)
+
+    @curve_metric("score", "lower")
+    def end_of_deletion(deletion):
+        """Score of the empty picture."""
+        return float(deletion[-1])
+
+    made = known["end_of_deletion"]
+    assert (made.about, made.orders, made.sign) == ("Score of the empty picture.", ("deletion",), -1.0)
+    assert made({"deletion": [0.9, 0.5, 0.25], "morf": [1.0]}) == 0.25
+    with pytest.raises(ValueError, match="'end_of_deletion' is registered twice"):
+        curve_metric("score", "lower")(end_of_deletion)
+    with pytest.raises(ValueError, match="'upwards' is not a valid CurveOrder"):
+        curve_metric("score", "higher")(lambda upwards: 0.0)
 
 
 def test_area_under_a_straight_line_is_its_middle():
@@ -328,20 +361,6 @@ def test_curves_of_a_run(small_run):
     confidence = small_run.read("examples", ["example_id", "confidence"]).to_pandas()
     both = curves.merge(confidence, on="example_id")
     np.testing.assert_allclose(both["values"].str[0], both["confidence"], atol=1e-5)
-
-
-def test_average_curves(small_run):
-    from pipeline.statistics.method_ranking import average_curves
-
-    table = average_curves(small_run)
-    curves = small_run.read("curves").to_pandas()
-    one = curves[(curves["method"] == "gradient") & (curves["order"] == "lerf")]["values"]
-    values = np.stack(one.to_numpy())
-    mine = table[(table["method"] == "gradient") & (table["order"] == "lerf")]
-    np.testing.assert_allclose(mine["mean"], values.mean(axis=0), atol=1e-9)
-    half = 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-    np.testing.assert_allclose(mine["high"] - mine["mean"], half, atol=1e-6)
-    assert average_curves(small_run, label=1)["n"].unique().tolist() == [3]
 
 
 def test_methods_are_ranked_on_the_same_images(small_run):
