@@ -21,8 +21,8 @@ from dataclasses import replace
 import numpy as np
 
 from flows.options import Settings
-from flows.settings import load_tensorflow, quiet_logs, start_server
-from flows.work import bench_for, plan
+from flows.server import start_server
+from flows.settings import load_tensorflow, quiet_logs
 from pipeline.config import Config, SanityConfig
 from pipeline.run.store import Store
 
@@ -30,12 +30,13 @@ from pipeline.run.store import Store
 def preload(config: Config) -> list[np.ndarray]:
     """The inputs of every batch of the run."""
     from pipeline.inputs.batches import iter_batches
+    from pipeline.measure.bench import bench_for
 
     bench = bench_for(config)
     execution = config.execution
     return [
         batch.inputs
-        for shard in plan(bench, execution.shard_size)
+        for shard in bench.shards
         for batch in iter_batches(bench.dataset, shard, bench.model.card, execution.batch_size)
     ]
 
@@ -73,10 +74,12 @@ def compare(config: Config, repeats: int) -> None:
     """Alternate bare and audit, then print the table."""
     quiet_logs()
     before = {"prefect's server": timed(start_server)[0], "tensorflow": timed(load_tensorflow)[0]}
+    from pipeline.measure.bench import bench_for
+
     before["model and compilation"] = timed(lambda: bench_for(config))[0]
     from explainers import analyze_many
-    from flows.audit import TABLES, run_audit
     from flows.report import rank_run, write_report_file
+    from flows.run import TABLES, run_audit
     from pipeline.measure.sanity import check_run
 
     bench, batches = bench_for(config), preload(config)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.options import Settings
+from flows.settings import load_tensorflow
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ def peak(arguments: argparse.Namespace, times: int) -> float:
 
 def child(arguments: argparse.Namespace) -> None:
     """Audit, scan, print the peak."""
-    from flows.work import bench_for, plan, provenance_of
-    from pipeline.measure.audit import audit_shard
+    load_tensorflow()
+    from pipeline.measure.audit import audit_run
+    from pipeline.measure.bench import bench_for
     from pipeline.run.store import Store
 
     settings = Settings(None)
@@ -61,15 +63,12 @@ def child(arguments: argparse.Namespace) -> None:
     settings.set("dataset", limit=arguments.limit)
     settings.set("model", source=arguments.model)
     settings.methods([arguments.method])
-    config = settings.config()
-    bench = bench_for(config)
+    settings.set("sanity", images=0)
+    bench = bench_for(settings.config())
     bench = replace(bench, dataset=Repeated(bench.dataset, arguments.child))
-    size = config.execution.shard_size
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        store.open_or_create(config, provenance_of(bench, size))
-        for shard in plan(bench, size):
-            store.write_shard(shard.key, audit_shard(shard, bench))
+        audit_run(store, bench)
         rows = sum(batch.num_rows for table in store.tables for batch in store.scan(table))
     print(f"{bench.dataset.info.n_examples} images, {rows} rows", file=sys.stderr)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

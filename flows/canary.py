@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import load_tensorflow
-from flows.work import bench_for, plan, provenance_of
 from pipeline.config import Config, DatasetConfig, ModelConfig, parse_config, parse_method
 from pipeline.run.store import Store
 
@@ -51,6 +50,7 @@ def run_trial(spec: PlantedSpec, root: Path, method: str) -> dict[str, Any]:
     from pipeline.canary.trials import trial_result, usage
     from pipeline.inputs.datasets.planted import PlantedDataset, prepare_planted
     from pipeline.inputs.planted_model import planted_model
+    from pipeline.measure.bench import bench_for
 
     folder = prepare_planted(spec, root)
     source = {"source": "planted", "path": str(folder)}
@@ -140,20 +140,10 @@ def trial_config(dataset: Mapping[str, str], network: Path, method: str) -> Conf
 def audit_and_confirm(config: Config, run: Store, spec: Planting) -> tuple[Ranking, Confirmed]:
     """Audit what is missing, rank, and intervene on every class."""
     from pipeline.followup.confirm import Plan, confirm
+    from pipeline.measure.audit import audit_run
+    from pipeline.measure.bench import bench_for
     from pipeline.statistics.ranking import rank
 
-    audit_quietly(config, run)
+    audit_run(run, bench_for(config))
     plan_all = Plan(top=len(spec.classes), controls=0, seed=spec.seed)
     return rank(run, config.ranking), confirm(run, plan_all)
-
-
-def audit_quietly(config: Config, run: Store) -> None:
-    """What is missing of a run, in this process, without Prefect: for many small runs in a row."""
-    from pipeline.measure.audit import audit_shard
-
-    bench = bench_for(config)
-    run.open_or_create(config, provenance_of(bench, config.execution.shard_size))
-    missing = set(run.missing())
-    for shard in plan(bench, config.execution.shard_size):
-        if shard.key in missing:
-            run.write_shard(shard.key, audit_shard(shard, bench))

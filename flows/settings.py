@@ -63,14 +63,3 @@ def _standard_error_to(target: int) -> Iterator[None]:
     finally:
         os.dup2(original, 2)
         os.close(original)
-
-
-def start_server() -> None:
-    """Start the temporary API server unless ``PREFECT_API_URL`` names one; returns when it answers."""
-    prepare_prefect()
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url is None:
-        from prefect.server.api.server import SubprocessASGIServer
-
-        SubprocessASGIServer().start()

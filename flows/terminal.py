@@ -1,9 +1,7 @@
-"""What a person sees: a run from start to verdict, and a ranking as a table."""
+"""What a person sees: results, rankings, verdicts and lists. It prints, nothing else."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.config import Config, parse_config
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flows.audit import AuditResult
+    from flows.run import AuditResult
     from pipeline.statistics.ranking import Ranking
     from reports.gate.evaluate import Verdict
 
@@ -38,39 +35,8 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
-def audit(config: Config, out: str, report: bool = True) -> AuditResult:
-    """Run the audit with progress, then print the ranking and where the report is.
-
-    Raises:
-        InputError, ConfigError, ExplainError: something cannot be used; too many images failed.
-    """
-    result = _run(config, out, report)
-    _print_result(result)
-    return result
-
-
-def _run(config: Config, out: str, report: bool) -> AuditResult:
-    """The flow, with Prefect's server starting while the model is loaded and compiled."""
-    from flows.settings import start_server
-    from flows.work import bench_for
-
-    server = threading.Thread(target=start_server, name="prefect-server")
-    server.start()
-    try:
-        with console.status("loading the model, compiling the methods"):
-            bench_for(config)
-    finally:
-        server.join()
-    from flows.audit import RANKING, REPORT, TooManyFailed, run_audit
-
-    try:
-        return run_audit(config, out, REPORT if report else RANKING, console)
-    except TooManyFailed as error:
-        _print_result(error.result)
-        raise
-
-
-def _print_result(result: AuditResult) -> None:
+def print_result(result: AuditResult) -> None:
+    """What an audit ended with: counts, ranking, interventions, where the report is."""
     speed = f", {result.new_images / result.seconds:.1f} images/s" if result.new_images else ""
     accuracy = result.ranking.summary["accuracy"] if result.ranking is not None else None
     right = "" if accuracy is None else f"; top-1 accuracy {accuracy:.1%}"
@@ -86,11 +52,11 @@ def _print_result(result: AuditResult) -> None:
         print_path("report", result.report)
 
 
-def _print_interventions(found: dict[str, list[str]]) -> None:
-    """What is left of the suspicion after the images were edited."""
-    if found:
+def _print_interventions(classes: dict[str, list[str]]) -> None:
+    """What is left of the suspicion after the images were edited: names of the classes by verdict."""
+    if classes:
         told = "; ".join(
-            f"{', '.join(names)}: {InterventionVerdict(verdict).words}" for verdict, names in found.items()
+            f"{', '.join(names)}: {InterventionVerdict(verdict).words}" for verdict, names in classes.items()
         )
         console.print(f"after editing the images: {told}", markup=False, soft_wrap=True)
 
@@ -176,26 +142,8 @@ def _number(value: Any, form: str) -> str:
     return "-" if value is None or value != value else format(float(value), form)
 
 
-def demo(out: str) -> None:
-    """Draw, train, audit, rank, report; say what was planted and where it ended up."""
-    started = time.perf_counter()
-    root = Path(out)
-    config = parse_config(
-        {
-            "dataset": {"source": "planted", "path": str(root / "data")},
-            "model": {"source": "planted"},
-            "methods": [{"name": "lrp.preset_a"}],
-            "confirm": {"top": 5, "controls": 7},
-        },
-        "demo",
-    )
-    result = audit(config, str(root / "run"))
-    if result.ranking is not None:
-        _print_planted(result.ranking)
-    console.print(f"demo finished in {time.perf_counter() - started:.0f} s", markup=False)
-
-
-def _print_planted(ranking: Ranking) -> None:
+def print_planted(ranking: Ranking) -> None:
+    """Where the classes ended up whose images were marked."""
     table = ranking.table
     rows = table[[value is True for value in table["planted"]]]
     names = ", ".join(f"{row['class_name']} (rank {row['rank']})" for _, row in rows.iterrows())

@@ -75,7 +75,7 @@ def run(
 
     Running it again on the same folder resumes: only what is missing is done.
     """
-    from flows import options, terminal
+    from flows import attended, options
 
     settings = options.Settings(config)
     settings.dataset(dataset, annotations)
@@ -93,7 +93,7 @@ def run(
         workers=workers,
         max_failed_fraction=max_failed,
     )
-    terminal.audit(settings.config(), out, report)
+    attended.audit(settings.config(), out, report)
 
 
 def demo(
@@ -103,6 +103,6 @@ def demo(
 
     Three classes carry a mark outside their box, which the network learns to use: they must come out first.
     """
-    from flows import terminal
+    from flows import attended
 
-    terminal.demo(out)
+    attended.demo(out)

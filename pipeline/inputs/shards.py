@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pipeline.errors import InputError
+
+_KEY = re.compile(r"(?P<split>.*)-(?P<start>\d{9,})-(?P<stop>\d{9,})", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,20 @@ def plan_shards(dataset: str, split: str, n: int, size: int) -> tuple[Shard, ...
         for start in range(0, n, size)
         for stop in (min(start + size, n),)
     )
+
+
+def parse_key(dataset: str, key: str) -> Shard:
+    """The shard of ``dataset`` that a key of :func:`plan_shards` names.
+
+    Raises :class:`InputError` when the key names no range.
+
+    >>> len(parse_key("voc", "validation-000000000-000000128"))
+    128
+    """
+    parts = _KEY.fullmatch(key)
+    if parts is None or int(parts["start"]) >= int(parts["stop"]):
+        raise InputError(
+            f"shard key {key!r}: names no range of images; valid: split, first and end, such as "
+            "validation-000000000-000000128"
+        )
+    return Shard(dataset, parts["split"], int(parts["start"]), int(parts["stop"]), key)

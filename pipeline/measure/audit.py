@@ -1,63 +1,84 @@
-"""The audit of one shard: batches, explanations, metrics, rows. THE loop is here, once.
+"""The audit of a run, and of one shard of it: batches, explanations, metrics, rows. THE loop is here, once.
 
-Nothing here touches disk; the tables that come out are what :mod:`pipeline.run.store` writes.
+:func:`audit_shard` touches no disk; :func:`audit_part` writes what comes out of it.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from explainers import Explanation, analyze_many
-from pipeline.config import Config
-from pipeline.inputs.batches import Batch, iter_batches
-from pipeline.inputs.datasets import Dataset, open_dataset
-from pipeline.inputs.models import LoadedModel, load_model
-from pipeline.inputs.shards import Shard
-from pipeline.measure.curves import Perturber, open_perturber
-from pipeline.measure.fitting import check, fit_methods, reference_batches
-from pipeline.measure.metrics import get_metric
+from pipeline.errors import InputError
+from pipeline.inputs.batches import Batch, iter_batches, map_classes
+from pipeline.inputs.shards import Shard, parse_key
+from pipeline.measure.bench import Bench
 from pipeline.measure.rows import Recipe, batch_tables
+from pipeline.measure.sanity import check_run
+from pipeline.run.provenance import versions
+from pipeline.run.store import Provenance, Session, Store
 from pipeline.schema import TABLES
 
 _PENDING = 2  # batches whose metrics may still be under way while the next one is explained
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Everything that a worker needs and that is made once per process.
-
-    Attributes:
-        methods: fitted analyzers by method key, in the order of the configuration.
-        perturber: draws perturbation curves, where the configuration asks for them.
-    """
-
-    config: Config
-    dataset: Dataset
-    model: LoadedModel
-    methods: Mapping[str, Any]
-    perturber: Perturber | None = None
+Auditor = Callable[[Sequence[str]], int]  # finishes the shards of these keys; returns how many images
 
 
-def open_bench(config: Config) -> Bench:
-    """Open the dataset, load the model, fit the methods.
+def audit_run(run: Store, bench: Bench, audit: Auditor | None = None) -> Session:
+    """Begin ``run`` or go on with it: finish what is missing, check its methods, note the session.
+
+    Nobody else may write the run meanwhile. ``audit``: how the missing shards are finished; without it in
+    this process, one after the other.
 
     Raises:
-        InputError, ConfigError, ExplainError: something that the user named cannot be used.
+        InputError: another process writes the run, the folder holds something else, the dataset is empty,
+            or there is no space.
     """
-    for name in config.audit.metrics:
-        get_metric(name)
-    for method in config.methods:
-        check(method)
-    dataset = open_dataset(config.dataset)
-    model = load_model(config.model, dataset)
-    fitted = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
-    return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
+    with run.lock():
+        run.open_or_create(bench.config, provenance_of(bench))
+        session = Session(setup_seconds=round(bench.seconds, 3))
+        run.record(session)
+        started = time.perf_counter()
+        try:
+            keys = run.missing()
+            session.images = audit(keys) if audit else sum(audit_part(run, bench, key) for key in keys)
+        finally:
+            session.seconds = round(time.perf_counter() - started, 3)
+            run.end(session)
+        check_run(run, bench)
+    return session
+
+
+def audit_part(run: Store, bench: Bench, key: str, on_batch: Callable[[int], None] | None = None) -> int:
+    """Audit the shard of ``key`` and write its parts; returns its number of images."""
+    tables = audit_shard(parse_key(bench.dataset.info.name, key), bench, on_batch)
+    run.write_shard(key, tables)
+    return tables["examples"].num_rows
+
+
+def provenance_of(bench: Bench) -> Provenance:
+    """What the manifest says about this bench. Class names are in the order of the network's outputs.
+
+    Raises:
+        InputError: the dataset is empty, or its classes are not the network's.
+    """
+    info, model = bench.dataset.info, bench.model
+    if info.n_examples == 0:
+        raise InputError(f"dataset {info.name!r}, split {info.split!r}: it is empty")
+    classes = map_classes(info, model.card)
+    dataset = info.to_dict() | {"class_names": list(classes.names), "class_ids": list(classes.ids)}
+    card = {k: v for k, v in model.card.to_dict().items() if k not in ("class_names", "class_ids")}
+    return Provenance(
+        dataset=dataset,
+        model={"name": model.name, "sha256": model.sha256, "card": card},
+        versions=versions(),
+        shards=tuple(shard.key for shard in bench.shards),
+    )
 
 
 def audit_shard(
@@ -99,22 +120,6 @@ def explain(batch: Batch, bench: Bench) -> list[Explanation]:
         # -1 stands for a label that the network does not know, or for padding: such rows have failed anyway
         target = batch.labels.clip(0)
     return analyze_many(list(bench.methods.values()), batch.inputs, target)
-
-
-def warm_up(bench: Bench) -> None:
-    """Compile by explaining one batch of zeros, so that the first shard takes no longer than the others.
-
-    Methods that evaluate the network hundreds of times per image compile on the way, in no time beside that.
-    """
-    import numpy as np
-
-    from explainers.sampling.analyzer import SamplingFitted
-
-    card = bench.model.card
-    shape = (bench.config.execution.batch_size, card.height, card.width, card.channels)
-    quick = [method for method in bench.methods.values() if not isinstance(method, SamplingFitted)]
-    if quick:
-        analyze_many(quick, np.zeros(shape, np.float32), None)
 
 
 def _recipe(shard: Shard, bench: Bench) -> Recipe:

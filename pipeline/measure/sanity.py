@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,13 +22,11 @@ from skimage.metrics import structural_similarity
 from explainers import Explanation, analyze_many
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.picked import Picked
+from pipeline.measure.bench import Bench
 from pipeline.measure.fitting import fit_methods, reference_batches
 from pipeline.measure.metrics import pool
 from pipeline.run.marks import SUMMARY
 from pipeline.run.store import Store
-
-if TYPE_CHECKING:
-    from pipeline.measure.audit import Bench
 
 # share of the layers with weights, counted from the output, whose weights are shuffled
 STAGES = {"output layer": 0.0, "upper half": 0.5, "all layers": 1.0}

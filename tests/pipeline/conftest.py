@@ -18,9 +18,9 @@ def small_run(
     tiny_planted: PlantedDataset, tiny_cnn_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Store:
     """``tiny_planted`` audited with two methods and perturbation curves of 3 images per class; 2 shards."""
-    from flows.work import plan, provenance_of
     from pipeline.config import parse_config
-    from pipeline.measure.audit import audit_shard, open_bench
+    from pipeline.measure.audit import audit_run
+    from pipeline.measure.bench import open_bench
     from pipeline.run.store import Store
 
     config = parse_config(
@@ -32,11 +32,9 @@ def small_run(
             "perturbation": {"region": 8, "steps": 6, "repeats": 2, "budget": 3},
             "execution": {"batch_size": 8, "shard_size": 12},
             "ranking": {"images": "all", "n_min": 2, "draws": 200},
+            "sanity": {"images": 0},
         }
     )
-    bench = open_bench(config)
     store = Store(tmp_path_factory.mktemp("small") / "run")
-    store.open_or_create(config, provenance_of(bench, 12))
-    for shard in plan(bench, 12):
-        store.write_shard(shard.key, audit_shard(shard, bench))
+    audit_run(store, open_bench(config))
     return store

@@ -264,7 +264,7 @@ def test_find_output():
 
 
 def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
-    from flows.evidence import deepen
+    from flows.followups import follow_up
     from pipeline.config import Config, RankingConfig, parse_config
     from pipeline.statistics.ranking import rank
 
@@ -275,9 +275,9 @@ def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
     ranking = rank(store, RankingConfig(draws=200))
     suspicious = ranking.table.loc[ranking.table["verdict"] == "suspicious", "label"].tolist()
     assert len(suspicious) >= 2
-    deepen(store, parse_config({"strategies": {"classes": 0}}), ranking, fresh=True)
+    follow_up(store, parse_config({"strategies": {"classes": 0}}), ranking, fresh=True)
     assert read_strategies(store) == []
-    deepen(store, parse_config({"strategies": {"classes": 2}}), ranking, fresh=True)
+    follow_up(store, parse_config({"strategies": {"classes": 2}}), ranking, fresh=True)
     assert {c["label"] for c in read_strategies(store)} == set(suspicious[:2])
     assert store.files.get("confirm.json") is None
     # neither section is part of a run's identity

@@ -349,7 +349,7 @@ def test_order_with_confirmation():
 def test_a_run_confirms_when_its_configuration_says_so(small_run, tmp_path):
     import shutil
 
-    from flows.evidence import deepen
+    from flows.followups import follow_up
     from pipeline.config import ConfirmConfig, parse_config
     from pipeline.run.store import Store
     from pipeline.statistics.ranking import rank
@@ -359,13 +359,13 @@ def test_a_run_confirms_when_its_configuration_says_so(small_run, tmp_path):
     config = parse_config(store.manifest["config"])
     ranking = rank(store, config.ranking)
     asked = config.model_copy(update={"confirm": ConfirmConfig(top=2, controls=1, images=3, pairs=1)})
-    deepen(store, asked, ranking, fresh=True)
+    follow_up(store, asked, ranking, fresh=True)
     found = json.loads(store.files.get("confirm.json"))
     assert found["plan"] == {"top": 2, "controls": 1, "images": 3, "pairs": 1, "seed": 0}
     assert [c["role"] for c in found["classes"]].count("top") == 2
     # done already: not again, unless there are new images or another plan
     store.files.put("confirm.json", json.dumps(found | {"passes": -1}).encode())
-    deepen(store, asked, ranking, fresh=False)
+    follow_up(store, asked, ranking, fresh=False)
     assert json.loads(store.files.get("confirm.json"))["passes"] == -1
-    deepen(store, asked, ranking, fresh=True)
+    follow_up(store, asked, ranking, fresh=True)
     assert json.loads(store.files.get("confirm.json")) == found

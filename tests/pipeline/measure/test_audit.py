@@ -12,10 +12,13 @@ from PIL import Image
 
 from pipeline import schema
 from pipeline.config import Config, ConfigError, parse_config
+from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES, Record
 from pipeline.inputs.shards import Shard, plan_shards
-from pipeline.measure.audit import Bench, audit_shard, open_bench, warm_up
+from pipeline.measure.audit import audit_part, audit_run, audit_shard
+from pipeline.measure.bench import Bench, open_bench, warm_up
 from pipeline.measure.rows import box_geometry, cell_sums, probabilities
+from pipeline.run.store import Store
 
 METHODS = [{"name": "gradient"}, {"name": "lrp.preset_a"}]
 
@@ -261,3 +264,50 @@ def test_probabilities():
     np.testing.assert_allclose(probabilities(z, "softmax"), [[0.25, 0.75], [1, 0]], rtol=1e-6)
     np.testing.assert_allclose(probabilities(z, "logits"), probabilities(z, "softmax"))
     np.testing.assert_allclose(probabilities(z, "sigmoid"), [[0.5, 0.75], [1, 0.5]], rtol=1e-6)
+
+
+# -- a whole run
+
+
+@pytest.fixture
+def quick(bench) -> Bench:
+    """One method, three shards of 8, no sanity check."""
+    execution = {"batch_size": 8, "shard_size": 8}
+    config = config_for(
+        bench.dataset, "x", methods=METHODS[:1], execution=execution, sanity={"images": 0}, audit={"maps": 0}
+    )
+    return replace(bench, config=config, methods={"gradient": bench.methods["gradient"]})
+
+
+def test_a_run_goes_on_where_it_stopped_with_the_shards_of_the_first_time(quick, tmp_path):
+    run = Store(tmp_path / "run")
+
+    def first_shard_then_stop(keys):
+        audit_part(run, quick, keys[0])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit_run(run, quick, first_shard_then_stop)
+    assert len(run.done) == 1
+    others = config_for(quick.dataset, "x", execution={"batch_size": 4, "shard_size": 5})
+    others = others.model_copy(update={"methods": quick.config.methods, "audit": quick.config.audit})
+    session = audit_run(run, replace(quick, config=others))
+    assert session.images == 16
+    assert run.missing() == ()
+    index = sorted(run.read("examples", ["index"])["index"].to_pylist())
+    assert index == list(range(24))
+    assert [(s["images"], s["ended"] is not None) for s in run.manifest["sessions"]] == [
+        (0, True),
+        (16, True),
+    ]
+
+
+def test_nobody_else_writes_a_run_meanwhile(quick, tmp_path):
+    run = Store(tmp_path / "run")
+
+    def another(keys):
+        with pytest.raises(InputError, match="another process"):
+            audit_run(Store(run.path), quick)
+        return 0
+
+    audit_run(run, quick, another)

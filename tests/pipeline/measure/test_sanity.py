@@ -61,7 +61,7 @@ def test_shuffling_keeps_the_values_and_the_original(tiny_cnn):
 @pytest.fixture(scope="module")
 def bench(tiny_planted, tiny_cnn_file):
     from pipeline.config import parse_config
-    from pipeline.measure.audit import open_bench
+    from pipeline.measure.bench import open_bench
 
     return open_bench(
         parse_config(

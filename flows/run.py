@@ -1,4 +1,4 @@
-"""The audit as a Prefect flow: one task per shard, then ranking, report and artifacts.
+"""An audit from start to end, as a Prefect flow: a task per shard, then follow-ups, report and artifacts.
 
 Resuming is the store's business: the flow asks what is missing and does that. It runs unchanged without a
 server (Prefect starts a temporary one) and against one (``PREFECT_API_URL``).
@@ -10,22 +10,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flows.settings import prepare_prefect
+from flows.settings import load_tensorflow, prepare_prefect
 
 prepare_prefect()
 
 from prefect import flow, task  # noqa: E402 - its settings are read at import
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.futures import as_completed  # noqa: E402
 
-from flows import progress  # noqa: E402
-from flows.evidence import deepen  # noqa: E402
+from flows import progress, runners  # noqa: E402
+from flows.followups import follow_up  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
-from flows.work import Clock, bench_for, plan, provenance_of  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
-from pipeline.run.store import Session, Store  # noqa: E402
+from pipeline.run.store import Store  # noqa: E402
 from pipeline.schema import STATUS_FAILED  # noqa: E402
 
 if TYPE_CHECKING:
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
 
 
 TABLES, RANKING, REPORT = "tables", "ranking", "report"  # how far an audit goes
+_EXAMPLES_TOLD = 3  # failed images that an error names
 
 
 @dataclass
@@ -70,13 +69,12 @@ class TooManyFailed(InputError):
 @task(name="audit-shard", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
 def audit_task(key: str, config: dict[str, Any], out: str) -> int:
     """Audit one shard and write its parts; returns its number of images."""
-    bench, store = bench_for(parse_config(config)), Store(out)
-    from pipeline.measure.audit import audit_shard  # TensorFlow: only after the bench has loaded it, quietly
+    load_tensorflow()
+    from pipeline.measure.audit import audit_part
+    from pipeline.measure.bench import bench_for
 
-    shard = next(s for s in plan(bench, _shard_size(store)) if s.key == key)
-    tables = audit_shard(shard, bench, lambda images: progress.report(key, images))
-    store.write_shard(key, tables)
-    return tables["examples"].num_rows
+    bench = bench_for(parse_config(config))
+    return audit_part(Store(out), bench, key, lambda images: progress.report(key, images))
 
 
 @flow(name="hansaudit", flow_run_name="{out}", validate_parameters=False, persist_result=False)
@@ -98,86 +96,27 @@ def run_audit(config: Config, out: str, end: str, console: Console | None) -> Au
 
 
 def _audit(config: Config, out: str, end: str) -> AuditResult:
-    clock, session, store = Clock(), Session(), Store(out)
-    bench = bench_for(config)
-    from pipeline.measure.sanity import check_run  # TensorFlow: only after the bench has loaded it, quietly
+    load_tensorflow()
+    from pipeline.measure.audit import audit_run
+    from pipeline.measure.bench import bench_for
 
-    with store.lock():
-        manifest = store.open_or_create(config, provenance_of(bench, _shard_size(store, config)))
-        session.setup_seconds = round(clock.seconds, 3)
-        store.record(session)
-        clock = Clock()
-        try:
-            session.images = _run_missing(store, config)
-        finally:
-            session.seconds = round(clock.seconds, 3)
-            store.end(session)
-        check_run(store, bench)
+    store, given = Store(out), {"config": config.model_dump(mode="json"), "out": out}
+    session = audit_run(
+        store,
+        bench_for(config),
+        lambda keys: runners.run_shards(audit_task, keys, given, config.execution),
+    )
     images, failed, examples = _count(store)
     result = AuditResult(out, images, failed, session.images, session.seconds)
     if images > failed and end != TABLES:
         result.ranking = rank_run(out, config.ranking)
-        result.interventions = deepen(store, config, result.ranking, fresh=session.images > 0)
+        result.interventions = follow_up(store, config, result.ranking, fresh=session.images > 0)
         if end == REPORT:
             result.report = write_report_file(out, result.ranking)
-        _artifacts(manifest, result)
+        _artifacts(store.manifest, result.ranking)
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)
     return result
-
-
-def _run_missing(store: Store, config: Config) -> int:
-    """One task per missing shard; returns the number of images done."""
-    missing = store.missing()
-    sizes = {key: _images_in(key) for key in missing}
-    arguments = config.model_dump(mode="json"), store.path
-    with progress.metering(sum(sizes.values())) as meter:
-        if config.execution.workers == 1:
-            for key in missing:
-                meter.set(key, audit_task(key, *arguments))
-        elif missing:
-            with _runner(config) as runner:
-                futures = {
-                    runner.submit(audit_task, {"key": k, "config": arguments[0], "out": arguments[1]}): k
-                    for k in missing
-                }
-                for future in as_completed(list(futures)):
-                    meter.set(futures[future], future.result())
-        return meter.done
-
-
-def _runner(config: Config) -> Any:
-    """The task runner for several workers; each of its processes loads the model once."""
-    workers, kind = config.execution.workers, config.execution.runner
-    if kind == "processes":
-        from prefect.task_runners import ProcessPoolTaskRunner
-
-        return ProcessPoolTaskRunner(max_workers=workers)
-    try:
-        if kind == "dask":
-            from prefect_dask import DaskTaskRunner
-
-            return DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
-        from prefect_ray import RayTaskRunner
-
-        return RayTaskRunner(init_kwargs={"num_cpus": workers})
-    except ImportError:
-        raise InputError(
-            f"execution.runner = {kind!r}: its package is not installed; pip install 'hansaudit[{kind}]'"
-        ) from None
-
-
-def _shard_size(store: Store, config: Config | None = None) -> int:
-    """The size that the run was begun with: a resumed run keeps its plan, whatever is asked for now."""
-    if store.exists:
-        return store.manifest["config"]["execution"]["shard_size"]
-    assert config is not None
-    return config.execution.shard_size
-
-
-def _images_in(key: str) -> int:
-    start, stop = key.rsplit("-", 2)[1:]
-    return int(stop) - int(start)
 
 
 def _count(store: Store) -> tuple[int, int, list[str]]:
@@ -190,16 +129,13 @@ def _count(store: Store) -> tuple[int, int, list[str]]:
         for name, status, reason in zip(rows["example_id"], rows["status"], rows["reason"], strict=True):
             if status == STATUS_FAILED:
                 failed += 1
-                if len(examples) < 3:
+                if len(examples) < _EXAMPLES_TOLD:
                     examples.append(f"{name}: {reason}")
     return images, failed, examples
 
 
-def _artifacts(manifest: dict[str, Any], result: AuditResult) -> None:
+def _artifacts(manifest: dict[str, Any], ranking: Ranking) -> None:
     """Ranking and verdict for Prefect's UI."""
-    assert result.ranking is not None
     about = f"{manifest['model']['name']} on {manifest['dataset']['name']} ({manifest['dataset']['split']})"
-    create_table_artifact(table=ranking_rows(result.ranking), key="ranking", description=about)
-    create_markdown_artifact(
-        markdown=verdict_markdown(about, result.ranking), key="verdict", description=about
-    )
+    create_table_artifact(table=ranking_rows(ranking), key="ranking", description=about)
+    create_markdown_artifact(markdown=verdict_markdown(about, ranking), key="verdict", description=about)

@@ -6,27 +6,17 @@ as this process serves: the temporary server of single runs has no scheduler.
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from string import Formatter
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flows.settings import prepare_prefect
-from pipeline.config import Config, ConfigError
+from flows.server import scheduling_server
+from flows.settings import load_tensorflow
+from pipeline.config import Config, ConfigError, parse_config
 from pipeline.errors import InputError
-
-_PATIENCE = 120.0  # seconds for the local server to answer
 
 
 @dataclass(frozen=True)
@@ -47,12 +37,11 @@ def serve_audit(config: Config, out: str, schedule: Schedule) -> None:
     """
     check_schedule(out, schedule)
     try_out(config)
-    prepare_prefect()
-    with _api():
+    with scheduling_server():
         from prefect.flows import EntrypointType
         from prefect.schedules import Cron
 
-        from flows.audit import audit_flow
+        from flows.run import audit_flow
 
         try:
             audit_flow.serve(
@@ -96,8 +85,8 @@ def try_out(config: Config) -> None:
 
 
 def _open(config: dict) -> None:
-    from flows.work import bench_for
-    from pipeline.config import parse_config
+    load_tensorflow()
+    from pipeline.measure.bench import bench_for
 
     try:
         bench_for(parse_config(config))
@@ -109,46 +98,3 @@ def _open(config: dict) -> None:
 
 def _midnight() -> datetime:
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-@contextmanager
-def _api() -> Iterator[None]:
-    """The API that ``PREFECT_API_URL`` names, or a local server of its own."""
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url is not None:
-        yield
-        return
-    port = _free_port()
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        _wait_for(url, server)
-        os.environ["PREFECT_API_URL"] = url
-        from prefect.settings import PREFECT_API_URL, temporary_settings
-
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_for(url: str, server: subprocess.Popen) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise RuntimeError(f"the local Prefect server ended with code {server.returncode}")
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise RuntimeError(f"the local Prefect server did not answer within {_PATIENCE:.0f} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli, deploy
-from flows.deploy import Schedule, check_schedule
+from flows import cli, schedule
+from flows.schedule import Schedule, check_schedule
 from pipeline.config import ConfigError
 
 
@@ -31,7 +31,7 @@ def test_a_schedule_that_can_run_is_taken(cron: str):
 
 
 def test_a_configuration_that_does_not_open_is_not_served(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(deploy, "_api", lambda: pytest.fail("served all the same"))
+    monkeypatch.setattr(schedule, "scheduling_server", lambda: pytest.fail("served all the same"))
     toml = tmp_path / "audit.toml"
     toml.write_text('[dataset]\nsource = "folder"\npath = "nowhere"\n[model]\nsource = "gone.keras"\n')
     assert cli.run(["serve", "--cron", "0 3 * * *", "--config", str(toml)]) == cli.WRONG_INPUT
@@ -39,14 +39,14 @@ def test_a_configuration_that_does_not_open_is_not_served(tmp_path: Path, monkey
 
 
 def test_prefect_is_given_the_flow_its_schedule_and_its_parameters(prefect_api, monkeypatch):
-    from flows.audit import audit_flow
+    from flows.run import audit_flow
     from pipeline.config import parse_config
 
     served = {}
     monkeypatch.setattr(type(audit_flow), "serve", lambda self, **given: served.update(given, flow=self))
-    monkeypatch.setattr(deploy, "try_out", lambda config: None)
+    monkeypatch.setattr(schedule, "try_out", lambda config: None)
     config = parse_config({"audit": {"seed": 4}})
-    deploy.serve_audit(config, "runs/{date}", Schedule("0 3 * * 1", "Europe/Berlin", "weekly"))
+    schedule.serve_audit(config, "runs/{date}", Schedule("0 3 * * 1", "Europe/Berlin", "weekly"))
     assert served["flow"] is audit_flow
     assert served["name"] == "weekly"
     assert (served["schedule"].cron, served["schedule"].timezone) == ("0 3 * * 1", "Europe/Berlin")

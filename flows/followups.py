@@ -10,7 +10,7 @@ from pipeline.statistics.ranking import Ranking
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
 
 
-def deepen(store: Store, config: Config, ranking: Ranking, fresh: bool) -> dict[str, list[str]]:
+def follow_up(store: Store, config: Config, ranking: Ranking, fresh: bool) -> dict[str, list[str]]:
     """Look closer at the top of ``ranking``; the report then shows what came out.
 
     ``fresh``: the run has new images, so that what was found before no longer holds. Returns the names of the

@@ -1,0 +1,67 @@
+"""An audit that a person waits for: what can start side by side does, progress and result are printed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows import terminal
+from flows.server import start_server
+from flows.settings import load_tensorflow
+from pipeline.config import Config, parse_config
+
+if TYPE_CHECKING:
+    from flows.run import AuditResult
+
+
+def audit(config: Config, out: str, report: bool = True) -> AuditResult:
+    """Run the audit with progress, then print the ranking and where the report is.
+
+    Raises:
+        InputError, ConfigError, ExplainError: something cannot be used; too many images failed.
+    """
+    _get_ready(config)
+    from flows.run import RANKING, REPORT, TooManyFailed, run_audit
+
+    try:
+        result = run_audit(config, out, REPORT if report else RANKING, terminal.console)
+    except TooManyFailed as error:
+        terminal.print_result(error.result)
+        raise
+    terminal.print_result(result)
+    return result
+
+
+def _get_ready(config: Config) -> None:
+    """Prefect's server starts while the model is loaded and compiled."""
+    server = threading.Thread(target=start_server, name="prefect-server")
+    server.start()
+    try:
+        with terminal.console.status("loading the model, compiling the methods"):
+            load_tensorflow()
+            from pipeline.measure.bench import bench_for
+
+            bench_for(config)
+    finally:
+        server.join()
+
+
+def demo(out: str) -> None:
+    """Draw, train, audit, rank, report; say what was planted and where it ended up."""
+    started = time.perf_counter()
+    root = Path(out)
+    config = parse_config(
+        {
+            "dataset": {"source": "planted", "path": str(root / "data")},
+            "model": {"source": "planted"},
+            "methods": [{"name": "lrp.preset_a"}],
+            "confirm": {"top": 5, "controls": 7},
+        },
+        "demo",
+    )
+    result = audit(config, str(root / "run"))
+    if result.ranking is not None:
+        terminal.print_planted(result.ranking)
+    terminal.console.print(f"demo finished in {time.perf_counter() - started:.0f} s", markup=False)

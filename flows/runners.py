@@ -1,0 +1,71 @@
+"""How the shards of a run are spread: one after the other here, or over the processes of a task runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flows.settings import prepare_prefect
+
+prepare_prefect()
+
+from prefect import Task  # noqa: E402 - its settings are read at import
+from prefect.futures import as_completed  # noqa: E402
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner  # noqa: E402
+
+from flows import progress  # noqa: E402
+from pipeline.config import ExecutionConfig  # noqa: E402
+from pipeline.errors import InputError  # noqa: E402
+from pipeline.inputs.shards import parse_key  # noqa: E402
+
+
+def run_shards(task: Task, keys: Sequence[str], given: Mapping[str, Any], execution: ExecutionConfig) -> int:
+    """Run ``task(key, **given)``, which returns the images it did, for every key; returns their sum.
+
+    Raises:
+        InputError: the runner's package is not installed; and whatever a task raises.
+    """
+    with progress.metering(sum(len(parse_key("", key)) for key in keys)) as meter:
+        if execution.workers == 1:
+            for key in keys:
+                meter.set(key, task(key, **given))
+        elif keys:
+            with task_runner(execution) as runner:
+                futures: dict[Any, str] = {runner.submit(task, {"key": k, **given}): k for k in keys}
+                for future in as_completed(list(futures)):
+                    meter.set(futures[future], future.result())
+        return meter.done
+
+
+def task_runner(execution: ExecutionConfig) -> TaskRunner:
+    """The runner that ``execution`` names; each of its processes loads the model once.
+
+    Raises:
+        InputError: its package is not installed.
+    """
+    try:
+        return RUNNERS[execution.runner](execution.workers)
+    except ImportError:
+        raise InputError(
+            f"execution.runner = {execution.runner!r}: its package is not installed; "
+            f"pip install 'hansaudit[{execution.runner}]'"
+        ) from None
+
+
+def _processes(workers: int) -> TaskRunner:
+    return ProcessPoolTaskRunner(max_workers=workers)
+
+
+def _dask(workers: int) -> TaskRunner:
+    from prefect_dask import DaskTaskRunner
+
+    return DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
+
+
+def _ray(workers: int) -> TaskRunner:
+    from prefect_ray import RayTaskRunner
+
+    return RayTaskRunner(init_kwargs={"num_cpus": workers})
+
+
+RUNNERS: Mapping[str, Callable[[int], TaskRunner]] = {"processes": _processes, "dask": _dask, "ray": _ray}

@@ -1,0 +1,95 @@
+"""What one process needs for its audits, made once: dataset, model, compiled methods."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from explainers import Fitted, analyze_many
+from explainers.sampling.analyzer import SamplingFitted
+from pipeline.config import Config
+from pipeline.inputs.datasets import Dataset, open_dataset
+from pipeline.inputs.models import LoadedModel, load_model
+from pipeline.inputs.shards import Shard, plan_shards
+from pipeline.measure.curves import Perturber, open_perturber
+from pipeline.measure.fitting import check, fit_methods, reference_batches
+from pipeline.measure.metrics import get_metric
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that a worker needs and that is made once per process.
+
+    Attributes:
+        methods: fitted analyzers by method key, in the order of the configuration.
+        perturber: draws perturbation curves, where the configuration asks for them.
+        seconds: what opening, loading, fitting and compiling took.
+    """
+
+    config: Config
+    dataset: Dataset
+    model: LoadedModel
+    methods: Mapping[str, Fitted]
+    perturber: Perturber | None = None
+    seconds: float = 0.0
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The dataset, cut as the configuration says. A run that was begun before keeps its own cut."""
+        info = self.dataset.info
+        return plan_shards(info.name, info.split, info.n_examples, self.config.execution.shard_size)
+
+
+def open_bench(config: Config) -> Bench:
+    """Open the dataset, load the model, fit the methods.
+
+    Raises:
+        InputError, ConfigError, ExplainError: something that the user named cannot be used.
+    """
+    for name in config.audit.metrics:
+        get_metric(name)
+    for method in config.methods:
+        check(method)
+    dataset = open_dataset(config.dataset)
+    model = load_model(config.model, dataset)
+    fitted = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
+    return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
+
+
+def warm_up(bench: Bench) -> None:
+    """Compile by explaining one batch of zeros, so that the first shard takes no longer than the others.
+
+    Methods that evaluate the network hundreds of times per image compile on the way, in no time beside that.
+    """
+    card = bench.model.card
+    shape = (bench.config.execution.batch_size, card.height, card.width, card.channels)
+    quick = [method for method in bench.methods.values() if not isinstance(method, SamplingFitted)]
+    if quick:
+        analyze_many(quick, np.zeros(shape, np.float32), None)
+
+
+_lock = threading.Lock()
+_kept: dict[str, Bench] = {}
+
+
+def bench_for(config: Config) -> Bench:
+    """The bench of ``config``, opened and compiled by the first call in a process.
+
+    One is kept at a time: a second model would only hold memory.
+
+    Raises:
+        InputError, ConfigError, ExplainError: as :func:`open_bench` does.
+    """
+    key = config.model_dump_json()
+    with _lock:
+        if key not in _kept:
+            _kept.clear()
+            started = time.perf_counter()
+            bench = open_bench(config)
+            warm_up(bench)
+            _kept[key] = replace(bench, seconds=time.perf_counter() - started)
+        return _kept[key]
