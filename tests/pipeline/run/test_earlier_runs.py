@@ -50,7 +50,7 @@ def test_the_ranking_is_the_one_that_was_stored(run: Path) -> None:
 
 def test_the_report_shows_what_lies_in_the_folder(run: Path) -> None:
     page = Path(write_report(run, rank(run))).read_text(encoding="utf-8")
-    for section in ("confirm", "strategies", "canary", "perturbation", "sanity"):  # of files beside the tables
+    for section in ("confirm", "strategies", "canary", "perturbation", "sanity"):  # beside the tables
         assert f'<section id="{section}"' in page, section
 
 
