@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from pipeline.config import Config
+from pipeline.run.documents import ConfirmationDocument
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
@@ -19,17 +20,18 @@ def follow_up(store: Store, config: Config, ranking: Ranking, fresh: bool) -> di
     _strategies(store, config, ranking)
     if config.confirm is None:
         return {}
-    from pipeline.followup.confirm import Plan, confirm, read_confirmation
+    from pipeline.followup.confirm import Plan, confirm
 
     plan = Plan(**config.confirm.model_dump())
-    known = read_confirmation(store)
-    if fresh or known is None or known["plan"] != asdict(plan):
+    stored = ConfirmationDocument.read(store)
+    if fresh or stored is None or stored.plan != asdict(plan):
         confirm(store, plan)
-    found: dict[str, list[str]] = {}
-    for one in (read_confirmation(store) or {})["classes"]:
-        if one["verdict"] != InterventionVerdict.CLEAN:
-            found.setdefault(one["verdict"], []).append(one["class_name"])
-    return found
+        stored = ConfirmationDocument.read(store)
+    names: dict[str, list[str]] = {}
+    for edited in stored.classes if stored else ():
+        if edited.verdict != InterventionVerdict.CLEAN:
+            names.setdefault(edited.verdict, []).append(edited.class_name)
+    return names
 
 
 def _strategies(store: Store, config: Config, ranking: Ranking) -> None:

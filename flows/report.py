@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RankingConfig
+from pipeline.run.documents import records
 from pipeline.run.store import Store
-from pipeline.statistics.ranking import Ranking, rank, records
+from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import RankingVerdict
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The tables of a run: Arrow schemas with units, one place for every column name.
 
 Up to the rows nothing touches disk; after the part nothing touches TensorFlow. A change of a column is a
-change of ``SCHEMA_VERSION``.
+change of :data:`pipeline.run.folder.SCHEMA_VERSION`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import Final
 import pyarrow as pa
 
 from pipeline.terms import CurveOrder
-
-SCHEMA_VERSION: Final = 1
 
 # What happened to one image. Localisation is defined for "ok" only; predictions exist for all but "failed".
 STATUS_OK: Final = "ok"

@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw
 
 from pipeline import schema
 from pipeline.config import Config, parse_config
+from pipeline.run.folder import MANIFEST, SCHEMA_VERSION, part_name
 
 INPUT = 64  # side of the model's input, pixel
 CELLS = 32  # side of the stored maps, cell
@@ -132,7 +133,7 @@ def write_run(
     starts = range(0, len(frame), shard_size)
     keys = [f"validation-{s:09d}-{min(s + shard_size, len(frame)):09d}" for s in starts]
     root.mkdir(parents=True, exist_ok=True)
-    (root / "manifest.json").write_text(
+    (root / MANIFEST).write_text(
         json.dumps(_manifest(config, names, effect, keys, len(frame)), indent=1), encoding="utf-8"
     )
     for start, key in zip(starts, keys, strict=True):
@@ -145,7 +146,7 @@ def write_run(
         tables["examples"] = _examples(rows, names, key)  # last: the commit marker of the shard
         for name, table in tables.items():
             (root / name).mkdir(exist_ok=True)
-            pq.write_table(table, root / name / f"part-{key}.parquet")
+            pq.write_table(table, root / part_name(name, key))
     return Truth(names, effect, frame)
 
 
@@ -153,7 +154,7 @@ def _manifest(
     config: Config, names: tuple[str, ...], effect: Mapping[int, float], keys: list[str], n: int
 ) -> dict:
     return {
-        "schema_version": schema.SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "run_id": config.run_id,
         "config": config.model_dump(mode="json"),
         "canonical": config.canonical_json(),

@@ -9,7 +9,7 @@ import typer
 from flows.commands import examples
 
 if TYPE_CHECKING:
-    from pipeline.followup.strategies import ClassStrategies
+    from pipeline.run.documents import ClassStrategies
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
@@ -47,7 +47,8 @@ def clusters(
     from pipeline.config import parse_config
     from pipeline.followup.strategies import cluster_run
     from pipeline.inputs.classes import find_class
-    from pipeline.run.marks import method_marks
+    from pipeline.run.documents import sanity_failures
+    from pipeline.run.folder import CLUSTERS, CLUSTERS_TABLE
     from pipeline.run.store import Store
 
     store = Store(run)
@@ -76,8 +77,8 @@ def clusters(
         "class", rows, ("images", "clusters", "tau", "Clever-Hans candidates"), whole=("tau",)
     )
     used = found[0].method
-    terminal.print_marks(used, method_marks(store, used))
-    written = f"written: {run}/clusters.parquet, {run}/clusters.json"
+    terminal.print_marks(used, sanity_failures(store, used))
+    written = f"written: {run}/{CLUSTERS_TABLE}, {run}/{CLUSTERS}"
     terminal.console.print(written, markup=False, soft_wrap=True)
     if virelay:
         from pipeline.followup.virelay import export_virelay

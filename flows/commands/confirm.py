@@ -45,7 +45,8 @@ def confirm(
 
     load_tensorflow()
     from pipeline.followup.confirm import Plan, confirm
-    from pipeline.run.marks import method_marks
+    from pipeline.run.documents import sanity_failures
+    from pipeline.run.folder import CONFIRMATION, CONFIRMATION_TABLE
     from pipeline.run.store import Store
 
     with Progress(console=terminal.console, transient=True) as progress:
@@ -73,9 +74,9 @@ def confirm(
         + ("" if all(r[3] == "" for r in rows) else "; needs: images for a statement"),
         style="dim",
     )
-    terminal.print_marks(result.method, method_marks(Store(run), result.method))
+    terminal.print_marks(result.method, sanity_failures(Store(run), result.method))
     terminal.console.print(
-        f"written: {run}/confirm.json, {run}/confirm.parquet", markup=False, soft_wrap=True
+        f"written: {run}/{CONFIRMATION}, {run}/{CONFIRMATION_TABLE}", markup=False, soft_wrap=True
     )
 
 

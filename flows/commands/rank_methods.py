@@ -32,9 +32,9 @@ def rank_methods(
     The run must have curves: give it several methods and a [perturbation] section. Writes methods.json.
     """
     from flows import terminal
+    from pipeline.run.documents import records
     from pipeline.run.store import Store
     from pipeline.statistics.method_ranking import rank_methods
-    from pipeline.statistics.ranking import records
 
     found = rank_methods(Store(run), metric, seed)
     rows = [

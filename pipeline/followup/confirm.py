@@ -7,15 +7,12 @@ Re-reads only the images it needs. Writes ``confirm.json`` (verdicts, effects wi
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.config import Config, parse_config
@@ -39,12 +36,13 @@ from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.inputs.picked import Picked
 from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.rows import probabilities
+from pipeline.run.documents import ConfirmationDocument, EditedClass, EditEffect, Role
+from pipeline.run.folder import CONFIRMATION_TABLE, MANIFEST
 from pipeline.run.store import Store
 from pipeline.seeds import generator, stable_hash
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import DEPENDENT, SUSPECT, InterventionVerdict
 
-TABLE, SUMMARY = "confirm.parquet", "confirm.json"
 CANDIDATES = 12  # donors looked at for one whose object hides little more of the background
 OWN_CANDIDATES = 4  # the same within the class: fewer, so that the pairs of an image differ
 
@@ -72,7 +70,7 @@ class Confirmed:
     """
 
     judgements: dict[int, Judgement]
-    roles: dict[int, str]
+    roles: dict[int, Role]
     class_names: tuple[str, ...]
     passes: int
     method: str
@@ -96,7 +94,7 @@ def confirm(
     """
     plan = plan or Plan()
     manifest = run.manifest
-    config = parse_config(manifest["config"], f"{run.path}/manifest.json")
+    config = parse_config(manifest["config"], f"{run.path}/{MANIFEST}")
     ranking = rank(run, config.ranking)
     roles = choose_classes(ranking, plan)
     dataset, model = _open(config, manifest)
@@ -129,20 +127,15 @@ def confirmed_order(labels: Sequence[int], result: Confirmed) -> list[int]:
     return [label for _, label in sorted(enumerate(labels), key=place)]
 
 
-def read_confirmation(run: Store) -> dict[str, Any] | None:
-    """The content of ``confirm.json``; None where the run has none."""
-    raw = run.files.get(SUMMARY)
-    return json.loads(raw) if raw else None
-
-
-def choose_classes(ranking: Ranking, plan: Plan) -> dict[int, str]:
+def choose_classes(ranking: Ranking, plan: Plan) -> dict[int, Role]:
     """Label -> role: the first ``top`` classes that have images, and random others as controls."""
     labels = [int(k) for k in ranking.table.loc[ranking.table["n"] > 0, "label"]]
     if len(labels) < 2:
         raise InputError(f"confirm: needs images of two classes or more, the ranking has {len(labels)}")
     rest = labels[plan.top :]
     picked = np.random.default_rng([plan.seed, 1]).permutation(len(rest))[: plan.controls]
-    return dict.fromkeys(labels[: plan.top], "top") | {rest[i]: "control" for i in sorted(picked)}
+    roles: dict[int, Role] = dict.fromkeys(labels[: plan.top], "top")
+    return roles | {rest[i]: "control" for i in sorted(picked)}
 
 
 def intervene(
@@ -279,39 +272,39 @@ def _place(judgement: Judgement) -> tuple[int, float]:
 
 def _write(run: Store, result: Confirmed, ranking: Ranking, plan: Plan) -> None:
     attribution = dict(zip(ranking.table["label"], ranking.table["verdict"], strict=True))
-    rows: list[dict[str, Any]] = []
-    classes = []
-    for label, found in result.judgements.items():
-        head = {"label": label, "class_name": result.class_names[label], "role": result.roles[label]}
-        rows += [head | {"effect": k} | _effect(e) for k, e in found.effects.items()]
-        classes.append(
-            head
-            | {
-                "verdict": found.verdict,
-                "attribution": attribution[label],
-                "strength": _number(found.strength),
-                "low": _number(found.low),
-                "n_needed": found.needed,
-                "effects": {k: _effect(e) for k, e in found.effects.items()},
-            }
+    classes = tuple(
+        EditedClass(
+            label=label,
+            class_name=result.class_names[label],
+            role=result.roles[label],
+            verdict=judgement.verdict,
+            attribution=attribution[label],
+            strength=_number(judgement.strength),
+            low=_number(judgement.low),
+            n_needed=judgement.needed,
+            effects={name: _effect(effect) for name, effect in judgement.effects.items()},
         )
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema.CONFIRM), sink, compression="zstd")
-    content = {
-        "method": ranking.method,
-        "plan": vars(plan),
-        "relevant": RELEVANT,
-        "passes": result.passes,
-        "n_shards": len(run.done),  # of how much of the run this speaks
-        "counts": result.counts,
-        "classes": classes,
-    }
-    run.files.put(TABLE, sink.getvalue())
-    run.files.put(SUMMARY, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode())
+        for label, judgement in result.judgements.items()
+    )
+    rows = [
+        {"label": c.label, "class_name": c.class_name, "role": c.role, "effect": name} | asdict(effect)
+        for c in classes
+        for name, effect in c.effects.items()
+    ]
+    run.write_side_table(CONFIRMATION_TABLE, pa.Table.from_pylist(rows, schema=schema.CONFIRM))
+    ConfirmationDocument(
+        method=ranking.method,
+        plan=asdict(plan),
+        relevant=RELEVANT,
+        passes=result.passes,
+        n_shards=len(run.done),  # of how much of the run this speaks
+        counts=result.counts,
+        classes=classes,
+    ).write(run)
 
 
-def _effect(effect: Effect) -> dict[str, Any]:
-    return {k: v if k == "n" else _number(v) for k, v in vars(effect).items()}
+def _effect(effect: Effect) -> EditEffect:
+    return EditEffect(effect.n, _number(effect.mean), _number(effect.low), _number(effect.high))
 
 
 def _number(value: float) -> float | None:

@@ -7,72 +7,24 @@ to look at.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.followup.clusters import FEWEST_MAPS, MOST_MAPS, Strategies, find_strategies
+from pipeline.run.documents import ClassStrategies, Cluster, ClustersDocument
+from pipeline.run.folder import CLUSTERS_TABLE
+from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
 from pipeline.statistics.adjust import adjust
 from pipeline.statistics.resampling import bca_intervals
 
-TABLE, SUMMARY = "clusters.parquet", "clusters.json"
 FEWEST_IN_CANDIDATE = 3
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """One strategy of a class.
-
-    Attributes:
-        cluster: number within the class, 0 the largest; n: images; share: of the class's images.
-        separability: Fisher separability from the other clusters, in [0, 1].
-        adjusted_lift, low, high: mean over its images with the 95 % BCa interval (None for one image, and
-            in a run of one class, where there is nothing to compare with).
-        candidate: stands apart more than a Gaussian cloud would, and the interval of its lift lies below the
-            relevant effect (-0.5 unless configured).
-        prototypes: ids of its most central images.
-    """
-
-    cluster: int
-    n: int
-    share: float
-    separability: float
-    adjusted_lift: float | None
-    low: float | None
-    high: float | None
-    candidate: bool
-    prototypes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ClassStrategies:
-    """What SpRAy found in one class; ``reason`` says why it found nothing to cluster."""
-
-    label: int
-    class_name: str
-    method: str
-    n: int
-    tau: float | None
-    tau_null: float | None
-    eigenvalues: tuple[float, ...]
-    clusters: tuple[Cluster, ...]
-    reason: str | None = None
-
-    @property
-    def candidates(self) -> tuple[Cluster, ...]:
-        """The clusters that look like Clever-Hans strategies."""
-        return tuple(c for c in self.clusters if c.candidate)
 
 
 def read_lifts(store: Store, method: str, images: str = "correct") -> pd.DataFrame:
@@ -142,24 +94,11 @@ def cluster_run(run: Store, labels: Sequence[int], method: str = "", seed: int =
     manifest = run.manifest
     if "maps" not in run.tables:
         raise InputError(f"{run.path}: stores no maps; run the audit with `maps = 56` in its [audit] section")
-    method = method or manifest["config"]["ranking"]["method"] or _first_method(run)
+    method = method or ranking_method(manifest)
     lifts = read_lifts(run, method, manifest["config"]["ranking"]["images"])
     results = [cluster_class(run, lifts, label, method, seed) for label in labels]
     _write(run, [summary for summary, _ in results], pd.concat([rows for _, rows in results]))
     return [summary for summary, _ in results]
-
-
-def read_strategies(run: Store) -> list[dict[str, Any]]:
-    """The entries of ``clusters.json``; empty where the run has none."""
-    raw = run.files.get(SUMMARY)
-    return json.loads(raw)["classes"] if raw else []
-
-
-def _first_method(run: Store) -> str:
-    batch = next(run.scan("scores", ["method"]), None)
-    if batch is None:
-        raise InputError(f"{run.path}: no finished shard yet; finish the audit with `hansaudit run` first")
-    return str(batch.column("method")[0].as_py())
 
 
 def _read_maps(store: Store, ids: list[str], method: str) -> tuple[np.ndarray, list[str]]:
@@ -225,20 +164,16 @@ def _rows(rows: pd.DataFrame, strategies: Strategies | None, method: str) -> pd.
 
 def _write(run: Store, summaries: list[ClassStrategies], rows: pd.DataFrame) -> None:
     new = {(s.label, s.method) for s in summaries}
-    raw = run.files.get(TABLE)
-    if raw:
-        old = pq.read_table(io.BytesIO(raw)).to_pandas()
+    before = run.read_side_table(CLUSTERS_TABLE)
+    if before is not None:
+        old = before.to_pandas()
         stays = [(k, str(m)) not in new for k, m in zip(old["label"], old["method"], strict=True)]
         rows = pd.concat([frame for frame in (old[stays], rows) if len(frame)] or [rows])
     rows = rows.astype({"method": str}).sort_values(["method", "label", "cluster"], kind="stable")
     rows["prototype"] = rows["prototype"].astype("Int32")
     table = pa.Table.from_pandas(rows, preserve_index=False).select(schema.CLUSTERS.names)
-    sink = io.BytesIO()
-    pq.write_table(table.cast(schema.CLUSTERS), sink, compression="zstd")
-    others = [c for c in read_strategies(run) if (c["label"], c["method"]) not in new]
-    entries = [*others, *({**asdict(s), "n_candidates": len(s.candidates)} for s in summaries)]
-    entries.sort(key=lambda e: (e["method"], -e["n_candidates"], e["label"]))
-    run.files.put(TABLE, sink.getvalue())
-    run.files.put(
-        SUMMARY, json.dumps({"classes": entries}, indent=1, ensure_ascii=False, allow_nan=False).encode()
-    )
+    stored = ClustersDocument.read(run)
+    others = [c for c in (stored.classes if stored else ()) if (c.label, c.method) not in new]
+    entries = sorted([*others, *summaries], key=lambda c: (c.method, -len(c.candidates), c.label))
+    run.write_side_table(CLUSTERS_TABLE, table.cast(schema.CLUSTERS))
+    ClustersDocument(tuple(entries)).write(run)

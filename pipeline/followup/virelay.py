@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.followup.strategies import TABLE, read_strategies
+from pipeline.run.documents import ClassStrategies, ClustersDocument
+from pipeline.run.folder import CLUSTERS_TABLE
 from pipeline.run.store import Store
 
 PROJECT = "project.yaml"
@@ -32,11 +32,11 @@ def export_virelay(run: Store, folder: str | Path) -> Path:
 
     Raises :class:`InputError` when nothing has been clustered yet, or the run stores no thumbnails.
     """
-    raw = run.files.get(TABLE)
-    if raw is None or "thumbnails" not in run.tables:
-        missing = "clusters yet; run `hansaudit clusters`" if raw is None else "thumbnails"
+    clusters, places = ClustersDocument.read(run), run.read_side_table(CLUSTERS_TABLE)
+    if clusters is None or places is None or "thumbnails" not in run.tables:
+        missing = "thumbnails" if clusters and places else "clusters yet; run `hansaudit clusters`"
         raise InputError(f"{run.path}: has no {missing}, so there is nothing to export")
-    rows = pq.read_table(io.BytesIO(raw)).to_pandas()
+    rows = places.to_pandas()
     method = str(rows["method"].iloc[0])
     rows = rows[rows["method"].astype(str) == method].reset_index(drop=True)
     path = Path(folder)
@@ -54,9 +54,9 @@ def export_virelay(run: Store, folder: str | Path) -> Path:
         file["label"], file["prediction"] = labels, predictions
     names = _category_names(manifest["dataset"])
     with h5py.File(path / "analysis.h5", "w") as file:
-        for entry in read_strategies(run):
-            if entry["clusters"] and entry["method"] == method:
-                _write_category(file.create_group(names[entry["label"]]), rows, entry)
+        for entry in clusters.classes:
+            if entry.clusters and entry.method == method:
+                _write_category(file.create_group(names[entry.label]), rows, entry)
     _write_project(path, manifest, method, pictures.shape)
     return path / PROJECT
 
@@ -71,13 +71,13 @@ def _category_names(dataset: dict) -> list[str]:
     )
 
 
-def _write_category(group: h5py.Group, rows: pd.DataFrame, entry: dict) -> None:
-    mine = rows[rows["label"] == entry["label"]]
+def _write_category(group: h5py.Group, rows: pd.DataFrame, entry: ClassStrategies) -> None:
+    mine = rows[rows["label"] == entry.label]
     group["index"] = mine.index.to_numpy(np.uint32)
     place = group.create_dataset("embedding/tsne", data=mine[["x", "y"]].to_numpy(np.float32))
-    place.attrs["eigenvalue"] = np.asarray(entry["eigenvalues"], np.float32)
+    place.attrs["eigenvalue"] = np.asarray(entry.eigenvalues, np.float32)
     cluster = group.create_dataset("cluster/spectral", data=mine["cluster"].to_numpy(np.int64))
-    cluster.attrs["embedding"], cluster.attrs["k"] = "tsne", len(entry["clusters"])
+    cluster.attrs["embedding"], cluster.attrs["k"] = "tsne", len(entry.clusters)
     cluster.attrs["index"] = np.arange(2, dtype=np.uint32)
 
 

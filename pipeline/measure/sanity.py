@@ -8,11 +8,9 @@ explained cannot tell classes apart.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -25,7 +23,7 @@ from pipeline.inputs.picked import Picked
 from pipeline.measure.bench import Bench
 from pipeline.measure.fitting import fit_methods, reference_batches
 from pipeline.measure.metrics import pool
-from pipeline.run.marks import SUMMARY
+from pipeline.run.documents import MethodSanity, SanityDocument
 from pipeline.run.store import Store
 
 # share of the layers with weights, counted from the output, whose weights are shuffled
@@ -36,50 +34,27 @@ INSENSITIVE = (
 CLASS_BLIND = 0.95  # the same when another class is explained
 
 
-@dataclass(frozen=True)
-class MethodSanity:
-    """One method.
-
-    Attributes:
-        randomised: per stage the median over images of (Spearman's rank correlation, SSIM) between the map of
-            the network and that of the network with shuffled weights.
-        other_class: the same between the predicted class and a random other one.
-        insensitive: the rank correlation stays >= 0.7 with all weights shuffled.
-        class_blind: the rank correlation between two classes is >= 0.95.
-        images: maps compared; undefined ones are left out.
-    """
-
-    method: str
-    randomised: Mapping[str, tuple[float | None, float | None]]
-    other_class: tuple[float | None, float | None]
-    insensitive: bool
-    class_blind: bool
-    images: int
-
-
-def check_run(run: Store, bench: Bench) -> dict[str, Any] | None:
-    """Check the methods of a run and write ``sanity.json`` into it, unless it is there already.
+def check_run(run: Store, bench: Bench) -> SanityDocument | None:
+    """Check the methods of a run and write what came out into it, unless it is there already.
 
     ``sanity.images`` of the configuration are compared, but no more than one in 200 of the dataset's (at
-    least 4): the check stays a small part of the run. Returns the content; None where 0 are asked for.
+    least 4): the check stays a small part of the run. Returns what is stored; None where 0 are asked for.
     """
-    known = run.files.get(SUMMARY)
-    if known is not None:
-        return json.loads(known)
-    wanted = bench.config.sanity.images
-    if wanted == 0:
+    if (stored := SanityDocument.read(run)) is not None:
+        return stored
+    asked = bench.config.sanity.images
+    if asked == 0:
         return None
     started = time.perf_counter()
-    found = check_methods(bench, min(wanted, max(4, bench.dataset.info.n_examples // 200)))
-    content = {
-        "images": max(m.images for m in found),
-        "seconds": round(time.perf_counter() - started, 2),
-        "limits": {"insensitive": INSENSITIVE, "class_blind": CLASS_BLIND},
-        "methods": [asdict(m) for m in found],
-    }
-    text = json.dumps(content, indent=1, allow_nan=False)
-    run.files.put(SUMMARY, text.encode())
-    return json.loads(text)
+    checked = check_methods(bench, min(asked, max(4, bench.dataset.info.n_examples // 200)))
+    document = SanityDocument(
+        images=max(m.images for m in checked),
+        seconds=round(time.perf_counter() - started, 2),
+        limits={"insensitive": INSENSITIVE, "class_blind": CLASS_BLIND},
+        methods=tuple(checked),
+    )
+    document.write(run)
+    return document
 
 
 def check_methods(bench: Bench, images: int) -> list[MethodSanity]:

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.config import MethodConfig
 from pipeline.errors import InputError
+from pipeline.run.folder import COMMIT, part_name
 from pipeline.run.store import Store
 from pipeline.schema import STATUS_OK, STATUSES, TABLES
 
@@ -105,11 +105,10 @@ def shard_tables(
     store: Store, example_columns: Sequence[str], table: str = "", columns: Sequence[str] = ()
 ) -> Iterator[tuple[str, pa.Table, pa.Table | None]]:
     """Per finished shard, in order of the keys: (key, its examples, its part of ``table`` or None)."""
-    there = frozenset(store.files.names(table)) if table else frozenset()
+    there = store.keys_of(table) if table else frozenset()
     for key in sorted(store.done):
-        name = f"part-{key}.parquet"
-        examples = _read_part(store, f"examples/{name}", example_columns)
-        yield key, examples, _read_part(store, f"{table}/{name}", columns) if name in there else None
+        examples = _read_part(store, part_name(COMMIT, key), example_columns)
+        yield key, examples, _read_part(store, part_name(table, key), columns) if key in there else None
 
 
 def _read_part(store: Store, name: str, columns: Sequence[str]) -> pa.Table:
@@ -207,8 +206,3 @@ def _no_duplicates(index: NDArray[np.int64], path: str) -> None:
             f"{path}: image {twice[0]} is in two shards ({len(twice)} such images): the folder holds parts "
             "of differently cut shards; remove the ones that are not in the manifest"
         )
-
-
-def default_method(manifest: dict[str, Any]) -> str:
-    """Key of the run's first method."""
-    return MethodConfig.model_validate(manifest["config"]["methods"][0]).key

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,11 +21,9 @@ import pyarrow.parquet as pq
 
 from pipeline.config import AFTERWARDS, Config
 from pipeline.errors import InputError
-from pipeline.run.files import Files, open_files
-from pipeline.schema import SCHEMA_VERSION, TABLES
+from pipeline.run.folder import COMMIT, MANIFEST, SCHEMA_VERSION, RunFolder, part_name
+from pipeline.schema import TABLES
 
-MANIFEST = "manifest.json"
-_COMMIT = "examples"
 # settings that say where something is: what it is shows in the fingerprint and in the hash
 _PLACES = ("dataset.path", "dataset.annotations", "model.source", "model.weights", "model.card")
 
@@ -67,41 +64,10 @@ class Session:
     setup_seconds: float = 0.0  # reading and compiling the model, before the first image
 
 
-class Store:
-    """The folder (or object-store prefix) of one run."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = str(path)
-        self.files: Files = open_files(path)
-
-    def __repr__(self) -> str:
-        return f"Store({self.path!r})"
+class Store(RunFolder):
+    """A run folder with its tables, read and written."""
 
     # -- the manifest
-
-    @property
-    def exists(self) -> bool:
-        return self.files.get(MANIFEST) is not None
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """The manifest. Raises :class:`InputError` where there is none or it cannot be used."""
-        raw = self.files.get(MANIFEST)
-        if raw is None:
-            raise InputError(
-                f"{self.path}: no {MANIFEST}, so this is no run folder; give one that `hansaudit run` wrote"
-            )
-        try:
-            manifest = json.loads(raw)
-        except ValueError as error:
-            raise InputError(f"{self.path}/{MANIFEST}: not valid JSON ({error}); was it edited?") from None
-        found = manifest.get("schema_version")
-        if found != SCHEMA_VERSION:
-            raise InputError(
-                f"{self.path}: has schema version {found}, this hansaudit reads {SCHEMA_VERSION}; "
-                "read it with the version that wrote it, or run the audit again in a new folder"
-            )
-        return manifest
 
     def open_or_create(self, config: Config, provenance: Provenance) -> dict[str, Any]:
         """Begin a run, or go on with the same one. Call it inside :meth:`lock`.
@@ -112,7 +78,7 @@ class Store:
         """
         new = _manifest(config, provenance)
         if not self.exists:
-            if strangers := self.files.names("") + self.files.names(_COMMIT):
+            if strangers := self.files.names("") + self.files.names(COMMIT):
                 raise InputError(
                     f"{self.path}: holds other files ({', '.join(strangers[:3])}) but no {MANIFEST}; "
                     "choose an empty or new folder"
@@ -154,25 +120,25 @@ class Store:
             InputError: no space or no right to write; nothing already written is touched.
             ValueError: a table is unknown, has not its schema, or ``examples`` is missing.
         """
-        if _COMMIT not in tables:
-            raise ValueError(f"shard {key}: no {_COMMIT!r} table; received {sorted(tables)}")
+        if COMMIT not in tables:
+            raise ValueError(f"shard {key}: no {COMMIT!r} table; received {sorted(tables)}")
         manifest = self.manifest
-        for name in sorted(tables, key=lambda n: n == _COMMIT):
+        for name in sorted(tables, key=lambda n: n == COMMIT):
             expected = TABLES.get(name)
             if expected is None or not tables[name].schema.equals(expected):
                 raise ValueError(f"shard {key}: table {name!r} has not the columns of pipeline.schema")
             table = tables[name].replace_schema_metadata(_file_metadata(manifest))
             sink = io.BytesIO()
             pq.write_table(table, sink, compression="zstd")
-            self.files.put(_part(name, key), sink.getbuffer())
+            self.files.put(part_name(name, key), sink.getbuffer())
+
+    def write_side_table(self, name: str, table: pa.Table) -> None:
+        """Write a table of one file, such as :data:`~pipeline.run.folder.CLUSTERS_TABLE`."""
+        sink = io.BytesIO()
+        pq.write_table(table, sink, compression="zstd")
+        self.files.put(name, sink.getbuffer())
 
     # -- reading
-
-    @property
-    def done(self) -> frozenset[str]:
-        """Keys of the finished shards."""
-        names = self.files.names(_COMMIT)
-        return frozenset(n[5:-8] for n in names if n.startswith("part-") and n.endswith(".parquet"))
 
     def missing(self, shards: Sequence[str] | None = None) -> tuple[str, ...]:
         """Keys of the planned shards (or of ``shards``) that are not finished, in order."""
@@ -220,6 +186,16 @@ class Store:
             schema = pa.schema([schema.field(c) for c in columns])
         return pa.Table.from_batches(batches, schema).unify_dictionaries()
 
+    def read_side_table(self, name: str) -> pa.Table | None:
+        """A table of one file; None where there is none. Raises :class:`InputError` for a faulty one."""
+        raw = self.files.get(name)
+        try:
+            return None if raw is None else pq.read_table(io.BytesIO(raw))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(
+                f"{self.path}/{name}: not a readable Parquet file ({error}); remove it to have it made again"
+            ) from None
+
     def _dataset(self, table: str, columns: Sequence[str] | None) -> ds.Dataset | None:
         if table not in TABLES:
             raise InputError(f"table {table!r} is unknown; tables: {', '.join(TABLES)}")
@@ -228,8 +204,7 @@ class Store:
             raise InputError(
                 f"table {table!r} has no column {unknown[0]!r}; it has {', '.join(schema.names)}"
             )
-        parts = set(self.files.names(table))
-        names = [_part(table, key) for key in sorted(self.done) if f"part-{key}.parquet" in parts]
+        names = self.parts(table, self.done)
         if not names:
             return None
         paths, filesystem = self.files.arrow(names)
@@ -324,10 +299,6 @@ def _schema_difference(found: pa.Schema, expected: pa.Schema) -> str:
             return f"column {name!r} is {found.field(name).type}, expected {expected.field(name).type}"
     extra = [n for n in found.names if n not in expected.names]
     return f"column {extra[0]!r} is not part of the table" if extra else "columns are in another order"
-
-
-def _part(table: str, key: str) -> str:
-    return f"{table}/part-{key}.parquet"
 
 
 def _now() -> str:

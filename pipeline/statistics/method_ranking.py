@@ -6,7 +6,6 @@ intervals are of per-image differences, so what makes an image easy or hard for 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +15,10 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.measure.curve_metrics import CURVE_METRICS
-from pipeline.run.marks import WORDS, method_marks
+from pipeline.run.documents import MethodsDocument, RankedMethod, SanityDocument, records
 from pipeline.run.store import Store
-from pipeline.statistics.ranking import records
 from pipeline.statistics.resampling import bca_intervals
 
-SUMMARY = "methods.json"
 DRAWS = 2000
 
 
@@ -45,7 +42,7 @@ class MethodRanking:
 
 
 def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodRanking:
-    """Rank the methods of a run by a metric of their curves and write ``methods.json``.
+    """Rank the methods of a run by a metric of their curves and store what came out.
 
     Raises :class:`InputError` for an unknown metric, a run without curves, or no image that all methods
     share.
@@ -63,6 +60,7 @@ def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodR
     sign = CURVE_METRICS[metric].sign
     best = str((sign * whole.mean()).idxmax())
     behind = sign * (whole[[best]].to_numpy() - whole.to_numpy())
+    insensitive = _insensitive(run)
     rows = []
     for column, method in enumerate(whole.columns):
         low, high = _interval(whole.to_numpy()[:, column], seed)
@@ -77,15 +75,21 @@ def rank_methods(run: Store, metric: str = "aopc_gap", seed: int = 0) -> MethodR
                 "behind_low": less,
                 "behind_high": more,
                 "tied": bool(method == best or not less > 0),
-                "insensitive": WORDS["insensitive"] in (method_marks(run, method) or ()),
+                "insensitive": method in insensitive,
             }
         )
     table = pd.DataFrame(rows).sort_values(["behind", "method"], kind="stable").reset_index(drop=True)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     result = MethodRanking(table, metric, len(whole), len(wide) - len(whole))
-    content = {"metric": metric, "n": result.n, "left_out": result.left_out, "methods": records(table)}
-    run.files.put(SUMMARY, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    methods = tuple(RankedMethod(**row) for row in records(table))
+    MethodsDocument(metric, result.n, result.left_out, methods).write(run)
     return result
+
+
+def _insensitive(run: Store) -> frozenset[str]:
+    """The methods whose maps do not depend on the weights, as far as the run checked them."""
+    checks = SanityDocument.read(run)
+    return frozenset(m.method for m in checks.methods if m.insensitive) if checks else frozenset()
 
 
 def _values(run: Store, metric: str) -> pd.DataFrame:

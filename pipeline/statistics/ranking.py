@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,20 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.config import RankingConfig
-from pipeline.run.images import Images, default_method, read_images
-from pipeline.run.marks import method_marks
+from pipeline.run.documents import (
+    Curve,
+    RankedClass,
+    RankingDocument,
+    RankingSummary,
+    ShardsSeen,
+    records,
+    sanity_failures,
+)
+from pipeline.run.folder import SCHEMA_VERSION
+from pipeline.run.images import Images, read_images
+from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
-from pipeline.schema import SCHEMA_VERSION, STATUSES
+from pipeline.schema import STATUSES
 from pipeline.statistics import resampling as statistics
 from pipeline.statistics.class_evidence import Evidence
 from pipeline.statistics.describe import describe
@@ -39,12 +48,15 @@ class Ranking:
         images: one row per ranked image: index in the split, label, lift, expected, adjusted lift.
         method: key of the explanation method.
         summary: counts per verdict, rank correlations with the trivial baselines, numbers of images.
+        run_id, shards: what it is a ranking of: the run, and the shards that were finished.
     """
 
     table: pd.DataFrame
     images: pd.DataFrame
     method: str
-    summary: dict[str, Any]
+    summary: RankingSummary
+    run_id: str
+    shards: ShardsSeen
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table; undefined values are empty."""
@@ -55,25 +67,23 @@ class Ranking:
         return self.table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
 
     def to_json(self, path: str | Path) -> None:
-        """Write ``{"method", "summary", "classes": [one object per row]}``; undefined values are null."""
+        """Write it as a run folder stores it; undefined values are null."""
         Path(path).write_text(self.json(), encoding="utf-8")
 
     def json(self) -> str:
         """What :meth:`to_json` writes."""
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "method": self.method,
-            "summary": self.summary,
-            "classes": records(self.table),
-        }
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return self.document().text()
 
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON-ready dictionaries: undefined and infinite values become None."""
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    plain = [{str(k): v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in rows]
-    return [{k: None if v in (np.inf, -np.inf) else v for k, v in row.items()} for row in plain]
+    def document(self) -> RankingDocument:
+        """The ranking as it is stored."""
+        return RankingDocument(
+            schema_version=SCHEMA_VERSION,
+            run_id=self.run_id,
+            method=self.method,
+            shards=self.shards,
+            summary=self.summary,
+            classes=cast(list[RankedClass], records(self.table)),
+        )
 
 
 def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Ranking:
@@ -88,7 +98,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     store = store if isinstance(store, Store) else Store(store)
     config = config or RankingConfig()
     manifest = store.manifest
-    method = config.method or default_method(manifest)
+    method = ranking_method(manifest, config)
     images = read_images(store, method)
     used = images.ok & (images.label >= 0)
     if config.images == "correct":
@@ -108,7 +118,12 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     )
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     return Ranking(
-        table[list(COLUMNS)], found.images, method, _summary(table, images, found, (store, method), config)
+        table[list(COLUMNS)],
+        found.images,
+        method,
+        _summary(table, images, found, (store, method), config),
+        manifest["run_id"],
+        ShardsSeen.of(store.done),
     )
 
 
@@ -222,9 +237,10 @@ def _baselines(table: pd.DataFrame) -> None:
 
 def _summary(
     table: pd.DataFrame, images: Images, found: Evidence, of: tuple[Store, str], config: RankingConfig
-) -> dict[str, Any]:
+) -> RankingSummary:
     """Counts and correlations, JSON-ready; ``of``: the run and the method."""
     store, method = of
+    failures = sanity_failures(store, method)
     own = table["rank"].where(table["adjusted_lift"].notna()).to_numpy(dtype=float)
     ranks = {c: table[c].to_numpy(dtype=float, na_value=np.nan) for c in _BASELINES}
     codes = np.bincount(images.status[images.status >= 0], minlength=len(STATUSES))
@@ -249,7 +265,7 @@ def _summary(
         "scale": None if found.adjusted is None else found.adjusted.fit.scale,
         "expected": _expected(found),
         "absolute_test": found.absolute is not None,
-        "method_marks": method_marks(store, method),
+        "method_marks": None if failures is None else list(failures),
         "n_shards": len(store.done),
         "config": config.model_dump(mode="json"),
     }
@@ -259,7 +275,7 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _expected(found: Evidence) -> dict[str, list[float]] | None:
+def _expected(found: Evidence) -> Curve | None:
     """The curve of all images at their median distance from the centre, for pictures."""
     if found.adjusted is None:
         return None

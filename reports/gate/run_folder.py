@@ -49,7 +49,8 @@ class RunFolder:
             if stored.get("summary", {}).get("n_shards") == len(self.done):
                 return stored
         from pipeline.config import RankingConfig
-        from pipeline.statistics.ranking import rank, records
+        from pipeline.run.documents import records
+        from pipeline.statistics.ranking import rank
 
         config = RankingConfig.model_validate(self.manifest["config"].get("ranking", {}))
         fresh = rank(self.path, config)

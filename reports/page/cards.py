@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.run.documents import records
 from pipeline.verdicts import RankingVerdict
 from reports.page import words
-from reports.page.data import Heat, RunData, records
+from reports.page.data import Heat, RunData
 from reports.page.pictures import heat_uri, mean_uri, photo_uri
 
 SUSPECTS, CLOSEST, CONTRAST = 10, 3, 2  # cards: a page of pictures that a person looks through, and a few MB
@@ -115,7 +116,7 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         name=str(row["class_name"]),
         id=str(row["class_id"]),
         verdict=str(row["verdict"]),
-        tested=run.confirmation.get(int(row["label"]), {}).get("verdict", ""),
+        tested=run.tested(row["label"]),
         sentence=sentence(row),
         facts=_facts(row),
         groups=(("Most suspicious images", most), ("Least suspicious images", least))

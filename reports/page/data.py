@@ -5,7 +5,6 @@ Tables only: nothing here needs the images, the model or TensorFlow again.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.errors import InputError
+from pipeline.run.documents import ConfirmationDocument, EditedClass, SanityDocument
 from pipeline.run.store import Store
 
 if TYPE_CHECKING:
@@ -118,19 +117,33 @@ class RunData:
         return rows[rows["label"] == label].sort_values(["excess", "lift", "index"], kind="stable")
 
     def document(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run folder, such as ``confirm.json``; empty where there is none."""
+        """A JSON file of the run folder, such as ``canary.json``; empty where there is none."""
         raw = self.store.files.get(name)
         return json.loads(raw) if raw else {}
 
-    def side_table(self, name: str) -> pd.DataFrame | None:
-        """A single-file table of the run folder, such as ``clusters.parquet``; None where there is none."""
-        raw = self.store.files.get(name)
-        return pq.read_table(io.BytesIO(raw)).to_pandas() if raw else None
+    @cached_property
+    def confirmation(self) -> ConfirmationDocument | None:
+        """What the interventions said; None where there were none."""
+        return ConfirmationDocument.read(self.store)
 
     @cached_property
-    def confirmation(self) -> dict[int, dict[str, Any]]:
-        """What the interventions said about each class they looked at, by label."""
-        return {int(c["label"]): c for c in self.document("confirm.json").get("classes", ())}
+    def edited(self) -> dict[int, EditedClass]:
+        """The classes that the interventions looked at, by label."""
+        return {c.label: c for c in self.confirmation.classes} if self.confirmation else {}
+
+    def tested(self, label: int) -> str:
+        """Verdict of the interventions on a class; empty where they did not look."""
+        edited = self.edited.get(int(label))
+        return edited.verdict if edited else ""
+
+    @cached_property
+    def sanity(self) -> SanityDocument | None:
+        """The sanity checks of the methods; None where there were none."""
+        return SanityDocument.read(self.store)
+
+    def failures(self, method: str) -> tuple[str, ...]:
+        """Sanity checks that ``method`` failed, in words; empty where it passed or was not checked."""
+        return (self.sanity.failures(method) if self.sanity else None) or ()
 
     def rule(self, key: str) -> Any:
         """One value of the configuration of the ranking."""
@@ -165,19 +178,12 @@ class RunData:
             return None
         # only the parts of the shards that hold them: a run has thousands of pictures, a report dozens
         shards = self.images.loc[self.images["example_id"].isin(wanted), "shard"].unique()
-        have = set(self.store.files.names(table))
-        names = [f"{table}/{p}" for p in (f"part-{key}.parquet" for key in sorted(shards)) if p in have]
+        names = self.store.parts(table, shards)
         if not names:
             return None
         paths, filesystem = self.store.files.arrow(names)
         parts = ds.dataset(paths, schema=schema.TABLES[table], format="parquet", filesystem=filesystem)
         return parts.to_table(columns=list(columns), filter=ds.field("example_id").isin(wanted))
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table as dicts; undefined values are None."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [{str(k): v for k, v in row.items()} for row in rows]
 
 
 def _heats(table: pa.Table, values: np.ndarray) -> Iterable[tuple[str, Heat]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shlex
@@ -19,7 +20,7 @@ from flows import cli, terminal
 from flows.options import Settings, dataset_source
 from pipeline.config import Config, ConfigError
 from pipeline.errors import InputError
-from pipeline.statistics.ranking import Ranking, rank
+from pipeline.statistics.ranking import rank
 from tests.tables import write_run
 
 ROOT = Path(__file__).parents[2]
@@ -222,7 +223,7 @@ def test_a_run_in_an_object_store_is_ranked_and_reported_there(run_folder: Path,
 def test_names_with_markup_are_printed_as_they_are(run_folder: Path, monkeypatch):
     ranking = rank(run_folder)
     names = ["[red]a[/red]", "[/]", "b]c[", ":smile:", "c\\[d", "e"]
-    odd = Ranking(ranking.table.assign(class_name=names), ranking.images, "m(x=[1])", ranking.summary)
+    odd = dataclasses.replace(ranking, table=ranking.table.assign(class_name=names), method="m(x=[1])")
     output = io.StringIO()
     monkeypatch.setattr(terminal, "console", Console(file=output, width=120))
     terminal.print_ranking(odd, 10)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.run.documents import ClassStrategies, ClustersDocument
+from pipeline.run.folder import CLUSTERS, CLUSTERS_TABLE
 from pipeline.verdicts import RankingVerdict
 from reports.page import words
 from reports.page.cards import Picture, show_images
@@ -15,7 +17,7 @@ from reports.page.figures import whisker
 from reports.page.sections import Section
 from reports.page.svg import Axis
 
-CLASSES, CLUSTERS, PROTOTYPES = 6, 4, 2
+MOST_CLASSES, MOST_CLUSTERS, PROTOTYPES = 6, 4, 2
 
 TEMPLATE = """
 <p class="intro">The heat maps of a class, grouped by similarity: each group is a way in which the network
@@ -45,7 +47,7 @@ candidate</small>{% endif %}</p>
 </div>
 {% if c.more %}
 <p class="fine">{{ c.more | count("smaller group", "smaller groups") }} not shown; all are in
-<code>clusters.json</code>.</p>
+<code>{{ file }}</code>.</p>
 {% endif %}
 </article>
 {% endfor %}
@@ -53,7 +55,7 @@ candidate</small>{% endif %}</p>
 <p><b>{{ m.name(c.name) }}</b> {{ c.sentence }}</p>
 {% endfor %}
 {% if left_out %}
-<p class="fine">{{ left_out | count("more class", "more classes") }} in <code>clusters.json</code>.</p>
+<p class="fine">{{ left_out | count("more class", "more classes") }} in <code>{{ file }}</code>.</p>
 {% endif %}
 <p class="reading"><b>How to read this.</b> Spectral relevance analysis (Lapuschkin et al. 2019): pooled
 maps, spectral
@@ -67,72 +69,74 @@ group.</p>
 
 
 def build(run: RunData) -> dict[str, Any] | None:
-    entries = [c for c in run.document("clusters.json").get("classes", ()) if c["method"] == run.method]
-    places = run.side_table("clusters.parquet")
-    if not entries or places is None:
+    stored, table = ClustersDocument.read(run.store), run.store.read_side_table(CLUSTERS_TABLE)
+    entries = [c for c in stored.classes if c.method == run.method] if stored else []
+    if not entries or table is None:
         return None
+    places = table.to_pandas()
     places = places[places["method"].astype(str) == run.method]
-    entries.sort(key=lambda c: (not any(k["candidate"] for k in c["clusters"]), -(c["tau"] or 0.0)))
-    shown = entries[:CLASSES]
-    wanted = [i for c in shown for k in c["clusters"][:CLUSTERS] for i in k["prototypes"][:PROTOTYPES]]
-    pictures = dict(zip(wanted, show_images(run, wanted), strict=True))
+    entries.sort(key=lambda c: (not c.candidates, -(c.tau or 0.0)))
+    shown = entries[:MOST_CLASSES]
+    ids = [i for c in shown for k in c.clusters[:MOST_CLUSTERS] for i in k.prototypes[:PROTOTYPES]]
+    pictures = dict(zip(ids, show_images(run, ids), strict=True))
     return {
-        "classes": [_class(c, places[places["label"] == c["label"]], pictures) for c in shown],
+        "classes": [_class(c, places[places["label"] == c.label], pictures) for c in shown],
         "left_out": len(entries) - len(shown),
         "size": run.size,
+        "file": CLUSTERS,
     }
 
 
 def _class(
-    entry: dict[str, Any], places: pd.DataFrame, pictures: dict[str, Picture | None]
+    entry: ClassStrategies, places: pd.DataFrame, pictures: dict[str, Picture | None]
 ) -> dict[str, Any]:
-    clusters = entry["clusters"] if len(entry["clusters"]) > 1 else []
+    clusters = entry.clusters if len(entry.clusters) > 1 else ()
     axis = Axis(-4.0, 2.0, 4, 116)
     return {
-        "name": str(entry["class_name"]),
+        "name": entry.class_name,
         "sentence": _sentence(entry),
         "picture": embedding(
             places["x"].to_numpy(float),
             places["y"].to_numpy(float),
             places["cluster"].to_numpy(int),
-            [bool(k["candidate"]) for k in clusters],
+            [k.candidate for k in clusters],
         )
         if clusters
         else None,
         "clusters": [
             {
-                "number": k["cluster"] + 1,
-                "n": k["n"],
-                "share": k["share"],
-                "candidate": k["candidate"],
-                "lift": k["adjusted_lift"],
-                "separability": k["separability"],
+                "number": k.cluster + 1,
+                "n": k.n,
+                "share": k.share,
+                "candidate": k.candidate,
+                "lift": k.adjusted_lift,
+                "separability": k.separability,
                 "whisker": whisker(
                     axis,
-                    k["low"],
-                    k["adjusted_lift"],
-                    k["high"],
-                    RankingVerdict.SUSPICIOUS if k["candidate"] else RankingVerdict.UNDECIDED,
+                    k.low,
+                    k.adjusted_lift,
+                    k.high,
+                    RankingVerdict.SUSPICIOUS if k.candidate else RankingVerdict.UNDECIDED,
                 ),
-                "pictures": [p for i in k["prototypes"][:PROTOTYPES] if (p := pictures[i]) is not None],
+                "pictures": [p for i in k.prototypes[:PROTOTYPES] if (p := pictures[i]) is not None],
             }
-            for k in clusters[:CLUSTERS]
+            for k in clusters[:MOST_CLUSTERS]
         ],
-        "more": max(0, len(clusters) - CLUSTERS),
+        "more": max(0, len(clusters) - MOST_CLUSTERS),
     }
 
 
-def _sentence(entry: dict[str, Any]) -> str:
-    if entry.get("reason"):
-        return f"Not clustered: {entry['reason']}."
-    n = len(entry["clusters"])
+def _sentence(entry: ClassStrategies) -> str:
+    if entry.reason:
+        return f"Not clustered: {entry.reason}."
+    n = len(entry.clusters)
     if n == 1:
-        return f"One strategy: its {words.count(entry['n'], 'map')} form a single group."
-    found = sum(bool(k["candidate"]) for k in entry["clusters"])
+        return f"One strategy: its {words.count(entry.n, 'map')} form a single group."
+    found = len(entry.candidates)
     candidates = words.count(found, "is a candidate", "are candidates") if found else "none is a candidate"
     return (
-        f"{words.spell(n).capitalize()} groups among {words.count(entry['n'], 'map')}, {candidates}. "
-        f"Separability {words.number(entry['tau'])}; chance alone reaches {words.number(entry['tau_null'])}."
+        f"{words.spell(n).capitalize()} groups among {words.count(entry.n, 'map')}, {candidates}. "
+        f"Separability {words.number(entry.tau)}; chance alone reaches {words.number(entry.tau_null)}."
     )
 
 

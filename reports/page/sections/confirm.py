@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.run.documents import EditEffect
 from pipeline.verdicts import InterventionVerdict
 from reports.page import words
 from reports.page.data import RunData
@@ -73,40 +74,40 @@ other classes. Controls were chosen at random.</p>
 
 
 def build(run: RunData) -> dict[str, Any] | None:
-    content = run.document("confirm.json")
-    if not content.get("classes"):
+    content = run.confirmation
+    if content is None or not content.classes:
         return None
     axis = Axis(-0.3, 1.0, 4, 116)
     rows = [
         {
-            "label": c["label"],
-            "name": str(c["class_name"]),
-            "control": c["role"] == "control",
-            "attribution": c["attribution"],
-            "verdict": c["verdict"],
-            "needed": c.get("n_needed"),
-            "effects": [_effect(axis, c["effects"].get(name, {}), c["verdict"]) for name, _, _ in EFFECTS],
+            "label": c.label,
+            "name": c.class_name,
+            "control": c.role == "control",
+            "attribution": c.attribution,
+            "verdict": c.verdict,
+            "needed": c.n_needed,
+            "effects": [_effect(axis, c.effects.get(name), c.verdict) for name, _, _ in EFFECTS],
         }
-        for c in content["classes"]
+        for c in content.classes
     ]
-    counts = content.get("counts", {})
-    looked = sum(c["role"] != "control" for c in content["classes"])
+    counts = content.counts
+    looked = sum(c.role != "control" for c in content.classes)
     return {
         "intro": (
             "A heat map is a hint. Here the images themselves were edited and shown to the network again: "
             f"{words.count(looked, 'class', 'classes')} from the top of the ranking, "
             f"{words.count(len(rows) - looked, 'other', 'others')} as controls, "
-            f"up to {words.count(content['plan']['images'], 'image')} each."
+            f"up to {words.count(content.plan['images'], 'image')} each."
         ),
         "counts": [(v, counts[v], v.meaning) for v in InterventionVerdict if counts.get(v)],
         "effects": EFFECTS,
         "rows": rows,
-        "relevant": content["relevant"],
+        "relevant": content.relevant,
     }
 
 
-def _effect(axis: Axis, effect: dict[str, Any], verdict: str) -> dict[str, Any]:
-    low, mean, high = (effect.get(k) for k in ("low", "mean", "high"))
+def _effect(axis: Axis, effect: EditEffect | None, verdict: str) -> dict[str, Any]:
+    low, mean, high = (effect.low, effect.mean, effect.high) if effect else (None, None, None)
     return {"bar": whisker(axis, low, mean, high, f"test-{verdict}"), "low": low, "mean": mean, "high": high}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.run.documents import records
 from pipeline.verdicts import RankingVerdict
-from reports.page.data import RunData, records
+from reports.page.data import RunData
 from reports.page.figures import Strip, histogram, strips
 from reports.page.sections import Section
 

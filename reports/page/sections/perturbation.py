@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.run.marks import method_marks
 from pipeline.terms import CurveOrder
 from pipeline.verdicts import RankingVerdict
 from reports.page.charts import Line, lines, small_lines
@@ -50,7 +49,7 @@ gap {{ c.gap | signed(2) }}{% endif %}</small></figcaption>{{ c.plot }}</figure>
 <tbody>
 {% for r in rows %}
 <tr><th scope="row"><code>{{ r.method }}</code>
-{% for mark in r.marks %} <span class="chip suspicious">{{ mark }}</span>{% endfor %}</th>
+{% for failure in r.failures %} <span class="chip suspicious">{{ failure }}</span>{% endfor %}</th>
 <td class="num">{{ r.n | integer }}</td>
 <td class="num">{{ r.gain | signed(3) }}</td><td class="num">{{ r.gap | signed(3) }}</td></tr>
 {% endfor %}
@@ -93,7 +92,7 @@ def build(run: RunData) -> dict[str, Any] | None:
     return {
         "plots": plots,
         "classes": _classes({k: names[k] for k in first}, sums, run.method),
-        "rows": [r | {"marks": method_marks(run.store, r["method"]) or ()} for r in rows if r is not None],
+        "rows": [r | {"failures": run.failures(r["method"])} for r in rows if r is not None],
         "region": run.setting("perturbation", "region", 9),
         "fill": run.setting("perturbation", "fill", "uniform"),
         "score": _score(run),

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from pipeline.canary.detection import detection
+from pipeline.run.documents import records
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
 from reports.page import words
-from reports.page.data import RunData, records
+from reports.page.data import RunData
 from reports.page.sections import Section
 
 ROWS = 12
@@ -62,7 +63,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         return None
     marked = table[table["planted"].eq(True)]
     answer, good = _answer(table, marked)
-    if run.confirmation:
+    if run.edited:
         tested, good = _tested(run, marked)
         answer = f"{answer} {tested}"
     return {
@@ -115,8 +116,7 @@ def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
 
 def _tested(run: RunData, marked: pd.DataFrame) -> tuple[str, bool]:
     """What is left of it after the interventions."""
-    tested = {label: c["verdict"] for label, c in run.confirmation.items()}
-    confirmed = {label for label, v in tested.items() if v == InterventionVerdict.CONFIRMED}
+    confirmed = {label for label, c in run.edited.items() if c.verdict == InterventionVerdict.CONFIRMED}
     hits, false = len(confirmed & set(marked["label"])), len(confirmed - set(marked["label"]))
     text = (
         f"After the images were edited, {words.spell(hits)} of {words.spell(len(marked))} "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.run.marks import WORDS
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.figures import correlation
@@ -26,8 +25,8 @@ TEMPLATE = """
 <td>{{ c.bar }}<small>ρ {{ c.rho | number }} · SSIM {{ c.ssim | number }}</small></td>
 {% endfor %}
 <td>
-{% for mark in r.marks %}
-<span class="chip suspicious">{{ mark }}</span>
+{% for failure in r.failures %}
+<span class="chip suspicious">{{ failure }}</span>
 {% else %}
 <span class="chip unremarkable">passed</span>
 {% endfor %}
@@ -49,18 +48,18 @@ weights shuffled,
 
 
 def build(run: RunData) -> dict[str, Any] | None:
-    content = run.document("sanity.json")
-    if not content.get("methods"):
+    checks = run.sanity
+    if checks is None or not checks.methods:
         return None
     rows = [
         {
-            "method": m["method"],
-            "cells": [_cell(*pair) for pair in (*m["randomised"].values(), m["other_class"])],
-            "marks": marks(m),
+            "method": m.method,
+            "cells": [_cell(*pair) for pair in (*m.randomised.values(), m.other_class)],
+            "failures": m.failures,
         }
-        for m in content["methods"]
+        for m in checks.methods
     ]
-    failing = marks(next((m for m in content["methods"] if m["method"] == run.method), {}))
+    failing = run.failures(run.method)
     return {
         "good": not failing,
         "answer": (
@@ -69,16 +68,11 @@ def build(run: RunData) -> dict[str, Any] | None:
             if failing
             else f"The maps of {run.method} change when the network's knowledge is destroyed, as they should."
         ),
-        "stages": list(content["methods"][0]["randomised"]),
+        "stages": list(checks.methods[0].randomised),
         "rows": rows,
-        "images": content["images"],
-        "limits": content["limits"],
+        "images": checks.images,
+        "limits": checks.limits,
     }
-
-
-def marks(method: dict[str, Any]) -> list[str]:
-    """What a method failed, in words; empty where it passed or was not checked."""
-    return [text for key, text in WORDS.items() if method.get(key)]
 
 
 def _cell(rho: float | None, ssim: float | None) -> dict[str, Any]:

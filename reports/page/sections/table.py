@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.run.documents import records
 from pipeline.verdicts import RankingVerdict
 from reports.page import words
 from reports.page.cards import carded
-from reports.page.data import RunData, records
+from reports.page.data import RunData
 from reports.page.figures import whisker, whisker_axis
 from reports.page.sections import Section
 
@@ -99,7 +100,7 @@ def build(run: RunData) -> dict[str, Any]:
             "name": str(r["class_name"]),
             "id": str(r["class_id"]),
             "verdict": r["verdict"],
-            "tested": run.confirmation.get(int(r["label"]), {}).get("verdict", ""),
+            "tested": run.tested(r["label"]),
             "planted": r.get("planted") is True,
             "n": int(r["n"]),
             "n_images": int(r["n_images"]),

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.run.documents import records
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
 from reports.page import words
-from reports.page.data import RunData, records
+from reports.page.data import RunData
 from reports.page.figures import verdict_bar
 from reports.page.sections import Section
-from reports.page.sections.sanity import marks
 
 TEMPLATE = """
 <p class="kicker">Audit of <bdi>{{ model }}</bdi> on <bdi>{{ dataset }}</bdi>
@@ -68,8 +68,7 @@ def build(run: RunData) -> dict[str, Any]:
     table, total = run.classes, len(run.classes)
     counts = {v: int((table["verdict"] == v).sum()) for v in RankingVerdict}
     suspects = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
-    tested = suspects["label"].map(lambda label: _tested(run, label))
-    confirmed = suspects[tested == InterventionVerdict.CONFIRMED]
+    confirmed = suspects[suspects["label"].map(run.tested) == InterventionVerdict.CONFIRMED]
     named = confirmed if len(confirmed) else suspects
     started = str((run.manifest.get("sessions") or [{}])[0].get("started", ""))
     return {
@@ -84,25 +83,19 @@ def build(run: RunData) -> dict[str, Any]:
         "bar": verdict_bar(counts),
         "verdicts": [(v, counts[v], v.meaning) for v in RankingVerdict],
         "caveats": _caveats(run, counts),
-        "unconfirmed": not run.confirmation,
+        "unconfirmed": not run.edited,
     }
 
 
 def _warning(run: RunData) -> str:
     """The one thing that takes the ground from under the report: maps that do not show the network."""
-    checked = run.document("sanity.json").get("methods", ())
-    failed = marks(next((m for m in checked if m["method"] == run.method), {}))
+    failed = run.failures(run.method)
     if not failed:
         return ""
     return (
         f"Caution: the maps of {run.method} are {words.listing(failed)} in this run's sanity check. What "
         "follows describes the pictures more than the network; use another method."
     )
-
-
-def _tested(run: RunData, label: int) -> str:
-    """What the interventions say about a class; empty where they did not look."""
-    return str(run.confirmation.get(int(label), {}).get("verdict", ""))
 
 
 def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
@@ -203,18 +196,18 @@ def _caveats(run: RunData, counts: Mapping[RankingVerdict, int]) -> list[tuple[s
         "Box size and position are accounted for: a small object alone makes no class suspicious."
     )
     out = [("How sure is this?", sure), ("What could not be said?", _unsaid(run, counts))]
-    return [*out, ("Was it put to the test?", _test(run))] if run.confirmation else out
+    return [*out, ("Was it put to the test?", _test(run))] if run.edited else out
 
 
 def _test(run: RunData) -> str:
     """What the interventions add to the heat maps."""
-    parts = [f"The images of {words.count(len(run.confirmation), 'class', 'classes')} were edited."]
+    parts = [f"The images of {words.count(len(run.edited), 'class', 'classes')} were edited."]
     for verdict in (
         InterventionVerdict.CONFIRMED,
         InterventionVerdict.ATTRIBUTION_ONLY,
         InterventionVerdict.HIDDEN,
     ):
-        names = [str(c["class_name"]) for c in run.confirmation.values() if c["verdict"] == verdict]
+        names = [c.class_name for c in run.edited.values() if c.verdict == verdict]
         if names:
             parts.append(f"{words.listing(names, 4)}: {verdict.meaning}.")
     return " ".join(parts)

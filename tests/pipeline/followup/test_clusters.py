@@ -24,11 +24,13 @@ from pipeline.followup.clusters import (
     pool,
     separability,
 )
-from pipeline.followup.strategies import TABLE, cluster_run, read_strategies
+from pipeline.followup.strategies import cluster_run
 from pipeline.followup.virelay import export_virelay
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.classes import find_class
 from pipeline.measure.explain import find_output
+from pipeline.run.documents import ClustersDocument
+from pipeline.run.folder import CLUSTERS_TABLE
 from pipeline.run.store import Store
 from tests.tables import CELLS, write_run
 
@@ -169,7 +171,7 @@ def test_clusters_of_a_run(run):
     (candidate,) = found[2].candidates
     assert candidate.adjusted_lift < -2
     assert candidate.high < 0
-    table = pq.read_table(io.BytesIO(run.files.get(TABLE)))
+    table = pq.read_table(io.BytesIO(run.files.get(CLUSTERS_TABLE)))
     assert table.schema.equals(schema.CLUSTERS)
     rows = table.to_pandas()
     mine = rows[rows["cluster"] == candidate.cluster]
@@ -181,12 +183,12 @@ def test_clusters_of_a_run(run):
 
 def test_a_second_call_keeps_the_other_classes_and_replaces_its_own(run):
     cluster_run(run, [2])
-    before = {e["label"]: e for e in read_strategies(run)}
+    before = {c.label: c for c in ClustersDocument.read(run).classes}
     cluster_run(run, [0, 2])
-    after = {e["label"]: e for e in read_strategies(run)}
+    after = {c.label: c for c in ClustersDocument.read(run).classes}
     assert after.keys() == before.keys() | {0}
     assert after[2] == before[2]  # the same seed, the same answer
-    rows = pq.read_table(io.BytesIO(run.files.get(TABLE))).to_pandas()
+    rows = pq.read_table(io.BytesIO(run.files.get(CLUSTERS_TABLE))).to_pandas()
     assert not rows.duplicated("example_id").any()
 
 
@@ -209,7 +211,7 @@ def test_virelay_layout(run, tmp_path):
         assert (labels[index] == 2).all()
         clustering = group["cluster/spectral"]
         assert len(group["embedding"][clustering.attrs["embedding"]]) == len(clustering) == len(index)
-        rows = pq.read_table(io.BytesIO(run.files.get(TABLE))).to_pandas()
+        rows = pq.read_table(io.BytesIO(run.files.get(CLUSTERS_TABLE))).to_pandas()
         assert clustering[()].tolist() == rows["cluster"].iloc[index].tolist()
         assert clustering.attrs["k"] == clustering[()].max() + 1
 
@@ -234,7 +236,7 @@ def test_a_run_of_one_class_has_clusters_but_nothing_to_compare_them_with(tmp_pa
         (None, None, None, False)
     }
     assert json.loads(store.files.get("clusters.json"))["classes"][0]["clusters"][0]["adjusted_lift"] is None
-    assert pq.read_table(tmp_path / TABLE)["adjusted_lift"].null_count == found.n
+    assert pq.read_table(tmp_path / CLUSTERS_TABLE)["adjusted_lift"].null_count == found.n
 
 
 def test_find_class():
@@ -276,9 +278,9 @@ def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
     suspicious = ranking.table.loc[ranking.table["verdict"] == "suspicious", "label"].tolist()
     assert len(suspicious) >= 2
     follow_up(store, parse_config({"strategies": {"classes": 0}}), ranking, fresh=True)
-    assert read_strategies(store) == []
+    assert ClustersDocument.read(store) is None
     follow_up(store, parse_config({"strategies": {"classes": 2}}), ranking, fresh=True)
-    assert {c["label"] for c in read_strategies(store)} == set(suspicious[:2])
+    assert {c.label for c in ClustersDocument.read(store).classes} == set(suspicious[:2])
     assert store.files.get("confirm.json") is None
     # neither section is part of a run's identity
     changed = parse_config({"strategies": {"classes": 2}, "confirm": {"top": 3}})

@@ -287,21 +287,22 @@ def test_interventions_see_what_the_network_uses():
 
 
 def test_confirm_on_a_run(small_run):
-    from pipeline.followup.confirm import SUMMARY, TABLE, Plan, confirm, confirmed_order, read_confirmation
+    from pipeline.followup.confirm import Plan, confirm, confirmed_order
+    from pipeline.run.documents import ConfirmationDocument
+    from pipeline.run.folder import CONFIRMATION_TABLE
 
     seen = []
     result = confirm(small_run, Plan(top=2, controls=1, images=5), lambda *a: seen.append(a))
     assert seen[-1][0] == seen[-1][1] == sum(e.effects["full"].n for e in result.judgements.values())
     assert sorted(result.roles.values()) == ["control", "top", "top"]
-    content = read_confirmation(small_run)
-    assert [c["verdict"] for c in content["classes"]] == [j.verdict for j in result.judgements.values()]
-    assert json.loads(small_run.files.get(SUMMARY)) == content
-    table = pq.read_table(io.BytesIO(small_run.files.get(TABLE)))
+    stored = ConfirmationDocument.read(small_run)
+    assert [c.verdict for c in stored.classes] == [j.verdict for j in result.judgements.values()]
+    table = pq.read_table(io.BytesIO(small_run.files.get(CONFIRMATION_TABLE)))
     assert table.schema.equals(schema.CONFIRM)
     rows = table.to_pandas()
-    first = content["classes"][0]
-    mine = rows[(rows["label"] == first["label"]) & (rows["effect"] == "sufficiency")]
-    assert mine["mean"].item() == pytest.approx(first["effects"]["sufficiency"]["mean"])
+    first = stored.classes[0]
+    mine = rows[(rows["label"] == first.label) & (rows["effect"] == "sufficiency")]
+    assert mine["mean"].item() == pytest.approx(first.effects["sufficiency"].mean)
     labels = [3, 1, 0, 2]
     assert sorted(confirmed_order(labels, result)) == [0, 1, 2, 3]
 

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from explainers import Explanation
-from pipeline.measure.sanity import SUMMARY, check_run, shuffled, similarity
+from pipeline.measure.sanity import check_run, shuffled, similarity
+from pipeline.run.documents import MethodSanity, SanityDocument
 from pipeline.run.store import Store
 
 
@@ -77,23 +78,30 @@ def bench(tiny_planted, tiny_cnn_file):
 
 def test_a_method_that_ignores_the_network_is_found(bench, tmp_path):
     run = Store(tmp_path)
-    content = check_run(run, bench)
-    assert json.loads(run.files.get(SUMMARY)) == content
-    gradient, constant = content["methods"]
-    assert (gradient["insensitive"], gradient["class_blind"]) == (False, False)
-    assert (constant["insensitive"], constant["class_blind"]) == (True, True)
-    assert constant["randomised"]["all layers"][0] == 1
-    assert gradient["images"] == 4
-    assert list(gradient["randomised"]) == ["output layer", "upper half", "all layers"]
+    checks = check_run(run, bench)
+    gradient, constant = checks.methods
+    assert (gradient.insensitive, gradient.class_blind) == (False, False)
+    assert (constant.insensitive, constant.class_blind) == (True, True)
+    assert constant.randomised["all layers"][0] == 1
+    assert gradient.images == 4
+    assert list(gradient.randomised) == ["output layer", "upper half", "all layers"]
     # once per run: the second call reads
-    assert check_run(run, None) == content
+    assert check_run(run, None) == checks
 
 
 def test_no_check_when_none_is_asked_for(bench, tmp_path):
     config = bench.config.model_copy(update={"sanity": bench.config.sanity.model_copy(update={"images": 0})})
     assert check_run(Store(tmp_path), dataclasses.replace(bench, config=config)) is None
-    assert Store(tmp_path).files.get(SUMMARY) is None
+    assert SanityDocument.read(Store(tmp_path)) is None
     assert config.run_id == bench.config.run_id
+
+
+def checked(*methods: tuple[str, bool, bool]) -> SanityDocument:
+    """Checks with this outcome: (method, insensitive, class blind)."""
+    rows = [
+        MethodSanity(name, {"all layers": (0.5, 0.5)}, (0.5, 0.5), *failed, 4) for name, *failed in methods
+    ]
+    return SanityDocument(4, 0.1, {"insensitive": 0.7, "class_blind": 0.95}, tuple(rows))
 
 
 def test_insensitive_methods_are_marked_in_the_ranking_of_methods(small_run, tmp_path):
@@ -103,7 +111,7 @@ def test_insensitive_methods_are_marked_in_the_ranking_of_methods(small_run, tmp
 
     shutil.copytree(small_run.path, tmp_path / "run")
     store = Store(tmp_path / "run")
-    store.files.put(SUMMARY, json.dumps({"methods": [{"method": "gradient", "insensitive": True}]}).encode())
+    checked(("gradient", True, False)).write(store)
     table = rank_methods(store).table.set_index("method")
     assert table["insensitive"].to_dict() == {"gradient": True, "lrp.preset_a": False}
 
@@ -119,11 +127,7 @@ def test_a_ranking_says_what_its_method_failed(small_run, tmp_path, capsys):
     shutil.copytree(small_run.path, folder)
     config = RankingConfig(method="gradient", images="all", n_min=2, draws=100)
     assert rank_run(str(folder), config).summary["method_marks"] is None  # never checked
-    methods = [
-        {"method": "gradient", "insensitive": True, "class_blind": True},
-        {"method": "lrp.preset_a", "insensitive": False, "class_blind": False},
-    ]
-    (folder / SUMMARY).write_text(json.dumps({"methods": methods}))
+    checked(("gradient", True, True), ("lrp.preset_a", False, False)).write(Store(folder))
     passed = rank_run(str(folder), config.model_copy(update={"method": "lrp.preset_a"}))
     assert passed.summary["method_marks"] == []
     assert "Caution" not in verdict_markdown("net", passed)

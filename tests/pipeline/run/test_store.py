@@ -19,6 +19,7 @@ from pipeline import schema
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.run import files
+from pipeline.run.folder import SCHEMA_VERSION
 from pipeline.run.store import Provenance, Session, Store
 from tests.tables import write_run
 
@@ -72,7 +73,7 @@ def test_a_written_shard_is_there_and_the_others_are_missing(store: Store):
 def test_parts_say_what_they_are(store: Store):
     store.write_shard(KEYS[0], tables())
     found = pq.read_schema(Path(store.path, "examples", f"part-{KEYS[0]}.parquet"))
-    assert found.metadata[b"schema_version"] == str(schema.SCHEMA_VERSION).encode()
+    assert found.metadata[b"schema_version"] == str(SCHEMA_VERSION).encode()
     assert found.metadata[b"run_id"].decode() == store.manifest["run_id"]
     assert json.loads(found.metadata[b"config"]) == store.manifest["config"]
     assert found.field("width").metadata[b"unit"] == b"pixel"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import RankingConfig
-from pipeline.run.images import default_method
+from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
 from pipeline.statistics.absolute import PARTNERS, Used, _hash, absolute_test
 from pipeline.statistics.boxes import draw, inside, masks_from, tiled_sums, union
@@ -110,7 +110,7 @@ def cell_mask(row):
 def test_both_nulls_equal_loops_over_drawn_masks(run):
     path, truth = run
     used = used_images(path, truth)
-    found = absolute_test(Store(path), default_method(Store(path).manifest), used, RankingConfig(draws=4000))
+    found = absolute_test(Store(path), ranking_method(Store(path).manifest), used, RankingConfig(draws=4000))
     maps = stored_maps(path)
     masks = {i: cell_mask(truth.examples.loc[i]) for i in used.index}
     share = {i: maps[i] / maps[i].sum() for i in used.index}
@@ -141,7 +141,7 @@ def test_both_nulls_equal_loops_over_drawn_masks(run):
 def test_focused_classes_are_found_and_the_one_that_looks_elsewhere_is_not(run):
     path, truth = run
     used = used_images(path, truth)
-    found = absolute_test(Store(path), default_method(Store(path).manifest), used, RankingConfig(draws=500))
+    found = absolute_test(Store(path), ranking_method(Store(path).manifest), used, RankingConfig(draws=500))
     assert found.p[0] > 0.5
     assert (found.p[1:] < 0.01).sum() >= 4
     assert found.n_maps.tolist() == np.bincount(used.group).tolist()
@@ -159,7 +159,7 @@ def test_maps_that_know_only_the_usual_place_are_not_focused(tmp_path):
         pq.write_table(table.set_column(position, table.schema.field("values"), values), part)
     used = used_images(tmp_path, truth)
     found = absolute_test(
-        Store(tmp_path), default_method(Store(tmp_path).manifest), used, RankingConfig(draws=500)
+        Store(tmp_path), ranking_method(Store(tmp_path).manifest), used, RankingConfig(draws=500)
     )
     assert np.median(found.p_exchange) > 0.2  # its own boxes are no better than those of other images
     assert (found.p_shift < 0.01).mean() >= 0.5  # though far better than boxes anywhere
@@ -180,7 +180,7 @@ def test_power_is_the_chance_to_see_a_relevant_lift(tmp_path):
         pq.write_table(table.set_column(position, field, pa.array(list(heat), field.type)), part)
     used = used_images(tmp_path, truth)
     store = Store(tmp_path)
-    found = absolute_test(store, default_method(store.manifest), used, RankingConfig(draws=500))
+    found = absolute_test(store, ranking_method(store.manifest), used, RankingConfig(draws=500))
     rejected = float((found.p <= 0.05).mean())
     assert 0.25 < rejected < 0.75  # neither end would say anything
     assert found.power.mean() == pytest.approx(rejected, abs=0.1)
@@ -191,7 +191,7 @@ def test_neither_the_size_nor_the_number_of_shards_matters(tmp_path, run):
     write_run(tmp_path, 6, 30, 0, {0: -2.5}, thumbnails=False, failures=0.02, shard_size=37)
     used, config = used_images(path, truth), RankingConfig(draws=300)
     first, second = (
-        absolute_test(Store(p), default_method(Store(p).manifest), used, config) for p in (path, tmp_path)
+        absolute_test(Store(p), ranking_method(Store(p).manifest), used, config) for p in (path, tmp_path)
     )
     np.testing.assert_allclose(first.p, second.p, rtol=1e-9)
     np.testing.assert_allclose(first.power, second.power, rtol=1e-9)
@@ -201,5 +201,5 @@ def test_without_maps_there_is_no_answer(tmp_path):
     truth = write_run(tmp_path, 3, 10, 0, maps=False, thumbnails=False)
     store = Store(tmp_path)
     used = used_images(tmp_path, truth)
-    assert absolute_test(store, default_method(store.manifest), used, RankingConfig()) is None
+    assert absolute_test(store, ranking_method(store.manifest), used, RankingConfig()) is None
     assert PARTNERS >= 32

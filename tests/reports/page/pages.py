@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.config import RankingConfig
+from pipeline.run.documents import ClustersDocument, ConfirmationDocument, MethodsDocument, SanityDocument
+from pipeline.run.folder import CLUSTERS_TABLE, MANIFEST, RunFolder
 from pipeline.statistics.ranking import Ranking, rank
 from tests.tables import write_run
 
@@ -31,7 +33,7 @@ HOSTILE = (
 
 def rename_classes(folder: Path, names: tuple[str, ...]) -> None:
     """Give the first classes of a run other names, in its manifest."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
     old = manifest["dataset"]["class_names"]
     manifest["dataset"]["class_names"] = [*names, *old[len(names) :]]
@@ -100,9 +102,9 @@ def write_confirmation(folder: Path, verdicts: dict[int, str], names: dict[int, 
         for label, verdict in verdicts.items()
     ]
     counts = {v: list(verdicts.values()).count(v) for v in verdicts.values()}
-    content = {"classes": classes, "counts": counts, "relevant": 0.1, "plan": {"images": 25}}
-    content["n_shards"] = len(list((folder / "examples").iterdir()))
-    (folder / "confirm.json").write_text(json.dumps(content), encoding="utf-8")
+    content = {"method": METHOD, "classes": classes, "counts": counts, "plan": {"images": 25}}
+    content |= {"relevant": 0.1, "passes": 9, "n_shards": len(RunFolder(folder).done)}
+    ConfirmationDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
 def write_strategies(folder: Path, ranking: Ranking, label: int) -> list[str]:
@@ -115,21 +117,21 @@ def write_strategies(folder: Path, ranking: Ranking, label: int) -> list[str]:
     frame["x"], frame["y"] = np.arange(len(ids), dtype=float), frame["cluster"].astype(float)
     frame["adjusted_lift"], frame["prototype"] = -1.0, pd.array([pd.NA] * len(ids), dtype="Int32")
     table = pa.Table.from_pandas(frame, preserve_index=False).select(schema.CLUSTERS.names)
-    pq.write_table(table.cast(schema.CLUSTERS), folder / "clusters.parquet")
+    pq.write_table(table.cast(schema.CLUSTERS), folder / CLUSTERS_TABLE)
     cluster = {"n": 9, "share": 0.5, "separability": 0.875, "low": -1.5, "high": -0.5}
     clusters = [
         cluster | {"cluster": c, "adjusted_lift": -1.25 - c, "candidate": c == 1, "prototypes": ids[c::2][:3]}
         for c in range(2)
     ]
     names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
-    head = {"method": METHOD, "tau": 0.875, "tau_null": 0.5, "n": 18, "reason": None}
+    head = {"method": METHOD, "tau": 0.875, "tau_null": 0.5, "n": 18, "reason": None, "eigenvalues": []}
     entries = [
         head | {"label": label, "class_name": names[label], "clusters": clusters},
         head | {"label": 5, "class_name": names[5], "clusters": clusters[:1]},
         head | {"label": 6, "class_name": names[6], "clusters": [], "tau": None, "reason": "3 maps"},
         head | {"label": 8, "class_name": names[8], "clusters": clusters, "method": "other"},
     ]
-    (folder / "clusters.json").write_text(json.dumps({"classes": entries}), encoding="utf-8")
+    ClustersDocument.parse(json.dumps({"classes": entries}), "a test").write(RunFolder(folder))
     return ids
 
 
@@ -160,7 +162,7 @@ def write_sanity(folder: Path, insensitive: bool) -> None:
     other = method | {"method": "guided_backprop", "insensitive": True, "class_blind": True}
     limits = {"insensitive": 0.7, "class_blind": 0.95}
     content = {"images": 16, "seconds": 1.5, "limits": limits, "methods": [method, other]}
-    (folder / "sanity.json").write_text(json.dumps(content), encoding="utf-8")
+    SanityDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
 def write_methods(folder: Path) -> None:
@@ -168,7 +170,7 @@ def write_methods(folder: Path) -> None:
     best = row | {"rank": 1, "method": METHOD, "tied": True, "insensitive": False}
     second = row | {"rank": 2, "method": "gradient", "tied": True, "insensitive": True, "behind": 0.0625}
     content = {"metric": "aopc_gap", "n": 31, "left_out": 2, "methods": [best, second]}
-    (folder / "methods.json").write_text(json.dumps(content), encoding="utf-8")
+    MethodsDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
 def write_canary(folder: Path) -> None:

@@ -1,0 +1,111 @@
+"""The layout of a run folder, known here and nowhere else: names of its files, manifest, schema version.
+
+::
+
+    manifest.json                     what the run is made of, and the shards that are planned
+    <table>/part-<shard>.parquet      a part per shard and table of :mod:`pipeline.schema`
+    ranking.json  confirm.json ...    documents: :mod:`pipeline.run.documents`
+    confirm.parquet clusters.parquet  tables of one file, beside the document of the same name
+
+Light: JSON and file names only, so that a gate starts fast. Tables are read by
+:class:`pipeline.run.store.Store`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.errors import InputError
+from pipeline.run.files import Files, open_files
+
+SCHEMA_VERSION: Final = 1  # of manifest, tables and documents; a change of a column is a change of it
+
+MANIFEST: Final = "manifest.json"
+RANKING: Final = "ranking.json"
+RANKING_TABLE: Final = "ranking.csv"
+CONFIRMATION: Final = "confirm.json"
+CONFIRMATION_TABLE: Final = "confirm.parquet"
+CLUSTERS: Final = "clusters.json"
+CLUSTERS_TABLE: Final = "clusters.parquet"
+SANITY: Final = "sanity.json"
+METHODS: Final = "methods.json"
+CANARY: Final = "canary.json"
+TRIAL: Final = "trial.json"  # of a canary's own runs
+REPORT: Final = "report.html"
+
+COMMIT: Final = "examples"  # the table whose part is written last: with it a shard is finished
+_PREFIX, _SUFFIX = "part-", ".parquet"
+
+
+def part_name(table: str, key: str) -> str:
+    """Path of the part of a table that shard ``key`` wrote.
+
+    >>> part_name("scores", "validation-000000000-000000128")
+    'scores/part-validation-000000000-000000128.parquet'
+    """
+    return f"{table}/{_PREFIX}{key}{_SUFFIX}"
+
+
+def part_key(name: str) -> str | None:
+    """Key of the shard that wrote the part ``name`` (without its folder); None for any other file.
+
+    >>> part_key("part-validation-000000000-000000128.parquet")
+    'validation-000000000-000000128'
+    """
+    if name.startswith(_PREFIX) and name.endswith(_SUFFIX):
+        return name[len(_PREFIX) : -len(_SUFFIX)]
+    return None
+
+
+class RunFolder:
+    """The folder (or object-store prefix) of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self.files: Files = open_files(path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a manifest."""
+        return self.files.get(MANIFEST) is not None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest. Raises :class:`InputError` where there is none or it cannot be used."""
+        raw = self.files.get(MANIFEST)
+        if raw is None:
+            raise InputError(
+                f"{self.path}: no {MANIFEST}, so this is no run folder; give one that `hansaudit run` wrote"
+            )
+        try:
+            manifest = json.loads(raw)
+        except ValueError as error:
+            raise InputError(f"{self.path}/{MANIFEST}: not valid JSON ({error}); was it edited?") from None
+        if not isinstance(manifest, dict):
+            raise InputError(f"{self.path}/{MANIFEST}: holds no JSON object; was it edited?")
+        version = manifest.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{self.path}: has schema version {version}, this hansaudit reads {SCHEMA_VERSION}; "
+                "read it with the version that wrote it, or run the audit again in a new folder"
+            )
+        return manifest
+
+    @property
+    def done(self) -> frozenset[str]:
+        """Keys of the finished shards."""
+        return self.keys_of(COMMIT)
+
+    def keys_of(self, table: str) -> frozenset[str]:
+        """Keys of the shards that have a part of ``table``, finished or not."""
+        return frozenset(key for name in self.files.names(table) if (key := part_key(name)) is not None)
+
+    def parts(self, table: str, shards: Collection[str]) -> list[str]:
+        """Paths of the parts of ``table`` that those of ``shards`` have, in order of the keys."""
+        return [part_name(table, key) for key in sorted(self.keys_of(table).intersection(shards))]
