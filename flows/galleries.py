@@ -14,7 +14,10 @@ from flows import settings, terminal
 from flows.options import dataset_source
 from pipeline.config import DatasetConfig, MethodConfig, ModelConfig, parse_config
 from pipeline.errors import InputError
-from reports.gallery.page import SCOPES, VIEWS, Cell, Gallery, Line, save_arrays, write_gallery
+from reports.gallery.model import SCOPES, Cell, Gallery, Line
+from reports.gallery.page import save_arrays, write_gallery
+from reports.gallery.view import View
+from reports.gallery.views import all_views
 
 if TYPE_CHECKING:
     from explainers import Fitted
@@ -41,20 +44,20 @@ class Look:
     def __post_init__(self) -> None:
         if not self.methods:
             raise InputError("--methods: none given; `hansaudit methods` lists them")
-        views = ("auto", "all", *VIEWS)
+        views = ("auto", "all", *all_views())
         for name, value, valid in (("view", self.view, views), ("scope", self.scope, tuple(SCOPES))):
             if value not in valid:
                 raise InputError(f"--{name} {value!r} is unknown; valid: {', '.join(valid)}")
         if not 0 < self.percentile <= 100:
             raise InputError(f"--percentile {self.percentile:g}: valid: above 0, at most 100")
 
-    def views_of(self, method: MethodConfig) -> tuple[str, ...]:
+    def views_of(self, method: MethodConfig) -> tuple[View, ...]:
         """The visualisations of a method's maps: a column each."""
         if self.view == "all":
-            return VIEWS
+            return tuple(all_views().values())
         if self.view != "auto":
-            return (self.view,)
-        return ("projection" if method.name in SIGNALS else "heatmap",)
+            return (all_views()[self.view],)
+        return (all_views()["projection" if method.name in SIGNALS else "heatmap"],)
 
     def cells(self, maps: Iterable[np.ndarray], notes: Iterable[str]) -> tuple[Cell, ...]:
         """A row: one map h w c per method, and what is to be said about it."""
@@ -73,7 +76,7 @@ class Look:
     @property
     def columns(self) -> tuple[str, ...]:
         """The methods' names, with the parameters that were given."""
-        shown = [(self.names.get(m.key, m.key), view) for m in self.methods for view in self.views_of(m)]
+        shown = [(self.names.get(m.key, m.key), view.name) for m in self.methods for view in self.views_of(m)]
         if self.view != "all":
             return tuple(name for name, _ in shown)
         return tuple(view if len(self.methods) == 1 else f"{name}: {view}" for name, view in shown)

@@ -28,7 +28,9 @@ from pipeline.measure.explain import class_name
 from pipeline.measure.fitting import check, fit_methods
 from pipeline.measure.metrics import get_metric, measure
 from pipeline.schema import STATUS_NO_BOX, STATUS_OK
-from reports.gallery.page import Cell, Gallery, Line, Panel, caption, draw, write_gallery
+from reports.gallery.model import Cell, Gallery, Line, Panel, caption, draw
+from reports.gallery.page import write_gallery
+from reports.gallery.views import all_views
 
 METRICS = ("ratio", "mass", "lift", "pointing")
 _FIELDS = ("epoch", "image", "label", "method", "metric", "value", "reason")
@@ -165,7 +167,7 @@ class Monitor(keras.callbacks.Callback):
         for i, name in enumerate(self.images.names):
             for m, method in enumerate(self.methods):
                 cells = tuple(
-                    Cell(maps[m][i], "heatmap", self._notes[epoch][m][i] or "")
+                    Cell(maps[m][i], all_views()["heatmap"], self._notes[epoch][m][i] or "")
                     for epoch, maps in self._maps.items()
                 )
                 left = (name, f"label: {class_name(self.card, int(self.images.labels[i]))}", method.key)

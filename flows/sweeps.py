@@ -14,7 +14,8 @@ from flows import settings, terminal
 from flows.galleries import Look, facts, fit, load, progress, split_methods
 from pipeline.config import Config, MethodConfig, ModelConfig, PerturbationConfig
 from pipeline.errors import InputError
-from reports.gallery.page import VIEWS, Gallery, Line
+from reports.gallery.model import Gallery, Line
+from reports.gallery.views import all_views
 
 if TYPE_CHECKING:
     from pipeline.inputs.models import LoadedModel
@@ -113,7 +114,7 @@ def check_sweep(wanted: Sweep, look: Look) -> None:
         raise InputError("--vary: a parameter is named twice; give all its values in one --vary")
     if look.view == "all":
         raise InputError(
-            f"--view all: the columns of a sweep are parameter values; valid: {', '.join(VIEWS)}"
+            f"--view all: the columns of a sweep are parameter values; valid: {', '.join(all_views())}"
         )
     if wanted.metric and wanted.metric not in CURVE_METRICS:
         raise InputError(f"--metric {wanted.metric!r} is unknown; valid: {', '.join(CURVE_METRICS)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.commands import examples
+from reports.gallery.views import names
 
 if TYPE_CHECKING:
     from flows.galleries import Look
@@ -26,7 +27,7 @@ Methods = Annotated[
 ]
 View = Annotated[
     str,
-    typer.Option(help="auto, all (a column each), graymap, heatmap, scaled, masked, blend or projection."),
+    typer.Option(help=f"auto, all (a column each), or one of: {', '.join(names())}."),
 ]
 Scope = Annotated[str, typer.Option(help="What shares a colour scale: image, row, column or all.")]
 Percentile = Annotated[

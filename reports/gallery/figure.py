@@ -6,16 +6,13 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reports.gallery import views as visualize
-
-if TYPE_CHECKING:
-    from reports.gallery.page import Gallery, Line, Panel
+from reports.gallery.model import Entry, Gallery, Line, caption, draw, is_small, legend
 
 DPI: Final = 150
 _COLUMN, _LEFT, _RIGHT = 1.75, 1.75, 0.95  # a column; room for what stands left and right of the pictures
@@ -47,49 +44,52 @@ class Layout:
         """Left edge of a column's picture."""
         return _LEFT + column * _COLUMN + _GAP / 2
 
+    def centre(self, column: int) -> float:
+        """Middle of a column's picture."""
+        return self.x(column) + (_COLUMN - _GAP) / 2
+
     def y(self, row: int) -> float:
         """Upper edge of a row's pictures."""
         return self.title + self.names + row * (self.picture + self.caption)
 
 
-def figure(gallery: Gallery, panels: Sequence[Sequence[Panel | None]], legend: Sequence[str]) -> Figure:
-    """The gallery; ``panels`` as drawn, ``legend`` line by line, those of the views first."""
-    from reports.gallery.page import caption
-
-    captions = [[_wrapped(caption(p), 36, 3) if p else "" for p in found] for found in panels]
-    most = max(len(words.splitlines()) for found in captions for words in found)
+def figure(gallery: Gallery) -> Figure:
+    """The gallery as a matplotlib figure; the end of every panel's scale stands below it."""
+    panels, entries = draw(gallery), legend(gallery)
+    captions = [[_wrapped(caption(p), 36, 3) if p else "" for p in row] for row in panels]
     names = [_wrapped(name, 24, 4) for name in ("input", *gallery.columns)]
-    shape = gallery.lines[0].picture.shape
-    columns = len(names)
-    width = _LEFT + columns * _COLUMN
-    title = textwrap.fill(gallery.title, max(20, int(width / 0.105)))
-    layout = Layout(
+    title = textwrap.fill(gallery.title, max(20, int((_LEFT + len(names) * _COLUMN) / 0.105)))
+    layout = _layout(gallery, title, names, captions, len(entries))
+    drawn = _Page(layout)
+    drawn.text(0.12, 0.1, title, va="top", fontsize=10.5, weight="bold")
+    for c, name in enumerate(names):
+        drawn.text(layout.centre(c), layout.y(0) - 0.06, name, ha="center", fontsize=8)
+    for r, line in enumerate(gallery.lines):
+        drawn.line(r, line)
+        for c, (panel, words) in enumerate(zip(panels[r], captions[r], strict=True), start=1):
+            if panel is not None:
+                drawn.picture(r, c, panel.image)
+                drawn.caption(r, c, words)
+    drawn.legend(entries)
+    return drawn.figure
+
+
+def _layout(
+    gallery: Gallery, title: str, names: Sequence[str], captions: Sequence[Sequence[str]], entries: int
+) -> Layout:
+    """Room for the gallery's pictures and for what is written around them, each text broken into lines."""
+    height, width = gallery.lines[0].picture.shape[:2]
+    most = max(len(words.splitlines()) for row in captions for words in row)
+    return Layout(
         rows=len(gallery.lines),
-        columns=columns,
-        picture=(_COLUMN - _GAP) * shape[0] / shape[1],
+        columns=len(names),
+        picture=(_COLUMN - _GAP) * height / width,
         caption=0.14 + 0.1 * most,
         title=0.2 + 0.2 * len(title.splitlines()),
         names=0.12 + _LINE * max(len(name.splitlines()) for name in names),
-        legend=0.2 + _LINE * len(legend),
+        legend=0.2 + _LINE * entries,
         right=_RIGHT if any(line.right for line in gallery.lines) else 0.1,
     )
-    made = _Page(layout)
-    made.text(0.12, 0.1, title, va="top", fontsize=10.5, weight="bold")
-    for c, name in enumerate(names):
-        made.text(layout.x(c) + (_COLUMN - _GAP) / 2, layout.y(0) - 0.06, name, ha="center", fontsize=8)
-    for r, (line, found) in enumerate(zip(gallery.lines, panels, strict=True)):
-        made.line(r, line)
-        for c, panel in enumerate(found, start=1):
-            if panel is not None:
-                made.picture(r, c, panel.image)
-                words = captions[r][c - 1]
-                below = layout.y(r) + layout.picture + 0.035
-                made.text(
-                    layout.x(c) + (_COLUMN - _GAP) / 2, below, words, ha="center", va="top", fontsize=6,
-                    color=_MUTED,
-                )  # fmt: skip
-    made.legend(legend)
-    return made.figure
 
 
 class _Page:
@@ -114,8 +114,7 @@ class _Page:
             _COLUMN - _GAP,
             self.layout.picture,
         )
-        small = min(image.shape[:2]) < 64
-        self.image(place, image, "nearest" if small else "antialiased")
+        self.image(place, image, "nearest" if is_small(image) else "antialiased")
 
     def image(self, place: tuple[float, float, float, float], image: np.ndarray, how: str) -> None:
         """An image at x, y with a width and height."""
@@ -138,31 +137,19 @@ class _Page:
         end = self.layout.x(self.layout.columns)
         self.text(end + 0.02, middle, "\n".join(line.right), va="center", fontsize=7.5)
 
-    def legend(self, lines: Sequence[str]) -> None:
+    def caption(self, row: int, column: int, words: str) -> None:
+        """What stands below a picture."""
+        below = self.layout.y(row) + self.layout.picture + 0.035
+        self.text(self.layout.centre(column), below, words, ha="center", va="top", fontsize=6, color=_MUTED)
+
+    def legend(self, entries: Sequence[Entry]) -> None:
         """What the colours mean, with the colours beside it."""
         top = self.layout.size[1] - self.layout.legend + 0.08
-        for number, words in enumerate(lines):
+        for number, entry in enumerate(entries):
             y = top + number * _LINE
-            bar = colour_bar(words.partition(":")[0])
-            if bar is not None:
-                self.image((0.12, y + 0.025, 0.6, 0.075), bar[None], "nearest")
-            self.text(0.8, y + 0.105, words, fontsize=6.5, color=_MUTED)
-
-
-def colour_bar(view: str) -> np.ndarray | None:
-    """The colours of a view from one end of its scale to the other, n 3 uint8; None where it has none."""
-    signed = view in ("heatmap", "projection")
-    values = np.linspace(-1 if signed else 0, 1, 101)[None, :, None, None]
-    if view in ("graymap", "heatmap", "projection"):
-        function = {
-            "graymap": visualize.graymap,
-            "heatmap": visualize.heatmap,
-            "projection": visualize.projection,
-        }[view]
-        return function(values, 1.0)[0, :, 0]
-    if view == "blend":
-        return visualize.jet(values[..., 0])[0, :, 0]
-    return None
+            if entry.bar is not None:
+                self.image((0.12, y + 0.025, 0.6, 0.075), entry.bar[None], "nearest")
+            self.text(0.8, y + 0.105, f"{entry.name}: {entry.words}", fontsize=6.5, color=_MUTED)
 
 
 def _wrapped(text: str, width: int, most: int) -> str:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from flows.galleries import split_methods
 from flows.sweeps import parse_axis
 from pipeline.config import ConfigError
 from pipeline.errors import InputError
+from reports.gallery.views import all_views
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +94,25 @@ def test_every_view_of_a_map_beside_each_other(photos, tiny_cnn_file: Path, tmp_
         *("--out", str(tmp_path), "--save", "npz"),
     )
     assert code == 0
-    views = ("graymap", "heatmap", "scaled", "masked", "blend", "projection")
+    views = all_views()
     assert about(tmp_path)["columns"] == list(views)
     assert about(tmp_path)["title"].endswith("by gradient")
     page = (tmp_path / "gallery.html").read_text()
     assert all(f"<dt>{view}</dt>" in page for view in views)
+
+
+def test_help_lists_every_view_and_loads_none() -> None:
+    code = """
+import sys
+from flows import cli
+assert cli.run(["explain", "--help"]) == 0
+assert "numpy" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"COLUMNS": "400"}, capture_output=True, check=True
+    )
+    (line,) = (line for line in done.stdout.decode().splitlines() if "--view" in line)
+    assert all(re.search(rf"\b{view}\b", line) for view in all_views())
 
 
 def test_true_classes_are_those_of_the_images_in_order(photos, tiny_cnn_file: Path, tmp_path: Path) -> None:

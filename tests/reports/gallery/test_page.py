@@ -10,21 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports.gallery import views as visualize
-from reports.gallery.figure import colour_bar
-from reports.gallery.page import (
-    VIEWS,
-    Cell,
-    Gallery,
-    Line,
-    caption,
-    draw,
-    figure,
-    legend,
-    page,
-    save_arrays,
-    write_gallery,
-)
+from reports.gallery.figure import figure
+from reports.gallery.model import Cell, Gallery, Line, caption, draw, legend
+from reports.gallery.page import page, save_arrays, write_gallery
+from reports.gallery.view import View
+from reports.gallery.views import all_views
+
+VIEWS = all_views()
+HEATMAP, PROJECTION = VIEWS["heatmap"], VIEWS["projection"]
 
 SHAPE = (12, 9, 3)
 
@@ -39,10 +32,10 @@ def ramp(top: float) -> np.ndarray:
     return np.repeat(values[..., None] / 3, 3, axis=-1)
 
 
-def gallery(scope: str = "image", view: str = "heatmap") -> Gallery:
+def gallery(scope: str = "image") -> Gallery:
     tops = [[1.0, 4.0], [2.0, 8.0]]
     lines = tuple(
-        Line(picture(), (f"row {r}",), tuple(Cell(ramp(t), view) for t in row), ("p = 0.5",))
+        Line(picture(), (f"row {r}",), tuple(Cell(ramp(t), HEATMAP) for t in row), ("p = 0.5",))
         for r, row in enumerate(tops)
     )
     return Gallery("two by two", ("a", "b"), lines, scope, (("network", "none"),))
@@ -67,13 +60,14 @@ def test_what_shares_a_scale(scope: str, expected: list[list[float]]) -> None:
             cell = made.lines[r].cells[c]
             assert cell is not None
             np.testing.assert_array_equal(
-                panel.image, visualize.heatmap(cell.relevance[None], expected[r][c])[0]
+                panel.image, HEATMAP.draw(cell.relevance, picture(), expected[r][c])
             )
             assert caption(panel) == f"±{expected[r][c]:.3g}"
 
 
 def test_only_equal_views_share_a_scale() -> None:
-    line = Line(picture(), ("row",), (Cell(ramp(1.0)), Cell(ramp(50.0), "projection"), Cell(ramp(3.0)), None))
+    cells = (Cell(ramp(1.0), HEATMAP), Cell(ramp(50.0), PROJECTION), Cell(ramp(3.0), HEATMAP), None)
+    line = Line(picture(), ("row",), cells)
     (panels,) = draw(Gallery("mixed", ("a", "b", "c", "d"), (line,), "all"))
     assert [p.scale if p else None for p in panels] == [
         pytest.approx(3.0),
@@ -83,8 +77,8 @@ def test_only_equal_views_share_a_scale() -> None:
     ]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_every_view_survives_zeros_and_says_its_scale(view: str) -> None:
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_every_view_survives_zeros_and_says_its_scale(view: View) -> None:
     lines = (
         Line(picture(), ("zero",), (Cell(np.zeros(SHAPE), view, "why"),)),
         Line(picture(), ("map",), (Cell(ramp(2.0), view),)),
@@ -95,7 +89,7 @@ def test_every_view_survives_zeros_and_says_its_scale(view: str) -> None:
     assert zero.image.shape == map_.image.shape == (*SHAPE[:2], 3)
     assert zero.image.dtype == np.uint8
     assert "why" in caption(zero)
-    if view != "masked":
+    if view.low is not None:
         assert re.match(r"(±|0 to )\d", caption(map_))
 
 
@@ -103,7 +97,7 @@ def test_every_view_survives_zeros_and_says_its_scale(view: str) -> None:
 def test_any_number_of_channels_and_size(channels: int) -> None:
     relevance = np.random.default_rng(0).normal(size=(8, 20, channels))
     line = Line(
-        np.zeros((8, 20, 3), np.uint8), ("x",), tuple(Cell(relevance, v) for v in ("heatmap", "projection"))
+        np.zeros((8, 20, 3), np.uint8), ("x",), tuple(Cell(relevance, v) for v in (HEATMAP, PROJECTION))
     )
     made = Gallery("odd", ("a", "b"), (line,))
     assert figure(made).get_size_inches()[0] > 4
@@ -112,7 +106,7 @@ def test_any_number_of_channels_and_size(channels: int) -> None:
 
 def test_the_page_fetches_nothing_and_escapes_what_it_is_given(tmp_path: Path) -> None:
     name = '<img src="http://evil">&.jpg'
-    line = Line(picture(), (name,), (Cell(ramp(1), note="<b>"),), ("<i>",))
+    line = Line(picture(), (name,), (Cell(ramp(1), HEATMAP, "<b>"),), ("<i>",))
     png, html = write_gallery(
         Gallery(name, ("<script>alert(1)</script>",), (line,), facts=(("a", "<u>"),)), tmp_path
     )
@@ -135,7 +129,8 @@ def test_arrays_are_saved_as_they_are(tmp_path: Path) -> None:
 
 def test_arrays_of_different_sizes_are_saved_one_by_one(tmp_path: Path) -> None:
     lines = tuple(
-        Line(np.zeros((n, n, 3), np.uint8), (str(n),), (Cell(np.ones((n, n, 3))), None)) for n in (4, 6)
+        Line(np.zeros((n, n, 3), np.uint8), (str(n),), (Cell(np.ones((n, n, 3)), HEATMAP), None))
+        for n in (4, 6)
     )
     with np.load(
         save_arrays(Gallery("sizes", ("a", "b"), lines), tmp_path / "a.npz"), allow_pickle=False
@@ -158,15 +153,15 @@ def test_impossible_galleries_are_refused() -> None:
 def test_a_scale_may_end_at_a_percentile_of_what_is_not_zero() -> None:
     """Values 1 .. 100 and as many zeros: the 90th percentile lies at 90.1, whatever the zeros."""
     relevance = np.concatenate([np.arange(1.0, 101), np.zeros(100)]).reshape(20, 10, 1)
-    line = Line(np.zeros((20, 10, 3), np.uint8), ("r",), (Cell(relevance, "graymap"),))
+    line = Line(np.zeros((20, 10, 3), np.uint8), ("r",), (Cell(relevance, VIEWS["graymap"]),))
     made = Gallery("x", ("a",), (line,), percentile=90)
     ((panel,),) = draw(made)
     assert panel is not None
     assert panel.scale == pytest.approx(90.1)
     assert (panel.image.reshape(-1, 3)[90:100] == 255).all()  # what is beyond has the end's colour
-    assert "90th percentile" in legend(made)["scale"]
+    assert "90th percentile" in legend(made)[-1].words
     assert "90th percentile" in page(made)
-    assert "the largest value" in legend(gallery())["scale"]
+    assert "the largest value" in legend(gallery())[-1].words
 
 
 def test_the_figure_writes_nothing_outside_itself_or_over_its_pictures() -> None:
@@ -176,7 +171,7 @@ def test_the_figure_writes_nothing_outside_itself_or_over_its_pictures() -> None
     left = ("ILSVRC2012_val_00000010_resized_and_cropped.JPEG", "predicted: German short-haired pointer")
     lines = tuple(
         Line(np.zeros((30, 60, 3), np.uint8), left, (Cell(np.zeros((30, 60, 3)), v, note),) * 2, ("place 1",))
-        for v in ("heatmap", "blend")
+        for v in (HEATMAP, VIEWS["blend"])
     )
     made = figure(Gallery(f"a photograph explained by {long}, and again by {long}", (long, long), lines))
     made.canvas.draw()
@@ -199,20 +194,11 @@ def _overlap(a, b, slack: float = 1.0) -> bool:
     return min(a.x1, b.x1) - max(a.x0, b.x0) > slack and min(a.y1, b.y1) - max(a.y0, b.y0) > slack
 
 
-@pytest.mark.parametrize(
-    ("view", "ends"),
-    [
-        ("heatmap", ([0, 0, 76], [128, 0, 0])),
-        ("projection", ([0] * 3, [255] * 3)),
-        ("graymap", ([0] * 3, [255] * 3)),
-        ("blend", ([0, 0, 128], [128, 0, 0])),
-        ("masked", None),
-    ],
-)
-def test_the_legend_shows_the_colours_of_a_view(view: str, ends) -> None:
-    bar = colour_bar(view)
-    if ends is None:
-        assert bar is None
-    else:
-        assert bar is not None
-        assert [bar[0].tolist(), bar[-1].tolist()] == list(ends)
+def test_the_legend_says_what_the_views_show_with_their_colours() -> None:
+    cells = tuple(Cell(ramp(1), view) for view in VIEWS.values())
+    made = Gallery("all", tuple(VIEWS), (Line(picture(), ("x",), cells),))
+    entries = legend(made)
+    assert [entry.name for entry in entries] == [*VIEWS, "scale"]
+    text = unescape(page(made))
+    assert all(f"{view.meaning}</dd>" in text for view in VIEWS.values())
+    assert text.count('<img class="bar"') == sum(view.colours is not None for view in VIEWS.values())
