@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.run.files import open_files
+from reports.inline import assets, environment
 from reports.page import words
 from reports.page.data import RunData, load_run
 from reports.page.sections import Section, all_sections
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.statistics.ranking import Ranking
 
 NAME = "report.html"
+_PACKAGE = "reports.page"
 
 
 def write_report(run_dir: str | Path, ranking: Ranking, out: str | Path | None = None) -> Path:
@@ -46,49 +45,24 @@ def write_report(run_dir: str | Path, ranking: Ranking, out: str | Path | None =
 
 def render(run: RunData) -> str:
     """The page as text."""
-    environment = _environment()
-    macros = environment.get_template("macros.html.j2").module
+    templates = _templates()
+    macros = templates.get_template("macros.html.j2").module
     built = [(s, s.build(run)) for s in all_sections()]
-    shown = [(s, _section(environment, macros, s, c)) for s, c in built if c is not None]
-    style, script = _asset("report.css"), _asset("report.js")
+    shown = [(s, _section(templates, macros, s, c)) for s, c in built if c is not None]
     dataset = run.manifest.get("dataset", {})
-    return environment.get_template("page.html.j2").render(
+    return templates.get_template("page.html.j2").render(
         title=f"{dataset.get('name') or 'dataset'} · {run.manifest.get('model', {}).get('name') or 'model'}",
-        policy=_policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
         sections=shown,
+        **assets(_PACKAGE, "report"),
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(words.FILTERS)
-    environment.tests["known"] = words.known
-    return environment
+def _templates() -> Environment:
+    templates = environment(_PACKAGE)
+    templates.filters.update(words.FILTERS)
+    templates.tests["known"] = words.known
+    return templates
 
 
-def _section(environment: Environment, macros: Any, section: Section, context: dict[str, Any]) -> Markup:
-    return Markup(environment.from_string(section.template).render(m=macros, **context))
-
-
-def _asset(name: str) -> str:
-    return (resources.files("reports.page") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Content security policy: only this page's own style and script, only inline pictures, no network."""
-    return (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+def _section(templates: Environment, macros: Any, section: Section, context: dict[str, Any]) -> Markup:
+    return Markup(templates.from_string(section.template).render(m=macros, **context))

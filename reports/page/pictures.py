@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 
@@ -10,14 +9,10 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image, UnidentifiedImageError
 
+from reports.inline import data_uri
 from reports.page.data import Heat
 
 _COLOURS = (colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.float32)
-
-
-def data_uri(content: bytes, mime: str) -> str:
-    """``data:`` address of ``content``."""
-    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def photo_uri(jpeg: bytes) -> str:
