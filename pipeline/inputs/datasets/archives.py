@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 import defusedxml.ElementTree as SafeXml
 import numpy as np
@@ -18,6 +19,16 @@ from pipeline.errors import InputError
 
 MAX_XML = 1 << 20
 MAX_IMAGE = 1 << 28
+MAX_TOTAL_XML = 1 << 31  # half a million annotations of the training set have 0.3 GiB
+MAX_TOTAL_IMAGES = 1 << 40
+MAX_HEADER = 1 << 16  # long names and extended headers, which are read before a member's size is known
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _WNID = re.compile(r"n\d{8}\Z")
 
 
@@ -29,19 +40,42 @@ class Annotation:
     boxes: np.ndarray
 
 
-def read_members(path: str | Path, limit: int) -> Iterator[tuple[str, bytes]]:
+class _Refused(Exception):
+    """What a header says is not to be read."""
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; an extension of it that is larger than any name needs is refused unread."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _HEADERS and header.size > MAX_HEADER:
+            raise _Refused(f"a header extension of {header.size} bytes, more than {MAX_HEADER}, is refused")
+        return header
+
+
+def read_members(path: str | Path, limit: int, total: int) -> Iterator[tuple[str, bytes]]:
     """(base name, bytes) of every regular file of a tar, compressed or not, in one pass.
 
     Raises :class:`InputError` for a missing, damaged or truncated archive, a name that climbs out of the
-    archive, a link or device, and a member of more than ``limit`` bytes.
+    archive or occurs twice, a link or device, a member of more than ``limit`` bytes, and more than ``total``
+    bytes of members and headers, unpacked.
     """
-    n = 0
+    n, unpacked = 0, 0
+    names: set[str] = set()
     try:
-        with tarfile.open(path, "r|*") as archive:
+        with tarfile.open(path, "r|*", tarinfo=_Header) as archive:
             for member in archive:
+                unpacked += tarfile.BLOCKSIZE + member.size
+                if unpacked > total:
+                    raise InputError(f"{path}: more than {total} bytes when unpacked, after {n} files")
                 if member.isdir():
                     continue
                 name = _safe_name(member, path)
+                if name in names:
+                    raise InputError(f"{path}: member {name!r} occurs twice; one of them is not meant")
+                names.add(name)
                 if member.size > limit:
                     raise InputError(f"{path}: member {name!r} has {member.size} bytes, more than {limit}")
                 file = archive.extractfile(member)
@@ -52,6 +86,8 @@ def read_members(path: str | Path, limit: int) -> Iterator[tuple[str, bytes]]:
                     )
                 n += 1
                 yield name, data
+    except _Refused as error:
+        raise InputError(f"{path}: {error}, after {n} files") from None
     except OSError as error:
         raise InputError(
             f"{path}: cannot read the archive after {n} files: {error.strerror or error}"
@@ -80,7 +116,7 @@ def read_annotations(path: str | Path) -> dict[str, Annotation]:
         return _read_csv(path)
     found = {
         name.removesuffix(".xml"): parse_xml(data, f"{path}: {name}")
-        for name, data in read_members(path, MAX_XML)
+        for name, data in read_members(path, MAX_XML, MAX_TOTAL_XML)
         if name.endswith(".xml")
     }
     if not found:

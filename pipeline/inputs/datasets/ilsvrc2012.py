@@ -19,7 +19,13 @@ from tensorflow_datasets.datasets.siscore.labels import IMAGENET_LABELS_LIST  # 
 
 from pipeline.errors import InputError
 from pipeline.inputs.card import read_class_file
-from pipeline.inputs.datasets.archives import MAX_IMAGE, Annotation, read_annotations, read_members
+from pipeline.inputs.datasets.archives import (
+    MAX_IMAGE,
+    MAX_TOTAL_IMAGES,
+    Annotation,
+    read_annotations,
+    read_members,
+)
 from pipeline.inputs.datasets.prepared import audit_features, builder_info, prepare
 
 SPLIT = "validation"
@@ -115,13 +121,11 @@ class _Source:
     report: Prepared
 
     def examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        seen: set[str] = set()
-        for name, data in read_members(self.images, MAX_IMAGE):
-            if name in seen:
-                raise InputError(f"{self.images}: member {name!r} occurs twice")
-            seen.add(name)
+        empty = True
+        for name, data in read_members(self.images, MAX_IMAGE, MAX_TOTAL_IMAGES):
+            empty = False
             yield name, self._example(name, data)
-        if not seen:
+        if empty:
             raise InputError(f"{self.images}: holds no image; give ILSVRC2012_img_val.tar")
 
     def _example(self, name: str, data: bytes) -> dict[str, Any]:
