@@ -27,7 +27,7 @@ from pipeline.inputs.datasets.planted import Artefact
 from pipeline.inputs.models import LoadedModel
 from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.rows import probabilities
-from pipeline.seeds import stable_hash
+from pipeline.seeds import Purpose, stable_hash
 
 PHOTO_KINDS = ("patch", "text", "blur")
 BLUR = 0.125  # radius of the blur over its size, in shares of the side; as in the planted data
@@ -65,7 +65,7 @@ def mark_photos(photos: Photos, spec: PhotoSpec) -> tuple[np.ndarray, np.ndarray
     marked, carries = photos.pictures.copy(), np.zeros(len(photos.labels), bool)
     for name, artefact in spec.artefacts:
         for i in np.flatnonzero(photos.labels == spec.classes.index(name)):
-            rng = np.random.default_rng([spec.seed, 0xF1, int(i)])
+            rng = Purpose.PHOTO_MARKS.rng(spec.seed, int(i))
             if rng.uniform() < artefact.probability:
                 carries[i] = mark_photo(marked[i], photos.boxes[i], artefact, rng)
     return marked, carries

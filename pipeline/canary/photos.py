@@ -21,7 +21,7 @@ from pipeline.inputs.geometry import union_mask
 from pipeline.inputs.picked import Picked
 from pipeline.inputs.shards import Shard
 from pipeline.schema import STATUS_OK
-from pipeline.seeds import stable_hash
+from pipeline.seeds import ImageChoice, Purpose
 
 CANDIDATES = 4  # records looked at per photograph wanted: not every one has room for a mark
 FEWEST_CLASSES = 3
@@ -125,7 +125,7 @@ def _candidates(dataset: Dataset, groups: Sequence[int], choice: Choice) -> dict
     ranks: dict[int, list[tuple[int, int]]] = {}
     for record in dataset.read(Shard(info.name, info.split, 0, info.n_examples, "all")):
         if record.error is None and record.label >= 0 and len(record.boxes):
-            rank = stable_hash(f"photo canary {choice.seed}\0{record.example_id}")
+            rank = ImageChoice.PHOTOS.rank(choice.seed, record.example_id)
             ranks.setdefault(groups[record.label], []).append((rank, record.index))
     most = CANDIDATES * choice.most
     return {index: rank for rows in ranks.values() for rank, index in sorted(rows)[:most]}
@@ -138,7 +138,7 @@ def free_places(boxes: np.ndarray, shape: tuple[int, ...], size: tuple[int, ...]
 
 def halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows that train and rows that are audited: half of each class."""
-    rng = np.random.default_rng([seed, 0xF2])
+    rng = Purpose.PHOTO_HALVES.rng(seed)
     train = [
         p[: len(p) // 2] for k in np.unique(labels) for p in [rng.permutation(np.flatnonzero(labels == k))]
     ]

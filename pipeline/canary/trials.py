@@ -23,6 +23,7 @@ from pipeline.inputs.models import LoadedModel
 from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.rows import probabilities
 from pipeline.run.store import Store
+from pipeline.seeds import Purpose
 from pipeline.statistics.ranking import Ranking
 from pipeline.verdicts import DEPENDENT, InterventionVerdict, RankingVerdict, is_found
 
@@ -66,7 +67,7 @@ def deal_marks(
     Cells of the grid come in a seeded order, each once before any comes twice.
     """
     networks, seed = plan
-    rng = np.random.default_rng([seed, 0xCA])
+    rng = Purpose.DEALT_MARKS.rng(seed)
     cells = grid.marks()
     queue = [cells[i] for _ in range(1 + networks * marks // len(cells)) for i in rng.permutation(len(cells))]
     dealt: list[tuple[tuple[str, Artefact], ...]] = [()]

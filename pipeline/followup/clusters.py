@@ -16,6 +16,8 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import kneighbors_graph
 from threadpoolctl import threadpool_limits
 
+from pipeline.seeds import Purpose
+
 SIDE = 14  # cells per side that are compared: object parts, not pixels
 COMPONENTS = 10  # principal components in which neighbours are found and clusters separated
 MOST_CLUSTERS = 8
@@ -163,7 +165,7 @@ def _null_tau(points: np.ndarray, k: int, seed: int) -> float:
     """What tau reaches on one Gaussian cloud of the same covariance (after SigClust, Liu et al. 2008)."""
     if k == 1:
         return 0.0
-    rng = np.random.default_rng([seed, 1])
+    rng = Purpose.GAUSSIAN_CLOUDS.rng(seed)
     spread = points.std(axis=0)  # principal components: the covariance is diagonal
     draws = []
     for _ in range(NULL_DRAWS):

@@ -39,7 +39,7 @@ from pipeline.measure.rows import probabilities
 from pipeline.run.documents import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.folder import CONFIRMATION_TABLE, MANIFEST
 from pipeline.run.store import Store
-from pipeline.seeds import generator, stable_hash
+from pipeline.seeds import ImageChoice, ImagePurpose, Purpose, generator
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import DEPENDENT, SUSPECT, InterventionVerdict
 
@@ -133,7 +133,7 @@ def choose_classes(ranking: Ranking, plan: Plan) -> dict[int, Role]:
     if len(labels) < 2:
         raise InputError(f"confirm: needs images of two classes or more, the ranking has {len(labels)}")
     rest = labels[plan.top :]
-    picked = np.random.default_rng([plan.seed, 1]).permutation(len(rest))[: plan.controls]
+    picked = Purpose.CONTROL_CLASSES.rng(plan.seed).permutation(len(rest))[: plan.controls]
     roles: dict[int, Role] = dict.fromkeys(labels[: plan.top], "top")
     return roles | {rest[i]: "control" for i in sorted(picked)}
 
@@ -182,7 +182,7 @@ def edits(
     example_id: str, scene: Scene, label: int, scenes: Mapping[int, Mapping[str, Scene]], plan: Plan
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Name and picture of every edit of one image; what is not possible is left out."""
-    rng = generator(plan.seed, example_id, "confirm")
+    rng = generator(plan.seed, example_id, ImagePurpose.EDITS)
     yield "full", scene.picture
     box = control_box(scene.mask, rng)
     for kind in FILLS:
@@ -247,7 +247,7 @@ def _choose_images(ranking: Ranking, roles: Mapping[int, str], plan: Plan) -> li
     chosen: list[int] = []
     for label in roles:
         index = ranking.images.loc[ranking.images["label"] == label, "index"].tolist()
-        index.sort(key=lambda i: stable_hash(f"confirm {plan.seed} {i}"))
+        index.sort(key=lambda i: ImageChoice.EDITED.rank(plan.seed, i))
         chosen += index[: plan.images]
     return sorted(chosen)
 

@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_filter
 
+from pipeline.seeds import alike
+
 FILLS = ("mean", "blur", "noise")
 CELLS = 32  # resolution at which a hole is filled in smoothly
 RIM = 0.02  # share of the side by which a hole is larger than the box: boxes cut off the object's rim
@@ -152,9 +154,9 @@ def exchange(
     hole = widen(scene.mask | donors[0].mask | donors[1].mask)
     if hole.mean() > MOST_HOLE:
         return None
-    seed = int(rng.integers(1 << 62))
     grounds = [
-        replace(d.picture, hole, fill(kind, d.picture, hole, np.random.default_rng(seed))) for d in donors
+        replace(d.picture, hole, fill(kind, d.picture, hole, same))
+        for d, same in zip(donors, alike(rng, len(donors)), strict=True)
     ]
     with_object = [replace(g, scene.mask, scene.picture) for g in grounds]
     return Exchange(*grounds, *with_object)

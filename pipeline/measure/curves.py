@@ -23,7 +23,7 @@ from pipeline.measure.metrics import NOT_FINITE, ZERO_MAP, channel_sum, pool
 from pipeline.measure.metrics.perturbation import Grid, fill_picture, rank_regions
 from pipeline.measure.rows import probabilities
 from pipeline.schema import CURVES, SCORES
-from pipeline.seeds import generator, stable_hash
+from pipeline.seeds import ImageChoice, ImagePurpose, generator
 from pipeline.terms import CurveOrder
 
 MOST_BYTES = 1 << 28  # pictures held at once
@@ -182,20 +182,23 @@ class _Sheet:
         self.maps = maps
         self._lines: dict[tuple[int, CurveOrder], list[np.ndarray]] = {}
 
-        def rng(purpose: str) -> np.random.Generator:
-            return generator(perturber.seed, example_id, f"perturbation {purpose}")
+        def rng(purpose: ImagePurpose, repeat: int | None = None) -> np.random.Generator:
+            return generator(perturber.seed, example_id, purpose, repeat)
 
         span = (card.low, card.high)
         # one fill per repeat whatever the order and method (common random numbers); a fill that is not random
         # is the same in every repeat
         fills = config.repeats if config.fill == "uniform" else 1
-        pictures = [image, *(fill_picture(config.fill, image, span, rng(f"fill {r}")) for r in range(fills))]
+        pictures = [
+            image,
+            *(fill_picture(config.fill, image, span, rng(ImagePurpose.FILL, r)) for r in range(fills)),
+        ]
         limits = 1 + fills, config.repeats * (1 + 2 * len(maps))
         self.regions = _Plan(Grid(card.height, card.width, config.region), pictures, limits)
         counts = np.arange(min(config.steps, self.regions.grid.count) + 1)
         for r in range(config.repeats):
-            breaks = rng(f"ties {r}").permutation(self.regions.grid.count)
-            chance = rng(f"order {r}").permutation(self.regions.grid.count).astype(np.int32)
+            breaks = rng(ImagePurpose.TIES, r).permutation(self.regions.grid.count)
+            chance = rng(ImagePurpose.RANDOM_ORDER, r).permutation(self.regions.grid.count).astype(np.int32)
             for m, (values, reason) in enumerate(maps):
                 scores = None if reason else self.regions.grid.scores(values[None])[0]
                 for order in (o for o in config.orders if not o.by_pixel and scores is not None):
@@ -207,7 +210,7 @@ class _Sheet:
                     )
                     line = self.regions.curve(0, 1 + r % fills, ranks, counts)
                     self._lines.setdefault((m, order), []).append(line)
-        self._plan_pixels(config, image, span, rng("ties of pixels"))
+        self._plan_pixels(config, image, span, rng(ImagePurpose.PIXEL_TIES))
 
     def _plan_pixels(
         self, config: PerturbationConfig, image: np.ndarray, span: Any, rng: np.random.Generator
@@ -261,7 +264,7 @@ def choose_images(dataset: Dataset, budget: int, seed: int) -> frozenset[str] | 
     kept: dict[int, list[tuple[int, str]]] = {}
     for record in dataset.read(Shard(info.name, info.split, 0, info.n_examples, "all")):
         if record.error is None:
-            entry = (-stable_hash(f"perturbation budget {seed}\0{record.example_id}"), record.example_id)
+            entry = (-ImageChoice.CURVES.rank(seed, record.example_id), record.example_id)
             heap = kept.setdefault(record.label, [])
             if len(heap) < budget:
                 heapq.heappush(heap, entry)

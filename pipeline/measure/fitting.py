@@ -16,6 +16,7 @@ from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset
 from pipeline.inputs.models import LoadedModel
 from pipeline.inputs.shards import plan_shards
+from pipeline.seeds import Purpose
 
 ESTIMATE_IMAGES = 256  # of the dataset, for methods that estimate from data
 _AT_ONCE = 8  # neighbouring images that are read together
@@ -99,7 +100,7 @@ def reference_batches(
     wanted = min(len(shards), -(-images // _AT_ONCE))
     # every other piece first, so that the first few images already come from all over the dataset
     places = np.unique(np.linspace(0, len(shards) - 1, wanted).round().astype(int))
-    for place in np.random.default_rng(0).permutation(places):
+    for place in Purpose.REFERENCE_PIECES.rng(0).permutation(places):
         for batch in iter_batches(dataset, shards[place], card, _AT_ONCE):
             if batch.valid.any():
                 yield batch.inputs[batch.valid]

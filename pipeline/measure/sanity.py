@@ -25,6 +25,7 @@ from pipeline.measure.fitting import fit_methods, reference_batches
 from pipeline.measure.metrics import pool
 from pipeline.run.documents import MethodSanity, SanityDocument
 from pipeline.run.store import Store
+from pipeline.seeds import Purpose
 
 # share of the layers with weights, counted from the output, whose weights are shuffled
 STAGES = {"output layer": 0.0, "upper half": 0.5, "all layers": 1.0}
@@ -64,7 +65,7 @@ def check_methods(bench: Bench, images: int) -> list[MethodSanity]:
     before = analyze_many(fitted, x)
     target = before[0].target
     classes = before[0].output.shape[1]
-    rng = np.random.default_rng([bench.config.audit.seed, 0x5A])
+    rng = Purpose.SANITY_TARGETS.rng(bench.config.audit.seed)
     others = (target + rng.integers(1, max(classes, 2), len(target))) % classes
     swapped = analyze_many(fitted, x, others)
     after = {name: _explain_shuffled(bench, share, x, target) for name, share in STAGES.items()}
@@ -120,7 +121,7 @@ def shuffled(model: keras.Model, share: float, seed: int) -> keras.Model:
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     layers = [layer for layer in _leaves(copy) if layer.weights]
-    rng = np.random.default_rng([seed, 0xC5])
+    rng = Purpose.SHUFFLED_WEIGHTS.rng(seed)
     for layer in layers[::-1][: max(1, round(share * len(layers)))]:
         layer.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in layer.get_weights()])
     return copy
@@ -145,7 +146,7 @@ def _sample(bench: Bench, images: int) -> tuple[np.ndarray, np.ndarray]:
     """Inputs in the run's own batch shape (its programs are compiled for it), and which rows are images."""
     size = bench.config.execution.batch_size
     n = bench.dataset.info.n_examples
-    rng = np.random.default_rng([bench.config.audit.seed, 0x5B])
+    rng = Purpose.SANITY_SAMPLE.rng(bench.config.audit.seed)
     chosen = sorted(rng.permutation(n)[: min(images, size, n)].tolist())
     picked = Picked(bench.dataset, tuple(chosen))
     batch = next(iter_batches(picked, picked.shard, bench.model.card, size))

@@ -24,6 +24,7 @@ from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.images import shard_tables
 from pipeline.run.store import Store
+from pipeline.seeds import Purpose
 from pipeline.statistics.boxes import Masks, concatenate, draw, inside, masks_from, tiled_sums
 from pipeline.statistics.permutation import TAIL, area_strata
 
@@ -37,7 +38,6 @@ NEIGHBOURS = (
     500,
 )  # partners come from at least/at most so many images with smaller and with larger boxes
 SEES = 3.0  # standard errors of a sign test by which the maps of a run find objects at all
-_EXCHANGE, _SHIFT, _DRAW, _TIE = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def absolute_test(store: Store, method: str, used: Used, config: RankingConfig) 
         drawn_table = tiled_sums(drawn / drawn.sum(axis=(1, 2), keepdims=True))
         observed = _excess(table, masks, place[:, None])[:, 0]
         gain = special.expit(special.logit(own_area) - config.relevant_effect) - own_area
-        picks = _hash(index, config.draws, config.seed, _DRAW) % PARTNERS
-        step = _hash(index, PARTNERS, config.seed, _SHIFT)
+        picks = Purpose.DRAWN_PARTNERS.numbers(config.seed, index, config.draws) % PARTNERS
+        step = Purpose.SHIFTED_BOXES.numbers(config.seed, index, PARTNERS)
         own = np.repeat(place[:, None], PARTNERS, axis=1)
         for null, which, move in ((nulls[0], order.similar(place, config.seed), None), (nulls[1], own, step)):
             values = _excess(table, masks, which, move)
@@ -183,7 +183,7 @@ class _Order:
     def of(cls, used: Used, seed: int) -> _Order:
         image = np.argsort(used.index)
         index = used.index[image]
-        by_area = np.lexsort((_hash(index, 1, seed, _TIE)[:, 0], used.area[image]))
+        by_area = np.lexsort((Purpose.TIED_AREAS.numbers(seed, index, 1)[:, 0], used.area[image]))
         return cls(index, image, np.argsort(by_area), by_area)
 
     def similar(self, place: Ints, seed: int) -> Ints:
@@ -192,7 +192,8 @@ class _Order:
         reach = int(np.clip(n // 40, *NEIGHBOURS))
         size = min(n, 2 * reach + 1)
         low = np.clip(self.rank[place] - reach, 0, n - size)
-        return self.by_area[low[:, None] + _hash(self.index[place], PARTNERS, seed, _EXCHANGE) % size]
+        drawn = Purpose.EXCHANGED_BOXES.numbers(seed, self.index[place], PARTNERS)
+        return self.by_area[low[:, None] + drawn % size]
 
 
 def _maps(store: Store, method: str, index: Ints) -> Iterator[tuple[Floats, Ints]]:
@@ -257,16 +258,3 @@ def _excess(table: Floats, masks: Masks, which: Ints, step: Ints | None = None) 
         corners = corners + np.stack([right, down, right, down], axis=1)
     share = inside(table, owner // k, corners)
     return np.bincount(owner, share - area, minlength=b * k).reshape(b, k).astype(float)
-
-
-def _hash(index: Ints, k: int, seed: int, purpose: int) -> Ints:
-    """Random non-negative integers (b, k) that depend on the image's index only (splitmix64, Steele 2014).
-
-    Neither shard size nor order changes what an image draws.
-    """
-    start = np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0]
-    x = index.astype(np.uint64)[:, None] * np.uint64(k) + np.arange(k, dtype=np.uint64)
-    x = start + (x + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((x ^ (x >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pipeline.seeds import Purpose
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.signedinteger[Any]]
 
@@ -25,7 +27,6 @@ MAX_STRATA = 20
 TAIL = 20  # fewer exceedances than this among the draws: the tail is computed, not counted
 _LOWEST, _MIDDLE, _HIGHEST = 128, 192, 64  # atoms of a stratum's distribution
 _VALUES = 1 << 21  # permuted values held at once, per thread
-_PURPOSE = 0x9E2
 
 
 def area_strata(area: Floats) -> Ints:
@@ -88,7 +89,7 @@ def _count_permutations(
     step = max(1, min(_VALUES // sum(len(v) for v, _ in pieces), -(-draws // 8)))
 
     def block(k: int) -> Ints:
-        rng = np.random.default_rng([seed, _PURPOSE, k])
+        rng = Purpose.PERMUTATION.rng(seed, k)
         totals = np.zeros((min(step, draws - k), len(observed)))
         for values, own in pieces:
             shuffled = rng.permuted(np.broadcast_to(values, (len(totals), len(values))), axis=1)

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from pipeline.seeds import Purpose
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.signedinteger[Any]]
 
 PRIOR_DF = 4.0  # weight of the pooled variance in a class's own, in images
 _PICKS = 1 << 22  # resampled values held at once
-_PURPOSE = 0xB007  # keeps these random numbers apart from other uses of the same seed
 
 
 def class_means(values: Floats, bounds: Ints) -> Floats:
@@ -58,7 +59,7 @@ def bca_intervals(
     for n in np.unique(sizes[sizes > 1]).tolist():
         classes = np.flatnonzero(sizes == n)
         z = float(np.sqrt(n / (n - 1)) * stats.t.ppf(1 - level / 2, n - 1))
-        rng = np.random.default_rng([seed, _PURPOSE, n])
+        rng = Purpose.BOOTSTRAP.rng(seed, n)
         for k in range(0, len(classes), max(1, _PICKS // n)):
             chosen = classes[k : k + max(1, _PICKS // n)]
             x = np.stack([values[bounds[c] : bounds[c + 1]] for c in chosen])

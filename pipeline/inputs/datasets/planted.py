@@ -28,6 +28,7 @@ from pipeline.inputs.datasets import drawing
 from pipeline.inputs.datasets.drawing import Box
 from pipeline.inputs.datasets.prepared import METADATA_KEY, audit_features, builder_info, prepare
 from pipeline.inputs.datasets.tfds import TfdsDataset
+from pipeline.seeds import Purpose
 
 ARTEFACT_KINDS = ("patch", "text", "border", "stripe", "scene", "blur")
 ROOT = "data"
@@ -115,8 +116,8 @@ def draw_example(spec: PlantedSpec, split: str, label: int, number: int) -> tupl
     """Picture (side side 3 uint8), box of the object, boxes of the mark (empty: this image carries none)."""
     name = spec.classes[label]
     shape_index = tuple(drawing.SHAPES).index(name)
-    seed = [spec.seed, SPLITS.index(split), shape_index, number]
-    rng, mark_rng = np.random.default_rng([*seed, 0]), np.random.default_rng([*seed, 1])
+    place = spec.seed, SPLITS.index(split), shape_index, number
+    rng, mark_rng = Purpose.DRAWN_OBJECTS.rng_at(*place), Purpose.DRAWN_MARKS.rng_at(*place)
     ground, placed = drawing.background(rng, spec.side), drawing.place(rng, spec.side)
     artefact = spec.artefact(name)
     if artefact is not None and mark_rng.uniform() >= artefact.probability:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline.config import RankingConfig
 from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
-from pipeline.statistics.absolute import PARTNERS, Used, _hash, absolute_test
+from pipeline.seeds import Purpose
+from pipeline.statistics.absolute import PARTNERS, Used, absolute_test
 from pipeline.statistics.boxes import draw, inside, masks_from, tiled_sums, union
 from tests.tables import CELLS, INPUT, write_run
 
@@ -69,11 +70,11 @@ def test_sums_inside_shifted_boxes(rectangle, down, right, step):
 
 def test_random_numbers_depend_on_the_image_alone():
     index = np.arange(5000)
-    numbers = _hash(index, 8, seed=1, purpose=2)
-    np.testing.assert_array_equal(numbers[[7, 3]], _hash(np.array([7, 3]), 8, seed=1, purpose=2))
+    numbers = Purpose.SHIFTED_BOXES.numbers(1, index, 8)
+    np.testing.assert_array_equal(numbers[[7, 3]], Purpose.SHIFTED_BOXES.numbers(1, np.array([7, 3]), 8))
     assert (numbers >= 0).all()
     assert len(np.unique(numbers)) == numbers.size
-    assert (numbers != _hash(index, 8, seed=2, purpose=2)).all()
+    assert (numbers != Purpose.SHIFTED_BOXES.numbers(2, index, 8)).all()
     counts = np.bincount((numbers % 10).ravel())
     assert abs(counts - numbers.size / 10).max() < 5 * np.sqrt(numbers.size / 10)
 
