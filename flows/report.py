@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config import RankingConfig
 from pipeline.run.documents import records
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import RankingVerdict
-
-if TYPE_CHECKING:
-    import pandas as pd
+from reports.page.headline import sentence, tally
 
 _ARTIFACT_ROWS = 100
 _ARTIFACT_COLUMNS = (
@@ -57,12 +55,12 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
 
 def verdict_markdown(about: str, ranking: Ranking) -> str:
     """The headline of a run in Markdown."""
-    suspicious = suspicious_classes(ranking)
-    counts = ranking.table["verdict"].value_counts()
-    lines = [f"# {about}", "", headline(ranking), ""]
+    suspicious = ranking.table[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS]
+    counts = tally(ranking.table)
+    lines = [f"# {about}", "", sentence(counts), ""]
     if marks := ranking.summary["method_marks"]:
         lines += [f"**Caution**: the maps of {ranking.method} are {' and '.join(marks)}.", ""]
-    lines += [f"- **{name}**: {count} classes" for name, count in counts.items()]
+    lines += [f"- **{name}**: {count} classes" for name, count in counts.items() if count]
     if len(suspicious):
         lines += ["", "| rank | class | adjusted lift | 95 % interval |", "| --- | --- | --- | --- |"]
         lines += [
@@ -71,21 +69,6 @@ def verdict_markdown(about: str, ranking: Ranking) -> str:
             for _, row in suspicious.iterrows()
         ]
     return "\n".join(lines) + "\n"
-
-
-def suspicious_classes(ranking: Ranking) -> pd.DataFrame:
-    """The rows of the classes with the verdict ``suspicious``."""
-    return ranking.table[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS]
-
-
-def headline(ranking: Ranking) -> str:
-    """One sentence."""
-    n, classes = len(suspicious_classes(ranking)), len(ranking.table)
-    undecided = int((ranking.table["verdict"] == RankingVerdict.UNDECIDED).sum())
-    rest = f"; {undecided} undecided, with too few images for a statement" if undecided else ""
-    if n == 0:
-        return f"None of {classes} classes is suspicious{rest}."
-    return f"{n} of {classes} classes {'looks' if n == 1 else 'look'} right for the wrong reason{rest}."
 
 
 def _cell(text: str) -> str:

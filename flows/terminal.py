@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
+from reports.page.headline import sentence, tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +70,6 @@ def print_path(what: str, path: str) -> None:
 
 def print_ranking(ranking: Ranking, top: int) -> None:
     """The head of a ranking as a table, and the headline."""
-    from flows.report import headline
-
     table = Table(
         title=Text(f"Classes by {ranking.method}, most suspicious first"),
         title_justify="left",
@@ -91,7 +90,7 @@ def print_ranking(ranking: Ranking, top: int) -> None:
     console.print(table)
     if len(ranking.table) > top:
         console.print(f"... and {len(ranking.table) - top} more classes in ranking.csv", markup=False)
-    console.print(Text(headline(ranking), style="bold"))
+    console.print(Text(sentence(tally(ranking.table)), style="bold"))
     console.print(Text(_NOTE, style="dim"))
     print_marks(ranking.method, ranking.summary["method_marks"])
 

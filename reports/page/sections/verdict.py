@@ -13,6 +13,7 @@ from pipeline.verdicts import InterventionVerdict, RankingVerdict
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.figures import verdict_bar
+from reports.page.headline import headline, tally
 from reports.page.sections import Section
 
 TEMPLATE = """
@@ -65,8 +66,7 @@ on it.</p></div>
 
 
 def build(run: RunData) -> dict[str, Any]:
-    table, total = run.classes, len(run.classes)
-    counts = {v: int((table["verdict"] == v).sum()) for v in RankingVerdict}
+    table, counts = run.classes, tally(run.classes)
     suspects = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
     confirmed = suspects[suspects["label"].map(run.tested) == InterventionVerdict.CONFIRMED]
     named = confirmed if len(confirmed) else suspects
@@ -75,7 +75,7 @@ def build(run: RunData) -> dict[str, Any]:
         "model": run.manifest.get("model", {}).get("name") or "model",
         "dataset": run.manifest.get("dataset", {}).get("name") or "dataset",
         "date": started[:10],
-        "headline": headline(counts, total, len(confirmed)),
+        "headline": headline(counts, len(confirmed)),
         "names": _names(named),
         "found": _found(counts, named, len(confirmed) > 0),
         "warning": _warning(run),
@@ -108,24 +108,6 @@ def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
     if rest and names:
         names[-1]["glue"] = f" and {rest} more"
     return names
-
-
-def headline(counts: Mapping[RankingVerdict, int], total: int, confirmed: int = 0) -> str:
-    """The verdict of the whole audit in one line; ``confirmed``: suspicious classes that edits confirm."""
-    n, undecided = confirmed or counts[RankingVerdict.SUSPICIOUS], counts[RankingVerdict.UNDECIDED]
-    if n:
-        verb = ("is", "are") if confirmed else ("looks", "look")
-        classes = (
-            f"{words.spell(n).capitalize()} of {words.spell(total)} {'class' if total == 1 else 'classes'}"
-        )
-        return f"{classes} {verb[n > 1]} right for the wrong reason"
-    if undecided == total:
-        return "Too few images to say anything about any class"
-    if undecided > total / 2:
-        return (
-            f"No class stands out, but {words.spell(undecided)} of {words.spell(total)} could not be judged"
-        )
-    return "No class looks right for the wrong reason"
 
 
 def _found(counts: Mapping[RankingVerdict, int], named: pd.DataFrame, confirmed: bool) -> str:

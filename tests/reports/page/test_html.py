@@ -17,8 +17,9 @@ from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import RankingVerdict
 from reports.page import cards, sections, words
 from reports.page.figures import Dot, correlation, scatter, verdict_bar, whisker, whisker_axis
+from reports.page.headline import headline, sentence, tally
 from reports.page.html import write_report
-from reports.page.sections import planted, verdict
+from reports.page.sections import planted
 from reports.page.svg import Axis, span
 from tests.reports.page.pages import HOSTILE, QUICK, Page, planted_run
 from tests.tables import write_run
@@ -231,17 +232,26 @@ def test_the_page_does_not_depend_on_when_it_is_made(folder, ranking, source):
 
 
 @pytest.mark.parametrize(
-    ("counts", "total", "expected"),
+    ("numbers", "expected", "rest"),
     [
-        ((1, 0, 0, 4), 5, "One of five classes looks right for the wrong reason"),
-        ((13, 0, 0, 987), 1000, "13 of 1\u202f000 classes look right for the wrong reason"),
-        ((0, 0, 5, 0), 5, "Too few images to say anything about any class"),
-        ((0, 0, 4, 1), 5, "No class stands out, but four of five could not be judged"),
-        ((0, 1, 1, 3), 5, "No class looks right for the wrong reason"),
+        ((1, 0, 0, 4), "One of five classes looks right for the wrong reason", ""),
+        ((13, 0, 0, 987), "13 of 1\u202f000 classes look right for the wrong reason", ""),
+        ((1, 0, 4, 0), "One of five classes looks right for the wrong reason", "; four undecided, with too"),
+        ((0, 0, 5, 0), "Too few images to say anything about any class", ""),
+        ((0, 0, 4, 1), "No class stands out, but four of five could not be judged", ""),
+        ((0, 1, 1, 3), "No class looks right for the wrong reason", "; one undecided, with too few images"),
     ],
 )
-def test_headlines(counts, total, expected):
-    assert verdict.headline(dict(zip(RankingVerdict, counts, strict=True)), total) == expected
+def test_headlines(numbers, expected, rest):
+    counts = dict(zip(RankingVerdict, numbers, strict=True))
+    assert headline(counts) == expected
+    assert sentence(counts).startswith(expected + (rest or "."))
+
+
+def test_classes_are_counted_by_verdict(ranking):
+    counts = tally(ranking.table)
+    assert list(counts) == list(RankingVerdict)
+    assert {v: n for v, n in counts.items() if n} == ranking.table["verdict"].value_counts().to_dict()
 
 
 @pytest.mark.parametrize(
