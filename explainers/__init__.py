@@ -6,7 +6,7 @@ from explainers.model.describe import register_kind
 from explainers.model.graph import Graph, Node
 from explainers.model.trace import trace
 from explainers.preflight import Plan, plan
-from explainers.registry import MethodInfo, create_analyzer, list_methods
+from explainers.registry import MethodInfo, create_analyzer, list_methods, method_info
 from explainers.rules.backward import Ledger
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "analyze_many",
     "create_analyzer",
     "list_methods",
+    "method_info",
     "plan",
     "register_kind",
     "trace",

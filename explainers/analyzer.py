@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from keras import ops
 
-from explainers.errors import InvalidParameter
 from explainers.inputs import check_input, explained_index
-from explainers.network import STARTS, Head, Network, network
-from explainers.rules.backward import Ledger
+from explainers.network import Head, Network, network
+from explainers.rules.backward import Ledger, assign
 from explainers.rules.bounds import check_boxes
 from explainers.rules.presets import Preset
 from explainers.targets import Goal, resolve
 
 Target = int | Sequence[int] | np.ndarray | Callable[[Any], Any] | None
+State = Mapping[str, np.ndarray]  # what a method estimated, by name
 
 
 class Explanation(NamedTuple):
@@ -36,24 +36,85 @@ class Explanation(NamedTuple):
     ledger: Ledger | None = None
 
 
+class Origin(NamedTuple):
+    """How `create_analyzer` made an analyzer: the method's name and all its parameters."""
+
+    method: str
+    params: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Analyzer(ABC):
-    """A method and its hyper-parameters: a frozen dataclass, so comparable and printable."""
+    """A method and its hyper-parameters: a frozen dataclass, so comparable and printable.
+
+    It says by which rules it goes back through a network (`preset`), whether `fit` needs images to estimate
+    from (`estimates`), to which form of a model it binds (`network_of`) and what it then is (`bind`).
+    """
+
+    estimates: ClassVar[bool] = False
+    origin: Origin | None = field(default=None, kw_only=True, compare=False, repr=False)
+
+    def preset(self) -> Preset | None:
+        """The (condition, rule) pairs of its backward pass; None: it only evaluates the network."""
+        return None
+
+    def passes(self, crossing: float) -> float:
+        """What an image costs in forward passes, when one forward and one backward pass cost `crossing`."""
+        return crossing
+
+    def fold(self) -> bool:
+        """Whether BatchNorm is folded."""
+        return True
+
+    def plain(self) -> Self:
+        """The same with hyper-parameters as plain floats and tuples, so that equal ones compare equal."""
+        return self
+
+    def network_of(self, model: Any) -> Network:
+        """The network that it binds to. Raises ExplainError where the model cannot be traced or canonised."""
+        preset = self.preset()
+        return network(model, self.fold(), () if preset is None else preset.subgraphs())
+
+    def check(self, net: Network) -> None:
+        """Raises the ExplainError for which it cannot explain this network, as far as no data are needed."""
+        preset = self.preset()
+        if preset is not None:
+            assign(preset, net.graph)
+        if not self.estimates:
+            self.bind(net, self.estimate(net, None))
+
+    def estimate(self, net: Network, data: Any) -> State:
+        """The state that the method keeps, mostly of `data`; methods without one ignore `data`."""
+        return {}
 
     @abstractmethod
+    def bind(self, net: Network, state: State) -> Fitted:
+        """The fitted analyzer for a network and a state, estimated or loaded."""
+
     def fit(self, model: Any, data: Any = None) -> Fitted:
         """Bind to a Keras model or traced Graph: a new object. `data` for methods that estimate."""
+        net = self.network_of(model)
+        return self.bind(net, self.estimate(net, data))
 
     def get_config(self) -> dict[str, Any]:
         """The hyper-parameters by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "origin"}
 
 
 class Fitted(ABC):
-    """An analyzer bound to a model."""
+    """An analyzer bound to a network, with its `state`: arrays by name, empty when it estimates nothing.
 
-    analyzer: Analyzer
-    network: Network
+    `head` is the backward pass that it is, which others of the same network may share a forward pass with;
+    None when an explanation is more than that.
+    """
+
+    head: Head | None = None
+
+    def __init__(self, analyzer: Analyzer, net: Network, state: State):
+        self.analyzer, self.network, self.state = analyzer, net, dict(state)
+
+    def __repr__(self) -> str:
+        return f"{self.analyzer!r}.fit({self.network.graph.model.name!r})"
 
     @abstractmethod
     def analyze(self, x: Any, target: Target = None, ledger: bool = False) -> Explanation:
@@ -75,10 +136,6 @@ class BackwardAnalyzer(Analyzer):
         """Start relevance at the target: `logit`, `one` or `probability`."""
         return "one"
 
-    def fold(self) -> bool:
-        """Whether BatchNorm is folded."""
-        return True
-
     def times_input(self) -> bool:
         """Whether the result is multiplied by the input."""
         return False
@@ -87,22 +144,26 @@ class BackwardAnalyzer(Analyzer):
         """Why there is no map for this target logit."""
         return None
 
-    def fit(self, model: Any, data: Any = None) -> BackwardFitted:
-        if self.start() not in STARTS:
-            raise InvalidParameter(f"start must be one of {', '.join(STARTS)}, received {self.start()!r}")
-        preset = self.preset()
-        net = network(model, self.fold(), preset.subgraphs())
-        return BackwardFitted(self, net, net.head(preset, self.start(), self.times_input()))
+    def check(self, net: Network) -> None:
+        assign(self.preset(), net.graph)
+
+    def bind(self, net: Network, state: State) -> BackwardFitted:
+        return self.by(self.preset(), net, state)
+
+    def by(self, preset: Preset, net: Network, state: State) -> BackwardFitted:
+        """The fitted analyzer with the rules of this preset."""
+        return BackwardFitted(self, net, state, net.head(preset, self.start(), self.times_input()))
 
 
 class BackwardFitted(Fitted):
     """A preset bound to a network."""
 
-    def __init__(self, analyzer: BackwardAnalyzer, net: Network, head: Head):
-        self.analyzer, self.network, self.head = analyzer, net, head
+    analyzer: BackwardAnalyzer
+    head: Head
 
-    def __repr__(self) -> str:
-        return f"{self.analyzer!r}.fit({self.network.graph.model.name!r})"
+    def __init__(self, analyzer: BackwardAnalyzer, net: Network, state: State, head: Head):
+        super().__init__(analyzer, net, state)
+        self.head = head
 
     def analyze(self, x: Any, target: Target = None, ledger: bool = False) -> Explanation:
         return _run(self.network, [self], x, target, ledger)[0]
@@ -112,51 +173,45 @@ def analyze_many(fitted: Sequence[Fitted], x: Any, target: Target = None) -> lis
     """Explain one batch by several methods; those on the shared backward pass share one forward pass."""
     results: dict[int, Explanation] = {}
     groups: dict[int, list[BackwardFitted]] = {}
-    for one in fitted:
-        if isinstance(one, BackwardFitted):
-            groups.setdefault(id(one.network), []).append(one)
+    for member in fitted:
+        if isinstance(member, BackwardFitted):
+            groups.setdefault(id(member.network), []).append(member)
         else:
-            results[id(one)] = one.analyze(x, target)
+            results[id(member)] = member.analyze(x, target)
     for members in groups.values():
-        unique = list({id(one): one for one in members}.values())
+        unique = list({id(member): member for member in members}.values())
         explained = _run(unique[0].network, unique, x, target, False)
-        results.update({id(one): e for one, e in zip(unique, explained, strict=True)})
-    return [results[id(one)] for one in fitted]
+        results.update({id(member): e for member, e in zip(unique, explained, strict=True)})
+    return [results[id(member)] for member in fitted]
 
 
 def _run(
     net: Network, fitted: Sequence[BackwardFitted], x: Any, target: Target, ledger: bool
 ) -> list[Explanation]:
     inputs = check_input(net, x)
-    for one in fitted:
-        check_boxes(one.head.steps, inputs[explained_index(net)])
+    for member in fitted:
+        check_boxes(member.head.steps, inputs[explained_index(net)])
     goal = check_target(net, inputs, target)
-    output, chosen, results = net.run([one.head for one in fitted], inputs, goal, ledger)
+    output, chosen, results = net.run([member.head for member in fitted], inputs, goal, ledger)
     output = ops.convert_to_numpy(output)
     goal = goal if goal.function else Goal(ops.convert_to_numpy(chosen))
     return [
-        _explain(one, ops.convert_to_numpy(r), output, goal, ops.convert_to_numpy(lines) if ledger else None)
-        for one, (r, lines) in zip(fitted, results, strict=True)
+        _explain(
+            member, ops.convert_to_numpy(r), output, goal, ops.convert_to_numpy(lines) if ledger else None
+        )
+        for member, (r, lines) in zip(fitted, results, strict=True)
     ]
 
 
 def _explain(
-    one: BackwardFitted,
+    fitted: BackwardFitted,
     relevance: np.ndarray,
     output: np.ndarray,
     goal: Goal,
     lines: np.ndarray | None,
 ) -> Explanation:
-    assert isinstance(one.analyzer, BackwardAnalyzer)
     logits = goal.scores(output, np.arange(len(output)))
-    reasons = []
-    for row, logit in enumerate(logits):
-        reason = one.analyzer.undefined(float(logit))
-        if reason is None and not np.all(np.isfinite(relevance[row])):
-            reason = "the relevance is not finite"
-        if reason is None and one.head.start == "logit" and logit == 0:
-            reason = "the target's logit is 0"
-        reasons.append(reason)
+    reasons = tuple(_reason(fitted, row, float(logit)) for row, logit in zip(relevance, logits, strict=True))
     if any(reasons):
         keep = np.array([reason is None for reason in reasons])
         relevance = np.where(keep.reshape(-1, *[1] * (relevance.ndim - 1)), relevance, 0).astype(
@@ -164,9 +219,18 @@ def _explain(
         )
     book = None
     if lines is not None:
-        names = tuple(step.site.node.name for step in one.head.steps)
-        book = Ledger(names, *lines)
-    return Explanation(relevance, output, goal.classes, tuple(reasons), book)
+        book = Ledger(tuple(step.site.node.name for step in fitted.head.steps), *lines)
+    return Explanation(relevance, output, goal.classes, reasons, book)
+
+
+def _reason(fitted: BackwardFitted, relevance: np.ndarray, logit: float) -> str | None:
+    """Why an image has no map."""
+    reason = fitted.analyzer.undefined(logit)
+    if reason is None and not np.all(np.isfinite(relevance)):
+        return "the relevance is not finite"
+    if reason is None and fitted.head.start == "logit" and logit == 0:
+        return "the target's logit is 0"
+    return reason
 
 
 def check_target(net: Network, inputs: tuple[np.ndarray, ...], target: Target) -> Goal:

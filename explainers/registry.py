@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from explainers.analyzer import Analyzer
+from explainers import costs
+from explainers.analyzer import Analyzer, Origin
 from explainers.errors import InvalidParameter, UnknownMethod
 
 Factory = Callable[..., Analyzer]
@@ -17,31 +19,56 @@ Factory = Callable[..., Analyzer]
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What a method is: family, paper, cost in forward passes (words), and what it needs."""
+    """What a method is: family, paper, parameters, and what it needs besides the model.
+
+    `stated`: its cost in words where they do not follow from its rules; `fitting`: what an estimate costs.
+    """
 
     name: str
     family: str
     paper: str
-    cost: str
     needs: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    stated: str = ""
+    fitting: str = ""
+
+    @property
+    def cost(self) -> str:
+        """Forward passes per image, in words; of a method that is a preset by its rules."""
+        return _cost(self)
 
 
 _METHODS: dict[str, tuple[MethodInfo, Factory]] = {}
 _ALIASES: dict[str, str] = {}
+# For what does not depend on the model's input range: rules, costs, whether a model can be explained.
+ANY_RANGE = {"low": 0.0, "high": 255.0}
 
 
 def register(
-    name: str, *, family: str, paper: str, cost: str, needs: Sequence[str] = (), aliases: Sequence[str] = ()
-) -> Callable[[Factory], Factory]:  # fmt: skip
-    """Register a factory (an Analyzer class or a function that makes one) under a name."""
+    name: str,
+    *,
+    family: str,
+    paper: str,
+    cost: str = "",
+    fitting: str = "",
+    needs: Sequence[str] = (),
+    aliases: Sequence[str] = (),
+) -> Callable[[Factory], Factory]:
+    """Register a factory (an Analyzer class or a function that makes one) under a name.
+
+    `cost`: in words, for methods that are no preset or cross it more than once; `needs`: besides the
+    parameters without a default.
+    """
 
     def decorate(factory: Factory) -> Factory:
         signature = inspect.signature(factory).parameters
-        required = tuple(key for key, p in signature.items() if p.default is p.empty)
-        info = MethodInfo(name, family, paper, cost, tuple(needs), tuple(signature), required, tuple(aliases))
+        parameters = tuple(key for key in signature if key != "origin")
+        required = tuple(key for key in parameters if signature[key].default is inspect.Parameter.empty)
+        info = MethodInfo(
+            name, family, paper, (*required, *needs), parameters, required, tuple(aliases), cost, fitting
+        )
         _METHODS[name] = (info, factory)
         _ALIASES.update(dict.fromkeys(aliases, name))
         return factory
@@ -49,16 +76,40 @@ def register(
     return decorate
 
 
+@functools.cache
+def _cost(info: MethodInfo) -> str:
+    preset = None if info.stated else example(info.name).preset()
+    words = info.stated if preset is None else costs.words(preset)
+    return f"{words}; fitting: {info.fitting}" if info.fitting else words
+
+
+def method_info(name: str) -> MethodInfo:
+    """What a method is, by its name or an alias. Raises UnknownMethod."""
+    return _registered(name)[0]
+
+
+def _registered(name: str) -> tuple[MethodInfo, Factory]:
+    _load()
+    name = _ALIASES.get(name, name)
+    if name not in _METHODS:
+        raise UnknownMethod(name, [*_METHODS, *_ALIASES])
+    return _METHODS[name]
+
+
+def example(name: str, parameters: Mapping[str, Any] | None = None) -> Analyzer:
+    """The method for a question that does not depend on the input range, which may then be left out."""
+    required = method_info(name).required
+    anything = {key: value for key, value in ANY_RANGE.items() if key in required}
+    return create_analyzer(name, **anything | dict(parameters or {}))
+
+
 def create_analyzer(name: str, /, **parameters: Any) -> Analyzer:
     """The method of that name with these hyper-parameters.
 
     Raises UnknownMethod, or InvalidParameter for a hyper-parameter that it does not take.
     """
-    _load()
-    name = _ALIASES.get(name, name)
-    if name not in _METHODS:
-        raise UnknownMethod(name, [*_METHODS, *_ALIASES])
-    info, factory = _METHODS[name]
+    info, factory = _registered(name)
+    name = info.name
     unknown = sorted(set(parameters) - set(info.parameters))
     if unknown:
         valid = ", ".join(info.parameters) or "none"
@@ -68,11 +119,9 @@ def create_analyzer(name: str, /, **parameters: Any) -> Analyzer:
         raise InvalidParameter(
             f"method {name!r} needs the parameter {missing[0]!r}; valid: {', '.join(info.parameters)}"
         )
-    made = factory(**parameters)
-    bound = inspect.signature(factory).bind(**parameters)
-    bound.apply_defaults()
-    object.__setattr__(made, "origin", (name, dict(bound.arguments)))  # what saving.to_config writes down
-    return made
+    defaults = {key: p.default for key, p in inspect.signature(factory).parameters.items()}
+    every = {key: parameters.get(key, defaults[key]) for key in info.parameters}
+    return replace(factory(**parameters).plain(), origin=Origin(name, every))
 
 
 def list_methods() -> tuple[MethodInfo, ...]:

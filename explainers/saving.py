@@ -13,7 +13,7 @@ import numpy as np
 
 from explainers.analyzer import Analyzer, Fitted
 from explainers.errors import InvalidInput, InvalidParameter
-from explainers.network import Network, network
+from explainers.network import Network
 from explainers.registry import create_analyzer
 
 FORMAT = 1
@@ -26,11 +26,11 @@ def to_config(analyzer: Analyzer) -> dict[str, Any]:
     Raises InvalidParameter for an analyzer that was not made by `create_analyzer` and for parameters that
     are no JSON values (rules and presets of one's own).
     """
-    method, params = getattr(analyzer, "origin", (None, None))
-    if method is None:
+    if analyzer.origin is None:
         raise InvalidParameter(
             f"{analyzer!r} was not made by create_analyzer; valid: an analyzer with a method name"
         )
+    method, params = analyzer.origin
     try:
         return json.loads(json.dumps({"method": method, "params": params}))
     except TypeError as error:
@@ -52,7 +52,7 @@ def save_fitted(fitted: Fitted, path: str | Path) -> Path:
         "weights": digest(net),
         "nodes": [node.name for node in net.graph],
     }
-    arrays = {f"{_STATE}{name}": value for name, value in getattr(fitted, "state", {}).items()}
+    arrays = {f"{_STATE}{name}": value for name, value in fitted.state.items()}
     partial = path.with_name(f".tmp-{path.name}")
     with open(partial, "wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
@@ -68,17 +68,14 @@ def load_fitted(path: str | Path, model: Any) -> Fitted:
     """
     about, state = _read(Path(path))
     analyzer = from_config(about)
-    fitted = None if hasattr(analyzer, "bind") else analyzer.fit(model)
-    net = fitted.network if fitted is not None else network(model)
+    net = analyzer.network_of(model)
     if digest(net) != about["weights"]:
         raise InvalidInput(
             f"{path}: was fitted on other weights than those of model {net.graph.model.name!r}; fit it anew"
         )
-    if fitted is not None:
-        return fitted
     # Keras numbers its layers anew whenever a model is built; their order stays
     named = dict(zip(about["nodes"], (node.name for node in net.graph), strict=True))
-    return analyzer.bind(net, {named.get(name, name): value for name, value in state.items()})  # type: ignore[attr-defined]
+    return analyzer.bind(net, {named.get(name, name): value for name, value in state.items()})
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

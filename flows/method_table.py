@@ -42,7 +42,7 @@ def short() -> str:
     rows = [
         (_code(names), "" if paper == "none" else paper, *rest) for (paper, *rest), names in found.items()
     ]
-    return _table(("method", "paper", "cost, in passes", "needs"), rows)
+    return _table(("method", "paper", "cost", "needs"), rows)
 
 
 TABLES = {"methods": markdown, "methods, short": short}

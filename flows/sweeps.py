@@ -100,13 +100,14 @@ def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery
 
 def check_sweep(wanted: Sweep, look: Look) -> None:
     """Refuse what cannot be swept before a network is loaded. Raises InputError, ExplainError."""
+    from explainers import method_info
     from pipeline.measure.curve_metrics import CURVE_METRICS
     from pipeline.measure.explain import check_size
-    from pipeline.measure.fitting import check, info
+    from pipeline.measure.fitting import check
 
     names = [name for name, _ in wanted.axes]
     for name in names:
-        if name not in (known := info(wanted.method.name).parameters):
+        if name not in (known := method_info(wanted.method.name).parameters):
             raise InputError(
                 f"--vary {name}: {wanted.method.name} takes {', '.join(known) or 'no parameter'}"
             )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from explainers.analyzer import State
 from explainers.checks import whole
 from explainers.network import Network
 from explainers.registry import register
@@ -16,7 +16,7 @@ from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted
 from explainers.targets import Goal
 
 
-@register("random", family="baseline", paper="none", cost="1 forward")
+@register("random", family="baseline", paper="none", cost="1 forward pass")
 @dataclass(frozen=True)
 class Random(SamplingAnalyzer):
     """Independent standard normal numbers; they depend on `seed` and on the image, not on its place."""
@@ -27,7 +27,7 @@ class Random(SamplingAnalyzer):
     def __post_init__(self) -> None:
         whole("seed", self.seed, 0)
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> RandomFitted:
+    def bind(self, net: Network, state: State) -> RandomFitted:
         return RandomFitted(self, net, state)
 
 
@@ -46,14 +46,14 @@ class RandomFitted(SamplingFitted):
         )
 
 
-@register("constant", family="baseline", paper="none", cost="1 forward")
+@register("constant", family="baseline", paper="none", cost="1 forward pass")
 @dataclass(frozen=True)
 class Constant(SamplingAnalyzer):
     """1 everywhere: the map that knows nothing."""
 
     method: ClassVar[str] = "constant"
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> ConstantFitted:
+    def bind(self, net: Network, state: State) -> ConstantFitted:
         return ConstantFitted(self, net, state)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from keras import ops
 
 from explainers import engine
+from explainers.analyzer import State
 from explainers.checks import Numbers, per_channel, reference, reference_value, span, whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidInput
@@ -154,7 +154,10 @@ class DifferenceAnalyzer(SamplingAnalyzer):
 
     method: ClassVar[str] = ""
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> DifferenceFitted:
+    def preset(self) -> Preset:
+        return PRESET
+
+    def bind(self, net: Network, state: State) -> DifferenceFitted:
         return DifferenceFitted(self, net, state)
 
 
@@ -162,8 +165,7 @@ class DifferenceAnalyzer(SamplingAnalyzer):
     "deeplift",
     family="reference",
     paper="Shrikumar, Greenside, Kundaje 2017 (arXiv:1704.02685)",
-    cost="2 forward, 2 backward",
-    needs=("low", "high"),
+    cost="1 + 2 x 2 forward passes",
 )
 @dataclass(frozen=True)
 class DeepLift(DifferenceAnalyzer):
@@ -180,12 +182,16 @@ class DeepLift(DifferenceAnalyzer):
 
     def __post_init__(self) -> None:
         whole("batch_size", self.batch_size)
-        low, high = span(self.low, self.high)
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
-        object.__setattr__(self, "reference", reference(self.reference, low, high))
+        reference(self.reference, *span(self.low, self.high))
 
-    def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
+    def plain(self) -> Self:
+        low, high = span(self.low, self.high)
+        return replace(self, low=low, high=high, reference=reference(self.reference, low, high))
+
+    def passes(self, crossing: float) -> float:
+        return 1 + 2 * crossing  # the image and its reference
+
+    def estimate(self, net: Network, data: Any) -> State:
         given = reference_value(self.reference, self.low, self.high)
         value = per_channel("reference", given, channels(net))
         return {"references": background(net, None, value, 1, "deeplift")}
@@ -195,7 +201,7 @@ class DeepLift(DifferenceAnalyzer):
     "deep_shap",
     family="reference",
     paper="Lundberg, Lee 2017 (arXiv:1705.07874)",
-    cost="references x (2 forward, 2 backward)",
+    cost="1 + references x 4 forward passes",
     needs=("data",),
 )
 @dataclass(frozen=True)
@@ -206,6 +212,7 @@ class DeepShap(DifferenceAnalyzer):
     """
 
     method: ClassVar[str] = "deep_shap"
+    estimates: ClassVar[bool] = True
     references: int = 8
     batch_size: int = 16
 
@@ -213,7 +220,10 @@ class DeepShap(DifferenceAnalyzer):
         whole("batch_size", self.batch_size)
         whole("references", self.references)
 
-    def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
+    def passes(self, crossing: float) -> float:
+        return 1 + 2 * self.references * crossing
+
+    def estimate(self, net: Network, data: Any) -> State:
         return {"references": references(net, data, self.references, "deep_shap")}
 
 

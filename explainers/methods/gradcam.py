@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
 
+from explainers.analyzer import State
 from explainers.checks import whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
@@ -18,7 +18,7 @@ from explainers.model.graph import Graph, Node
 from explainers.network import Network
 from explainers.registry import register
 from explainers.rules.backward import Step, backward
-from explainers.rules.presets import by_chain_rule
+from explainers.rules.presets import GRADIENT, Preset
 from explainers.rules.weighted import divide
 from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
 from explainers.sampling.runner import Program, RunnerByTarget
@@ -48,7 +48,13 @@ class GradCamAnalyzer(SamplingAnalyzer):
     def weigh(self, maps: Tensor, gradients: Tensor) -> Tensor:
         """Weights of the channels, b 1 1 c."""
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> GradCamFitted:
+    def preset(self) -> Preset:
+        return GRADIENT
+
+    def passes(self, crossing: float) -> float:
+        return 1 + crossing
+
+    def bind(self, net: Network, state: State) -> GradCamFitted:
         return GradCamFitted(self, net, state)
 
 
@@ -56,7 +62,7 @@ class GradCamAnalyzer(SamplingAnalyzer):
     "gradcam",
     family="activation map",
     paper="Selvaraju et al. 2017 (arXiv:1610.02391)",
-    cost="1 forward, 1 backward",
+    cost="1 + 2 forward passes",
     needs=("convolution",),
 )
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class GradCam(GradCamAnalyzer):
     "gradcam_plus_plus",
     family="activation map",
     paper="Chattopadhay et al. 2018 (arXiv:1710.11063)",
-    cost="1 forward, 1 backward",
+    cost="1 + 2 forward passes",
     needs=("convolution",),
 )
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def map_program(
     net: Network, node: Node, analyzer: GradCamAnalyzer, function: Function | None
 ) -> tuple[Program, Any]:
     """The map at the size of the node, b h w, and the weights that the program takes."""
-    head = net.head(by_chain_rule("gradient"), "one")
+    head = net.head(GRADIENT, "one")
 
     def program(weights: Any, items: tuple[Tensor, ...], target: Tensor) -> Tensor:
         record = net.record(weights["nodes"], items)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from explainers.analyzer import BackwardAnalyzer
 from explainers.registry import register
-from explainers.rules.presets import Preset, by_chain_rule
+from explainers.rules.presets import GRADIENT, Preset, by_chain_rule
 from explainers.rules.weightless import Deconvolve, Guided
 
 
@@ -14,21 +14,19 @@ from explainers.rules.weightless import Deconvolve, Guided
     "gradient",
     family="gradient",
     paper="Simonyan, Vedaldi, Zisserman 2014 (arXiv:1312.6034)",
-    cost="1 forward, 1 backward",
 )
 @dataclass(frozen=True)
 class GradientAnalyzer(BackwardAnalyzer):
     """`R = d logit / d x`."""
 
     def preset(self) -> Preset:
-        return by_chain_rule("gradient")
+        return GRADIENT
 
 
 @register(
     "input_x_gradient",
     family="gradient",
     paper="Shrikumar et al. 2016 (arXiv:1605.01713)",
-    cost="1 forward, 1 backward",
 )
 @dataclass(frozen=True)
 class InputTimesGradient(BackwardAnalyzer):
@@ -45,7 +43,6 @@ class InputTimesGradient(BackwardAnalyzer):
     "deconvnet",
     family="gradient",
     paper="Zeiler, Fergus 2014 (arXiv:1311.2901)",
-    cost="1 forward, 1 backward",
 )
 @dataclass(frozen=True)
 class Deconvnet(BackwardAnalyzer):
@@ -59,7 +56,6 @@ class Deconvnet(BackwardAnalyzer):
     "guided_backprop",
     family="gradient",
     paper="Springenberg et al. 2015 (arXiv:1412.6806)",
-    cost="1 forward, 1 backward",
 )
 @dataclass(frozen=True)
 class GuidedBackprop(BackwardAnalyzer):

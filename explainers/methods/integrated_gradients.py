@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 from keras import ops
 
+from explainers.analyzer import State
 from explainers.checks import Numbers, contained, reference, reference_value, span, whole
 from explainers.engine import Tensor
 from explainers.inputs import explained_index
 from explainers.network import Network
 from explainers.registry import register
+from explainers.rules.presets import GRADIENT, Preset
 from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted
 from explainers.sampling.runner import add_rows
 from explainers.sampling.slopes import Slopes
@@ -24,8 +25,7 @@ from explainers.targets import Goal
     "integrated_gradients",
     family="gradient",
     paper="Sundararajan, Taly, Yan 2017 (arXiv:1703.01365)",
-    cost="steps x (1 forward, 1 backward)",
-    needs=("low", "high"),
+    cost="2 + steps x 2 forward passes",
 )
 @dataclass(frozen=True)
 class IntegratedGradients(SamplingAnalyzer):
@@ -48,12 +48,19 @@ class IntegratedGradients(SamplingAnalyzer):
     def __post_init__(self) -> None:
         whole("steps", self.steps)
         whole("batch_size", self.batch_size)
-        low, high = span(self.low, self.high)
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
-        object.__setattr__(self, "reference", reference(self.reference, low, high))
+        reference(self.reference, *span(self.low, self.high))
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> IntegratedGradientsFitted:
+    def plain(self) -> Self:
+        low, high = span(self.low, self.high)
+        return replace(self, low=low, high=high, reference=reference(self.reference, low, high))
+
+    def preset(self) -> Preset:
+        return GRADIENT
+
+    def passes(self, crossing: float) -> float:
+        return 2 + self.steps * crossing
+
+    def bind(self, net: Network, state: State) -> IntegratedGradientsFitted:
         return IntegratedGradientsFitted(self, net, state)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 from keras import ops
 
+from explainers.analyzer import State
 from explainers.checks import Numbers, between, numbers, whole
 from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
@@ -25,7 +25,7 @@ from explainers.targets import Goal
     "lime",
     family="perturbation",
     paper="Ribeiro, Singh, Guestrin 2016 (arXiv:1602.04938)",
-    cost="1 + samples forward",
+    cost="1 + samples forward passes",
 )
 @dataclass(frozen=True)
 class Lime(SamplingAnalyzer):
@@ -60,15 +60,18 @@ class Lime(SamplingAnalyzer):
             raise InvalidParameter(
                 f"value: received {self.value!r}; valid: 'mean', a number, or one per channel"
             )
-        if self.value != "mean":
-            object.__setattr__(self, "value", numbers("value", self.value))
+        if not isinstance(self.value, str):
+            numbers("value", self.value)
         self.cut()
+
+    def plain(self) -> Self:
+        return self if isinstance(self.value, str) else replace(self, value=numbers("value", self.value))
 
     def cut(self) -> Segmentation:
         """How images are segmented."""
         return Segmentation(self.segmentation, self.size, self.kernel_size, self.max_dist, self.ratio)
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> LimeFitted:
+    def bind(self, net: Network, state: State) -> LimeFitted:
         return LimeFitted(self, net, state)
 
 
@@ -127,7 +130,7 @@ class LimeFitted(SamplingFitted):
 
     def prepare(self) -> None:
         image_shape(self.network, "lime")
-        if self.analyzer.value != "mean":
+        if not isinstance(self.analyzer.value, str):
             self.constant("value", self.analyzer.value)
         self.trials = Trials("lime", self.network, switched, self.analyzer.batch_size)
 
@@ -149,6 +152,6 @@ class LimeFitted(SamplingFitted):
 
     def _off(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """What the images look like where they are switched off."""
-        if self.analyzer.value == "mean":
+        if isinstance(self.analyzer.value, str):
             return np.stack([segment_means(image, one) for image, one in zip(x, labels, strict=True)])
         return np.broadcast_to(self.constant("value", self.analyzer.value), x.shape).astype(x.dtype)

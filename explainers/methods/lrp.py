@@ -6,10 +6,12 @@ A profile bundles the conventions of a library, for those who have its maps to r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from explainers.analyzer import BackwardAnalyzer
 from explainers.errors import InvalidParameter
+from explainers.network import STARTS
 from explainers.registry import register
 from explainers.rules.presets import Pair, Preset, Until, compose, structure
 from explainers.rules.weighted import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
@@ -60,38 +62,31 @@ def _profile(name: str) -> Profile:
 
 @dataclass(frozen=True)
 class LRP(BackwardAnalyzer):
-    """LRP with one rule by kind of layer: `dense`, `conv`, and `first` for the input layer.
+    """LRP by a preset: `pairs` of condition and rule, a registered one or one's own.
 
-    `rules` are (condition, rule) pairs placed in front of all others, for layers of one's own or
-    exceptions; a condition may be a `Subgraph`. `seed` is the start relevance: `logit`, `one` or
-    `probability`. `profile` names the conventions.
+    `seed` is the start relevance: `logit`, `one` or `probability`; `batch_norm` is `fold` or `apart`.
     """
 
-    name: str
-    dense: Rule
-    conv: Rule
-    first: Rule
-    rules: tuple[Pair, ...] = ()
+    pairs: Preset
     seed: str = "logit"
-    profile: str = "textbook"
+    batch_norm: str = "fold"
 
     def __post_init__(self) -> None:
-        _profile(self.profile)
+        if not isinstance(self.pairs, Preset):
+            raise InvalidParameter(f"preset must be a Preset, received {type(self.pairs).__name__}")
+        if self.seed not in STARTS:
+            raise InvalidParameter(f"start must be one of {', '.join(STARTS)}, received {self.seed!r}")
+        if self.batch_norm not in ("fold", "apart"):
+            raise InvalidParameter(f"batch_norm must be 'fold' or 'apart', received {self.batch_norm!r}")
 
     def preset(self) -> Preset:
-        profile = _profile(self.profile)
-        rest = structure(min(profile.eps, 1e-6), profile.ties)
-        return compose(self.name, self.dense, self.conv, self.first, rest).before(*self.rules)
+        return self.pairs
 
     def start(self) -> str:
         return self.seed
 
     def fold(self) -> bool:
-        return _profile(self.profile).fold
-
-    def with_rules(self, rules: tuple[Pair, ...]) -> LRP:
-        """The same with (condition, rule) pairs placed in front."""
-        return replace(self, rules=(*rules, *self.rules))
+        return self.batch_norm == "fold"
 
 
 @dataclass(frozen=True)
@@ -105,113 +100,108 @@ class DeepTaylor(LRP):
 
 
 @dataclass(frozen=True)
-class CustomLRP(BackwardAnalyzer):
-    """LRP by a preset of one's own."""
+class Layers:
+    """One rule by kind of layer: `dense`, `conv`, and `first` for the input layer."""
 
-    pairs: Preset
-    seed: str = "logit"
-    batch_norm: str = "fold"
+    dense: Rule
+    conv: Rule
+    first: Rule
 
-    def preset(self) -> Preset:
-        return self.pairs
-
-    def start(self) -> str:
-        return self.seed
-
-    def fold(self) -> bool:
-        return self.batch_norm == "fold"
+    def named(self, name: str, rules: Sequence[Pair], conventions: Profile = Profile()) -> Preset:
+        """The preset, with pairs of one's own in front."""
+        rest = structure(min(conventions.eps, 1e-6), conventions.ties)
+        return compose(name, self.dense, self.conv, self.first, rest).before(*rules)
 
 
-@register("lrp", family="lrp", paper=BACH, cost="1 forward, the preset's backward", needs=("preset",))
-def lrp(preset: Preset, start: str = "logit", batch_norm: str = "fold") -> CustomLRP:
+@register("lrp", family="lrp", paper=BACH, cost="1 forward pass and the preset's own")
+def lrp(preset: Preset, start: str = "logit", batch_norm: str = "fold") -> LRP:
     """LRP by a Preset of one's own; `batch_norm` is `fold` or `apart`."""
-    if not isinstance(preset, Preset):
-        raise InvalidParameter(f"preset must be a Preset, received {type(preset).__name__}")
-    if batch_norm not in ("fold", "apart"):
-        raise InvalidParameter(f"batch_norm must be 'fold' or 'apart', received {batch_norm!r}")
-    return CustomLRP(preset, start, batch_norm)
+    return LRP(preset, start, batch_norm)
 
 
-def _uniform(name: str, rule: Rule, rules: tuple[Pair, ...], profile: str = "textbook") -> LRP:
-    return LRP(name, rule, rule, rule, tuple(rules), profile=profile)
+def _uniform(name: str, rule: Rule, rules: Sequence[Pair], profile: str = "textbook") -> LRP:
+    return _by_layer(name, Layers(rule, rule, rule), rules, profile)
 
 
-@register("lrp.zero", family="lrp", paper=BACH, cost="1 forward, 1 backward")
+def _by_layer(name: str, layers: Layers, rules: Sequence[Pair], profile: str) -> LRP:
+    conventions = _profile(profile)
+    return LRP(layers.named(name, rules, conventions), batch_norm="fold" if conventions.fold else "apart")
+
+
+@register("lrp.zero", family="lrp", paper=BACH)
 def zero(rules: tuple[Pair, ...] = ()) -> LRP:
     """Zero everywhere."""
     return _uniform("lrp.zero", Zero(), rules)
 
 
-@register("lrp.epsilon", family="lrp", paper=BACH, cost="1 forward, 1 backward")
+@register("lrp.epsilon", family="lrp", paper=BACH)
 def epsilon(eps: float | None = None, profile: str = "textbook", rules: tuple[Pair, ...] = ()) -> LRP:
     """Epsilon everywhere."""
     rule = Epsilon(_profile(profile).eps if eps is None else eps)
     return _uniform("lrp.epsilon", rule, rules, profile)
 
 
-@register(
-    "lrp.gamma", family="lrp", paper=MONTAVON_2019, cost="2 forward, 1 backward behind ReLU, else 5 and 4"
-)
+@register("lrp.gamma", family="lrp", paper=MONTAVON_2019)
 def gamma(gamma: float = 0.25, profile: str = "textbook", rules: tuple[Pair, ...] = ()) -> LRP:
     """Gamma everywhere."""
     return _uniform("lrp.gamma", Gamma(gamma, _profile(profile).eps), rules, profile)
 
 
-@register("lrp.z_plus", family="lrp", paper=MONTAVON_2017, cost="2 forward, 1 backward")
+@register("lrp.z_plus", family="lrp", paper=MONTAVON_2017)
 def z_plus(profile: str = "textbook", rules: tuple[Pair, ...] = ()) -> LRP:
     """ZPlus everywhere."""
     return _uniform("lrp.z_plus", ZPlus(bias=_profile(profile).z_plus_bias), rules, profile)
 
 
-@register("lrp.w_square", family="lrp", paper=MONTAVON_2017, cost="1 forward, 1 backward")
+@register("lrp.w_square", family="lrp", paper=MONTAVON_2017)
 def w_square(rules: tuple[Pair, ...] = ()) -> LRP:
     """WSquare everywhere."""
     return _uniform("lrp.w_square", WSquare(), rules)
 
 
-@register("lrp.flat", family="lrp", paper=LAPUSCHKIN, cost="1 forward")
+@register("lrp.flat", family="lrp", paper=LAPUSCHKIN)
 def flat(rules: tuple[Pair, ...] = ()) -> LRP:
     """Flat everywhere: the control that knows nothing of the weights."""
     return _uniform("lrp.flat", Flat(), rules)
 
 
-@register("lrp.alpha_1_beta_0", family="lrp", paper=BACH, cost="2 forward, 1 backward")
+@register("lrp.alpha_1_beta_0", family="lrp", paper=BACH)
 def alpha_1_beta_0(profile: str = "textbook", rules: tuple[Pair, ...] = ()) -> LRP:
     """AlphaBeta(1, 0) everywhere."""
     return _uniform("lrp.alpha_1_beta_0", AlphaBeta(1, 0, _profile(profile).bias), rules, profile)
 
 
-@register("lrp.alpha_2_beta_1", family="lrp", paper=BACH, cost="3 forward, 2 backward")
+@register("lrp.alpha_2_beta_1", family="lrp", paper=BACH)
 def alpha_2_beta_1(profile: str = "textbook", rules: tuple[Pair, ...] = ()) -> LRP:
     """AlphaBeta(2, 1) everywhere."""
     return _uniform("lrp.alpha_2_beta_1", AlphaBeta(2, 1, _profile(profile).bias), rules, profile)
 
 
-def _preset(name: str, alpha: float, eps: float | None, profile: str, rules: tuple[Pair, ...]) -> LRP:
+def _layers(alpha: float, eps: float | None, profile: str) -> Layers:
+    """Epsilon for dense layers, AlphaBeta for convolutions."""
     conventions = _profile(profile)
     conv = AlphaBeta(alpha, alpha - 1, conventions.bias)
-    dense = Epsilon(conventions.preset_eps if eps is None else eps)
-    return LRP(name, dense, conv, conv, tuple(rules), profile=profile)
+    return Layers(Epsilon(conventions.preset_eps if eps is None else eps), conv, conv)
 
 
-def _flat(analyzer: LRP, until: str | None) -> LRP:
-    pairs = () if until is None else ((Until(until), Flat()),)
-    return replace(analyzer, first=Flat(), rules=(*analyzer.rules, *pairs))
+def _flat(layers: Layers, until: str | None) -> tuple[Layers, tuple[Pair, ...]]:
+    """Flat at the input layer, and the pairs that make it so up to a named node."""
+    return replace(layers, first=Flat()), () if until is None else ((Until(until), Flat()),)
 
 
-@register("lrp.preset_a", family="lrp", paper=LAPUSCHKIN, cost="2 forward, 1 backward", aliases=("lrp.star",))
+@register("lrp.preset_a", family="lrp", paper=LAPUSCHKIN, aliases=("lrp.star",))
 def preset_a(eps: float | None = None, profile: str = "textbook", rules: tuple[Pair, ...] = ()) -> LRP:
     """Epsilon for dense layers, AlphaBeta(1, 0) for convolutions."""
-    return _preset("lrp.preset_a", 1, eps, profile, rules)
+    return _by_layer("lrp.preset_a", _layers(1, eps, profile), rules, profile)
 
 
-@register("lrp.preset_b", family="lrp", paper=LAPUSCHKIN, cost="3 forward, 2 backward")
+@register("lrp.preset_b", family="lrp", paper=LAPUSCHKIN)
 def preset_b(eps: float | None = None, profile: str = "textbook", rules: tuple[Pair, ...] = ()) -> LRP:
     """Epsilon for dense layers, AlphaBeta(2, 1) for convolutions."""
-    return _preset("lrp.preset_b", 2, eps, profile, rules)
+    return _by_layer("lrp.preset_b", _layers(2, eps, profile), rules, profile)
 
 
-@register("lrp.preset_a_flat", family="lrp", paper=KOHLBRENNER, cost="2 forward, 1 backward")
+@register("lrp.preset_a_flat", family="lrp", paper=KOHLBRENNER)
 def preset_a_flat(
     flat_until: str | None = None,
     eps: float | None = None,
@@ -219,10 +209,11 @@ def preset_a_flat(
     rules: tuple[Pair, ...] = (),
 ) -> LRP:
     """Preset A with Flat at the input layer, or up to the node `flat_until`."""
-    return _flat(_preset("lrp.preset_a_flat", 1, eps, profile, rules), flat_until)
+    layers, until = _flat(_layers(1, eps, profile), flat_until)
+    return _by_layer("lrp.preset_a_flat", layers, (*rules, *until), profile)
 
 
-@register("lrp.preset_b_flat", family="lrp", paper=KOHLBRENNER, cost="3 forward, 2 backward")
+@register("lrp.preset_b_flat", family="lrp", paper=KOHLBRENNER)
 def preset_b_flat(
     flat_until: str | None = None,
     eps: float | None = None,
@@ -230,43 +221,41 @@ def preset_b_flat(
     rules: tuple[Pair, ...] = (),
 ) -> LRP:
     """Preset B with Flat at the input layer, or up to the node `flat_until`."""
-    return _flat(_preset("lrp.preset_b_flat", 2, eps, profile, rules), flat_until)
+    layers, until = _flat(_layers(2, eps, profile), flat_until)
+    return _by_layer("lrp.preset_b_flat", layers, (*rules, *until), profile)
 
 
 @register(
     "lrp.epsilon_gamma_box",
     family="lrp",
     paper=MONTAVON_2019,
-    cost="2 forward, 1 backward",
-    needs=("low", "high"),
 )
 def epsilon_gamma_box(
     low: Bounds, high: Bounds, gamma: float = 0.25, eps: float = 1e-6, rules: tuple[Pair, ...] = ()
 ) -> LRP:
     """Epsilon for dense layers, Gamma for convolutions, ZBox at the input."""
-    return LRP("lrp.epsilon_gamma_box", Epsilon(eps), Gamma(gamma, eps), ZBox(low, high), tuple(rules))
+    layers = Layers(Epsilon(eps), Gamma(gamma, eps), ZBox(low, high))
+    return LRP(layers.named("lrp.epsilon_gamma_box", rules))
 
 
-@register("deep_taylor", family="lrp", paper=MONTAVON_2017, cost="2 forward, 1 backward")
+@register("deep_taylor", family="lrp", paper=MONTAVON_2017)
 def deep_taylor(rules: tuple[Pair, ...] = ()) -> DeepTaylor:
     """ZPlus, with WSquare at the input: for inputs without bounds."""
-    return DeepTaylor("deep_taylor", ZPlus(), ZPlus(), WSquare(), tuple(rules))
+    return DeepTaylor(Layers(ZPlus(), ZPlus(), WSquare()).named("deep_taylor", rules))
 
 
 @register(
     "deep_taylor.bounded",
     family="lrp",
     paper=MONTAVON_2017,
-    cost="2 forward, 1 backward",
-    needs=("low", "high"),
 )
 def deep_taylor_bounded(low: Bounds, high: Bounds, rules: tuple[Pair, ...] = ()) -> DeepTaylor:
     """ZPlus, with ZBox at the input: for inputs in `[low, high]`, one number or one per channel."""
-    return DeepTaylor("deep_taylor.bounded", ZPlus(), ZPlus(), ZBox(low, high), tuple(rules))
+    return DeepTaylor(Layers(ZPlus(), ZPlus(), ZBox(low, high)).named("deep_taylor.bounded", rules))
 
 
-@register("excitation_backprop", family="lrp", paper=ZHANG, cost="2 forward, 1 backward")
+@register("excitation_backprop", family="lrp", paper=ZHANG)
 def excitation_backprop(rules: tuple[Pair, ...] = ()) -> LRP:
     """ZPlus everywhere, starting at the target's probability."""
     rule = ZPlus()
-    return LRP("excitation_backprop", rule, rule, rule, tuple(rules), seed="probability")
+    return LRP(Layers(rule, rule, rule).named("excitation_backprop", rules), seed="probability")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 from keras import ops
 
+from explainers.analyzer import State
 from explainers.checks import Numbers, numbers, whole
 from explainers.engine import Tensor
 from explainers.inputs import image_shape
@@ -24,7 +24,7 @@ from explainers.targets import Goal
     "occlusion",
     family="perturbation",
     paper="Zeiler, Fergus 2014 (arXiv:1311.2901)",
-    cost="1 + ceil(h / stride) x ceil(w / stride) forward",
+    cost="1 + ceil(h / stride) x ceil(w / stride) forward passes",
 )
 @dataclass(frozen=True)
 class Occlusion(SamplingAnalyzer):
@@ -47,9 +47,12 @@ class Occlusion(SamplingAnalyzer):
         whole("size", self.size)
         whole("stride", self.stride, 0)
         whole("batch_size", self.batch_size)
-        object.__setattr__(self, "value", numbers("value", self.value))
+        numbers("value", self.value)
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> OcclusionFitted:
+    def plain(self) -> Self:
+        return replace(self, value=numbers("value", self.value))
+
+    def bind(self, net: Network, state: State) -> OcclusionFitted:
         return OcclusionFitted(self, net, state)
 
 

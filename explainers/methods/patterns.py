@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from explainers.analyzer import BackwardAnalyzer, BackwardFitted
+from explainers.analyzer import BackwardAnalyzer, BackwardFitted, State
 from explainers.engine import Tensor
-from explainers.errors import InvalidParameter
 from explainers.model.graph import LINEAR
-from explainers.network import Network, network
+from explainers.network import Network
 from explainers.registry import register
-from explainers.rules.backward import assign
 from explainers.rules.presets import WEIGHTLESS, Kinds, Preset
 from explainers.rules.weighted import Constants, Flow, Rule, Site, total
 from explainers.rules.weightless import ChainRule
 from explainers.sampling.pattern_moments import estimate
 
 KINDERMANS = "Kindermans et al. 2018 (arXiv:1705.05598)"
-FITTING = "1 forward, 1 backward; fitting: about 3 forward per image of the data"
+FITTING = "about 3 forward passes per image of the data"
 
 
 @dataclass(frozen=True, eq=False)
 class AlongPattern(Rule):
     """`R_i = sum_k p_ik R_k` with the pattern `a_ik`, or `w_ik a_ik`, in place of the weight."""
 
-    patterns: Mapping[str, np.ndarray]
+    patterns: Mapping[str, np.ndarray] = field(repr=False)
     times_weight: bool
     proportional: ClassVar[bool | None] = False
 
@@ -56,30 +54,31 @@ class PatternAnalyzer(BackwardAnalyzer):
     """
 
     method: ClassVar[str] = ""
+    estimates: ClassVar[bool] = True
     times_weight: ClassVar[bool] = False
 
     def preset(self) -> Preset:
-        raise InvalidParameter(f"the rules of {self.method} hold patterns, which fit(model, data) estimates")
+        """Which rule meets which node; the patterns are there once the analyzer is bound."""
+        return self._along({})
 
     def start(self) -> str:
         return "logit"
 
-    def fit(self, model: Any, data: Any = None) -> PatternFitted:
-        net = network(model)
-        assign(self._along({}), net.graph)  # refuses unknown layers before the work
-        return self.bind(net, estimate(net, data, self.method))
+    def estimate(self, net: Network, data: Any) -> State:
+        self.check(net)  # refuses unknown layers before the work
+        return estimate(net, data, self.method)
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> PatternFitted:
+    def bind(self, net: Network, state: State) -> BackwardFitted:
         """The fitted analyzer for estimated or loaded patterns, by node name."""
-        return PatternFitted(self, net, state, net.head(self._along(state), self.start()))
+        return self.by(self._along(state), net, state)
 
-    def _along(self, state: Mapping[str, np.ndarray]) -> Preset:
+    def _along(self, state: State) -> Preset:
         along = AlongPattern(dict(state), self.times_weight)
         kinds = tuple(kind for kind in LINEAR if kind != "einsum")
         return Preset(self.method, ((Kinds(*kinds), along), (Kinds(*WEIGHTLESS), ChainRule())))
 
 
-@register("pattern_net", family="signal", paper=KINDERMANS, cost=FITTING, needs=("data",))
+@register("pattern_net", family="signal", paper=KINDERMANS, fitting=FITTING, needs=("data",))
 @dataclass(frozen=True)
 class PatternNet(PatternAnalyzer):
     """The signal at the input: every filter `w` replaced by its pattern `a`."""
@@ -87,18 +86,10 @@ class PatternNet(PatternAnalyzer):
     method: ClassVar[str] = "pattern_net"
 
 
-@register("pattern_attribution", family="signal", paper=KINDERMANS, cost=FITTING, needs=("data",))
+@register("pattern_attribution", family="signal", paper=KINDERMANS, fitting=FITTING, needs=("data",))
 @dataclass(frozen=True)
 class PatternAttribution(PatternAnalyzer):
     """The attribution of the signal: every filter `w` replaced by `w * a`."""
 
     method: ClassVar[str] = "pattern_attribution"
     times_weight: ClassVar[bool] = True
-
-
-class PatternFitted(BackwardFitted):
-    """A network and the patterns of its linear nodes (`state`, by node name, in the kernel's shape)."""
-
-    def __init__(self, analyzer: PatternAnalyzer, net: Network, state: Mapping[str, np.ndarray], head: Any):
-        super().__init__(analyzer, net, head)
-        self.state = dict(state)

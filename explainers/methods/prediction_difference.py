@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from explainers.analyzer import State
 from explainers.checks import between, whole
 from explainers.inputs import image_shape
 from explainers.network import Network
@@ -23,7 +23,7 @@ from explainers.targets import Goal
     "prediction_difference",
     family="perturbation",
     paper="Zintgraf et al. 2017 (arXiv:1702.04595)",
-    cost="1 + samples x windows forward",
+    cost="1 + samples x windows forward passes",
     needs=("data",),
 )
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class PredictionDifference(SamplingAnalyzer):
     """
 
     method: ClassVar[str] = "prediction_difference"
+    estimates: ClassVar[bool] = True
     size: int = 8
     stride: int = 0
     padding: int = 2
@@ -60,13 +61,13 @@ class PredictionDifference(SamplingAnalyzer):
         """Side of a window with its ring."""
         return self.size + 2 * self.padding
 
-    def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
+    def estimate(self, net: Network, data: Any) -> State:
         height, width, _ = image_shape(net, "prediction_difference")
         if height and width and data is not None:
             fits("size + 2 padding", self.outer, (height, width))
         return patches(net, data, self.outer, self.patches, self.seed)
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> PredictionDifferenceFitted:
+    def bind(self, net: Network, state: State) -> PredictionDifferenceFitted:
         return PredictionDifferenceFitted(self, net, state)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from keras import ops
 
+from explainers.analyzer import State
 from explainers.checks import Numbers, between, numbers, whole
 from explainers.engine import Tensor
 from explainers.inputs import image_shape
@@ -25,7 +25,7 @@ _AT_ONCE = 64  # masks in memory while the maps are summed
     "rise",
     family="perturbation",
     paper="Petsiuk, Das, Saenko 2018 (arXiv:1806.07421)",
-    cost="1 + samples forward",
+    cost="1 + samples forward passes",
 )
 @dataclass(frozen=True)
 class Rise(SamplingAnalyzer):
@@ -50,9 +50,12 @@ class Rise(SamplingAnalyzer):
         whole("batch_size", self.batch_size)
         whole("seed", self.seed, 0)
         between("probability", self.probability, 0, 1, open_low=True)
-        object.__setattr__(self, "value", numbers("value", self.value))
+        numbers("value", self.value)
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> RiseFitted:
+    def plain(self) -> Self:
+        return replace(self, value=numbers("value", self.value))
+
+    def bind(self, net: Network, state: State) -> RiseFitted:
         return RiseFitted(self, net, state)
 
 

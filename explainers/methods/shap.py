@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from keras import ops
 
+from explainers.analyzer import State
 from explainers.checks import Numbers, between, numbers, per_channel, whole
 from explainers.engine import Tensor
 from explainers.inputs import image_shape
@@ -18,6 +19,7 @@ from explainers.methods.deeplift import reference_scores, references
 from explainers.methods.lime import switched
 from explainers.network import Network
 from explainers.registry import register
+from explainers.rules.presets import GRADIENT, Preset
 from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
 from explainers.sampling.runner import add_rows
 from explainers.sampling.segments import Segmentation, background, check_samples
@@ -32,7 +34,7 @@ LUNDBERG = "Lundberg, Lee 2017 (arXiv:1705.07874)"
     "gradient_shap",
     family="reference",
     paper="Erion et al. 2021 (arXiv:1906.10670); " + LUNDBERG,
-    cost="samples x (1 forward, 1 backward)",
+    cost="1 + samples x 2 forward passes",
     needs=("data",),
 )
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class GradientShap(SamplingAnalyzer):
     """
 
     method: ClassVar[str] = "gradient_shap"
+    estimates: ClassVar[bool] = True
     samples: int = 32
     references: int = 16
     noise_scale: float = 0.0
@@ -59,10 +62,16 @@ class GradientShap(SamplingAnalyzer):
         whole("batch_size", self.batch_size)
         between("noise_scale", self.noise_scale, 0, np.inf)
 
-    def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
+    def estimate(self, net: Network, data: Any) -> State:
         return {"references": references(net, data, self.references, "gradient_shap")}
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> GradientShapFitted:
+    def preset(self) -> Preset:
+        return GRADIENT
+
+    def passes(self, crossing: float) -> float:
+        return 1 + self.samples * crossing
+
+    def bind(self, net: Network, state: State) -> GradientShapFitted:
         return GradientShapFitted(self, net, state)
 
 
@@ -108,7 +117,7 @@ class GradientShapFitted(SamplingFitted):
     "kernel_shap",
     family="perturbation",
     paper=LUNDBERG,
-    cost="1 + samples x references forward",
+    cost="2 + samples x references forward passes",
 )
 @dataclass(frozen=True)
 class KernelShap(SamplingAnalyzer):
@@ -138,18 +147,21 @@ class KernelShap(SamplingAnalyzer):
         whole("references", self.references)
         whole("seed", self.seed, 0)
         whole("batch_size", self.batch_size)
-        object.__setattr__(self, "value", numbers("value", self.value))
+        numbers("value", self.value)
         self.cut()
+
+    def plain(self) -> Self:
+        return replace(self, value=numbers("value", self.value))
 
     def cut(self) -> Segmentation:
         """How images are segmented."""
         return Segmentation(self.segmentation, self.size, self.kernel_size, self.max_dist, self.ratio)
 
-    def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
+    def estimate(self, net: Network, data: Any) -> State:
         value = per_channel("value", self.value, image_shape(net, "kernel_shap")[2])
         return {"references": background(net, data, value, self.references, "kernel_shap")}
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> KernelShapFitted:
+    def bind(self, net: Network, state: State) -> KernelShapFitted:
         return KernelShapFitted(self, net, state)
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
+from explainers.analyzer import State
 from explainers.checks import Numbers, between, contained, one_of, span, whole
 from explainers.errors import InvalidParameter
 from explainers.network import Network
 from explainers.registry import register
+from explainers.rules.presets import GRADIENT, Preset
 from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted
 from explainers.sampling.moments import Moments
 from explainers.sampling.slopes import Slopes
 from explainers.targets import Goal
 
-COST = "augment_by_n x (1 forward, 1 backward)"
+COST = "1 + augment_by_n x 2 forward passes"
 POSTPROCESS = ("none", "abs", "square")
 
 
@@ -42,9 +43,11 @@ class NoisyGradient(SamplingAnalyzer):
         whole("batch_size", self.batch_size)
         whole("seed", self.seed, 0)
         between("noise_scale", self.noise_scale, 0, np.inf)
+        span(self.low, self.high)
+
+    def plain(self) -> Self:
         low, high = span(self.low, self.high)
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
+        return replace(self, low=low, high=high)
 
     def processed(self, gradients: np.ndarray) -> np.ndarray:
         """What of each gradient is collected."""
@@ -54,7 +57,13 @@ class NoisyGradient(SamplingAnalyzer):
         """The map, from the moments of what was collected."""
         return np.asarray(moments.mean)
 
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> NoisyGradientFitted:
+    def preset(self) -> Preset:
+        return GRADIENT
+
+    def passes(self, crossing: float) -> float:
+        return 1 + self.augment_by_n * crossing
+
+    def bind(self, net: Network, state: State) -> NoisyGradientFitted:
         return NoisyGradientFitted(self, net, state)
 
 
@@ -63,7 +72,6 @@ class NoisyGradient(SamplingAnalyzer):
     family="gradient",
     paper="Smilkov et al. 2017 (arXiv:1706.03825)",
     cost=COST,
-    needs=("low", "high"),
 )
 @dataclass(frozen=True)
 class SmoothGrad(NoisyGradient):
@@ -87,7 +95,6 @@ class SmoothGrad(NoisyGradient):
     family="gradient",
     paper="Hooker et al. 2019 (arXiv:1806.10758)",
     cost=COST,
-    needs=("low", "high"),
 )
 @dataclass(frozen=True)
 class SquareGrad(NoisyGradient):
@@ -104,7 +111,6 @@ class SquareGrad(NoisyGradient):
     family="gradient",
     paper="Adebayo et al. 2018 (arXiv:1810.03292)",
     cost=COST,
-    needs=("low", "high"),
 )
 @dataclass(frozen=True)
 class VarGrad(NoisyGradient):

@@ -237,3 +237,5 @@ WEIGHTLESS = (
     "activation", "normalize", "max_pool", "maximum", "minimum", "avg_pool", "add", "subtract", "average",
     "concat", "reshape", "pad", "crop", "slice", "upsample", "multiply", "softmax", "matmul",
 )  # fmt: skip
+
+GRADIENT = by_chain_rule("gradient")

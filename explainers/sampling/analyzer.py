@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from explainers.analyzer import Analyzer, Explanation, Fitted
+from explainers.analyzer import Analyzer, Explanation, Fitted, State
 from explainers.checks import per_channel
 from explainers.errors import InvalidParameter
 from explainers.inputs import channels, check_input, explained_index
-from explainers.network import Network, network
+from explainers.network import Network
 from explainers.rules.backward import Ledger
 from explainers.targets import Goal, resolve
 
@@ -22,17 +21,7 @@ from explainers.targets import Goal, resolve
 class SamplingAnalyzer(Analyzer):
     """Base of the methods that evaluate the model many times per image."""
 
-    def fit(self, model: Any, data: Any = None) -> SamplingFitted:
-        net = network(model)
-        return self.bind(net, self.estimate(net, data))
-
-    def estimate(self, net: Network, data: Any) -> dict[str, np.ndarray]:
-        """What the method keeps of `data`; methods without such a state ignore `data`."""
-        return {}
-
-    @abstractmethod
-    def bind(self, net: Network, state: Mapping[str, np.ndarray]) -> SamplingFitted:
-        """The fitted analyzer for a network and a state, estimated or loaded."""
+    method: ClassVar[str] = ""
 
 
 class Maps(NamedTuple):
@@ -49,12 +38,9 @@ class SamplingFitted(Fitted):
     # Whether the maps sum to a known number: then `ledger=True` gives the completeness gap.
     complete: ClassVar[bool] = False
 
-    def __init__(self, analyzer: SamplingAnalyzer, net: Network, state: Mapping[str, np.ndarray]):
-        self.analyzer, self.network, self.state = analyzer, net, dict(state)
+    def __init__(self, analyzer: SamplingAnalyzer, net: Network, state: State):
+        super().__init__(analyzer, net, state)
         self.prepare()
-
-    def __repr__(self) -> str:
-        return f"{self.analyzer!r}.fit({self.network.graph.model.name!r})"
 
     def prepare(self) -> None:
         """Check the parameters against the network, make what every call needs."""

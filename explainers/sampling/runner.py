@@ -19,7 +19,7 @@ from explainers.inputs import explained_index
 from explainers.network import Network
 from explainers.progress import report
 from explainers.rules.backward import backward
-from explainers.rules.presets import by_chain_rule
+from explainers.rules.presets import GRADIENT
 from explainers.targets import Function, Goal, start_of
 
 # (weights, the model's inputs and extra arrays for the items, target per item, *spec) -> one result per item
@@ -114,7 +114,7 @@ def gradient_program(
     net: Network, vary: Callable[..., Tensor], function: Function | None
 ) -> tuple[Program, Any]:
     """The gradient of the target at `vary(x, *extras, *spec)`, and the weights that the program takes."""
-    head = net.head(by_chain_rule("gradient"), "one")
+    head = net.head(GRADIENT, "one")
 
     def program(weights: Any, items: tuple[Tensor, ...], target: Tensor, *spec: Tensor) -> Tensor:
         record = net.record(weights["nodes"], varied(net, items, vary, spec))

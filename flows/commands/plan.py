@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,30 +39,35 @@ def plan(
     from flows import settings, terminal
     from pipeline.config import parse_method
 
-    wanted = parse_method(method)
+    configured = parse_method(method)
     settings.load_tensorflow()
     from explainers.preflight import plan as make_plan
 
-    found = make_plan(model, wanted.name, _with_bounds(wanted.name, wanted.params))
+    made = make_plan(model, configured.name, configured.params)
     if as_json:
-        terminal.console.print_json(json.dumps(found.to_dict(), default=str))
+        terminal.console.print_json(json.dumps(made.to_dict(), default=str))
     else:
-        _print(found)
-    if not found.ok:
+        _print(made)
+    if not made.ok:
         raise typer.Exit(1)
-
-
-def _with_bounds(name: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The plan does not depend on the bounds of the input, but a method may insist on having some."""
-    from pipeline.measure.fitting import info
-
-    needed = {"low": 0.0, "high": 255.0}
-    return {k: v for k, v in needed.items() if k in info(name).required} | params
 
 
 def _print(plan: Plan) -> None:
     from rich.text import Text
 
+    from flows import terminal
+
+    if plan.rows:
+        _print_rows(plan)
+    for line in _lines(plan):
+        terminal.console.print(Text(line))
+    for problem in plan.problems:
+        terminal.console.print(Text(problem, style="bold red"))
+    verdict = "can explain" if plan.ok else "cannot explain"
+    terminal.console.print(Text(f"{plan.method} {verdict} {plan.model}", style="bold"))
+
+
+def _print_rows(plan: Plan) -> None:
     from flows import terminal
 
     wide = terminal.console.width >= 110
@@ -72,16 +77,18 @@ def _print(plan: Plan) -> None:
     ]
     columns = ("layer", "shape", "rule", "because")
     terminal.print_list("node", rows if wide else [r[:4] for r in rows], columns if wide else columns[:3])
+
+
+def _lines(plan: Plan) -> list[str]:
     lines = [f"{old}: {new}" for old, new in plan.changes]
-    lines.append(f"input-layer rule: {', '.join(plan.input_layer) or 'none'}")
+    if plan.rows:
+        lines.append(f"input-layer rule: {', '.join(plan.input_layer) or 'none'}")
+    else:
+        lines.append(f"{plan.method} has no rules: it only evaluates the network")
     if plan.equality is not None:
         lines.append(f"canonised logits differ from the original's by {plan.equality:.2g} (relative L2)")
-    lines.append(
-        f"cost: {plan.cost_note}" if plan.cost is None else f"cost: about {plan.cost:.1f} forward passes"
-    )
-    for line in lines:
-        terminal.console.print(Text(line))
-    for problem in plan.problems:
-        terminal.console.print(Text(problem, style="bold red"))
-    verdict = "can explain" if plan.ok else "cannot explain"
-    terminal.console.print(Text(f"{plan.method} {verdict} {plan.model}", style="bold"))
+    if plan.cost is None:
+        lines.append(f"cost: {plan.cost_note}")
+    else:
+        lines.append(f"cost: about {plan.cost:.1f} forward passes; in general: {plan.cost_note}")
+    return lines

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from explainers import Fitted, analyze_many
-from explainers.sampling.analyzer import SamplingFitted
 from pipeline.config import Config
 from pipeline.inputs.datasets import Dataset, open_dataset
 from pipeline.inputs.models import LoadedModel, load_model
@@ -67,7 +66,7 @@ def warm_up(bench: Bench) -> None:
     """
     card = bench.model.card
     shape = (bench.config.execution.batch_size, card.height, card.width, card.channels)
-    quick = [method for method in bench.methods.values() if not isinstance(method, SamplingFitted)]
+    quick = [method for method in bench.methods.values() if method.head is not None]
     if quick:
         analyze_many(quick, np.zeros(shape, np.float32), None)
 

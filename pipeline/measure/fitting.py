@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from explainers import Analyzer, Fitted, MethodInfo, create_analyzer, list_methods
-from explainers.errors import UnknownMethod
+from explainers import Analyzer, Fitted, create_analyzer, method_info
 from pipeline.config import MethodConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
@@ -30,7 +29,7 @@ def create(method: MethodConfig, card: ModelCard) -> Analyzer:
     """
     given = dict(method.params)
     for name, values in (("low", card.low), ("high", card.high)):
-        if name in info(method.name).parameters and name not in given:
+        if name in method_info(method.name).parameters and name not in given:
             given[name] = tuple(float(v) for v in values)
     return create_analyzer(method.name, **given)
 
@@ -41,24 +40,10 @@ def check(method: MethodConfig) -> None:
     Raises:
         ExplainError: as :func:`create` does, as far as it can be told without a card.
     """
-    about = info(method.name)
+    about = method_info(method.name)
     from_card = {"low", "high"} & set(about.required) - set(method.params)
     if not from_card or set(method.params) - set(about.parameters):
         create_analyzer(method.name, **method.params)
-
-
-def info(name: str) -> MethodInfo:
-    """What is known about a method, by its name or an alias. Raises UnknownMethod."""
-    known = list_methods()
-    for one in known:
-        if name in (one.name, *one.aliases):
-            return one
-    raise UnknownMethod(name, [one.name for one in known])
-
-
-def needs_data(method: MethodConfig) -> bool:
-    """The method estimates from images when it is fitted."""
-    return "data" in info(method.name).needs
 
 
 def fit_methods(
@@ -75,7 +60,7 @@ def fit_methods(
     fitted: dict[str, Fitted] = {}
     for method in methods:
         analyzer = create(method, model.card)
-        if not needs_data(method):
+        if not analyzer.estimates:
             fitted[method.key] = analyzer.fit(model.model)
         elif data is None:
             raise InputError(

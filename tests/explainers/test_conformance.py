@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from explainers import Explanation, Fitted, analyze_many, create_analyzer, list_methods
+from explainers import Explanation, Fitted, analyze_many, create_analyzer, list_methods, method_info, plan
 from explainers.errors import ExplainError, InvalidInput, InvalidParameter, UnknownMethod
 from explainers.rules.presets import compose, structure
 from explainers.rules.weighted import Epsilon
@@ -301,10 +301,63 @@ def test_methods_together_give_what_they_give_alone() -> None:
 
 
 def test_names_are_checked() -> None:
+    with pytest.raises(InvalidParameter, match="takes no parameter 'origin'"):
+        create_analyzer("occlusion", origin=None)
     with pytest.raises(UnknownMethod, match=r"'grad_cam' is not known; methods: .*gradcam"):
         create_analyzer("grad_cam")
     with pytest.raises(InvalidParameter, match="takes no parameter 'window'; valid: size, stride"):
         create_analyzer("occlusion", window=3)
+
+
+@every_method
+def test_the_plan_shows_the_rules_or_that_there_are_none(method: str) -> None:
+    """Every node has a rule of the method's preset and the cost is a number, or there is neither."""
+    analyzer = create_analyzer(method, **CHEAP[method])
+    made = plan(model(), analyzer)
+    assert made.ok, made.problems
+    assert "forward pass" in made.cost_note
+    if analyzer.preset() is None:
+        assert (made.rows, made.cost) == ((), None)
+    else:
+        nodes = [node.name for node in fitted(method).network.graph if node.kind != "input"]
+        assert [row.node for row in made.rows] == nodes
+        assert all(row.rule for row in made.rows)
+        assert made.cost is not None
+        assert made.cost >= 1
+
+
+@every_method
+def test_what_it_needs_is_what_it_says(method: str) -> None:
+    """`needs` names the parameters without a default, and data exactly where `fit` refuses to do without."""
+    info, analyzer = method_info(method), create_analyzer(method, **CHEAP[method])
+    assert set(info.required) == set(info.needs) - {"data", "convolution"}
+    assert analyzer.estimates == ("data" in info.needs)
+    if analyzer.estimates:
+        with pytest.raises(InvalidInput, match=r"fit\(model, data\)"):
+            analyzer.fit(model())
+    else:
+        analyzer.fit(model())
+
+
+SAME: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("occlusion", {"value": [0, 1, 2]}, {"value": (0.0, 1.0, 2.0)}),
+    ("rise", {"value": np.ones(3)}, {"value": (1.0, 1.0, 1.0)}),
+    ("lime", {"value": np.float32(2)}, {"value": 2.0}),
+    ("kernel_shap", {"value": 3}, {"value": 3.0}),
+    ("smoothgrad", {"low": [-1, 0, 0], "high": 1}, {"low": (-1.0, 0.0, 0.0), "high": 1.0}),
+    ("deeplift", RANGE | {"reference": np.zeros(3)}, RANGE | {"reference": (0.0, 0.0, 0.0)}),
+    ("integrated_gradients", {"low": -1, "high": 1, "reference": 0}, RANGE | {"reference": 0.0}),
+]
+
+
+@pytest.mark.parametrize(("method", "given", "plain"), SAME, ids=[method for method, _, _ in SAME])
+def test_numbers_are_the_same_however_they_are_written(
+    method: str, given: dict[str, Any], plain: dict[str, Any]
+) -> None:
+    one, other = create_analyzer(method, **given), create_analyzer(method, **plain)
+    assert one == other
+    assert repr(one) == repr(other)
+    assert {k: v for k, v in one.get_config().items() if k in plain} == plain
 
 
 REFUSALS: list[tuple[str, Callable[[], Any], str]] = [

@@ -132,6 +132,29 @@ def test_a_method_that_is_no_preset_is_tried(tmp_path: Path, capsys) -> None:
     assert "forward" in found["cost_note"]
 
 
+@pytest.mark.parametrize(
+    ("method", "rule"),
+    [
+        ("pattern_net", "AlongPattern(times_weight=False)"),
+        ("pattern_attribution", "AlongPattern(times_weight=True)"),
+    ],
+)
+def test_methods_that_estimate_show_their_rules(file: Path, capsys, method: str, rule: str) -> None:
+    code, made = as_json(capsys, str(file), "--method", method)
+    assert code == cli.DONE
+    rows = {row["node"]: row["rule"] for row in made["rows"]}
+    assert (rows["conv"], rows["top"], rows["relu"]) == (rule, rule, "ChainRule()")
+    assert made["cost"] == pytest.approx(2)  # every layer is crossed once, with a kernel of its own size
+    assert "3 forward passes per image of the data" in made["cost_note"]
+
+
+def test_a_method_without_rules_says_so_in_one_line(file: Path, capsys) -> None:
+    assert cli.run(["plan", str(file), "--method", "occlusion(size=4)"]) == cli.DONE
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "occlusion has no rules: it only evaluates the network" in said
+    assert "cost: 1 + ceil(h / stride) x ceil(w / stride) forward passes" in said
+
+
 def test_h5_files_and_names_of_applications(file: Path, tmp_path: Path, capsys) -> None:
     old = tmp_path / "net.h5"
     keras.models.load_model(file).save(old)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from explainers import create_analyzer
-from explainers.errors import ExplainError, InvalidInput, InvalidParameter
+from explainers.errors import ExplainError, InvalidInput
 from explainers.saving import load_fitted, save_fitted
 from tests.explainers.methods import small
 from tests.explainers.model.linear_cases import CASES, built
@@ -205,8 +205,6 @@ def test_files_that_do_not_belong_are_refused(tmp_path: Path) -> None:
         load_fitted(tmp_path / "pickled.npz", model)
 
 
-def test_rules_without_patterns_are_refused() -> None:
-    with pytest.raises(InvalidParameter, match="fit"):
-        create_analyzer("pattern_net").preset()
+def test_patterns_without_data_are_refused() -> None:
     with pytest.raises(ExplainError, match=r"fit\(model, data\)"):
         create_analyzer("pattern_net").fit(residual())
