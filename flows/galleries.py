@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows import settings, terminal
-from flows.options import dataset_source
 from pipeline.config import DatasetConfig, MethodConfig, ModelConfig, parse_config
 from pipeline.errors import InputError
 from reports.gallery.model import SCOPES, Cell, Gallery, Line
@@ -113,14 +112,14 @@ def load(config: ModelConfig) -> LoadedModel:
 
 def fit(look: Look, model: LoadedModel) -> Mapping[str, Fitted]:
     """The look's methods, fitted; a method that estimates reads the reference images."""
-    from pipeline.inputs.datasets import open_dataset
+    from pipeline.inputs.datasets import open_dataset, section_of
     from pipeline.measure.fitting import check, fit_methods, reference_batches
 
     for method in look.methods:
         check(method)
     data: Callable[[], Iterable[np.ndarray]] | None = None
     if look.references:
-        dataset: Dataset = open_dataset(DatasetConfig.model_validate(dataset_source(look.references)))
+        dataset: Dataset = open_dataset(DatasetConfig.model_validate(section_of(look.references)))
 
         def data() -> Iterator[np.ndarray]:
             return reference_batches(dataset, model.card)

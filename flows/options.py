@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, ConfigError, parse_method, parse_named, read_toml
-from pipeline.errors import InputError
 
 
 class Settings:
@@ -31,12 +29,15 @@ class Settings:
         if text is None:
             self.set("dataset", annotations=annotations)
             return
-        found = dataset_source(text)
-        if annotations is not None:
-            found = {"source": "folder", "path": text, "annotations": annotations}
+        from pipeline.inputs.datasets import section_of
+
+        if annotations is None:
+            section = section_of(text)
+        else:
+            section = {"source": "folder", "path": text, "annotations": annotations}
         # another source makes the file's own paths and names meaningless, a split or limit not
         kept = {k: v for k, v in self._data.get("dataset", {}).items() if k in ("split", "limit")}
-        self._data["dataset"] = kept | found
+        self._data["dataset"] = kept | section
 
     def methods(self, texts: list[str] | None) -> None:
         """``--method``, repeated; replaces the file's list."""
@@ -44,24 +45,16 @@ class Settings:
             self._data["methods"] = [parse_method(text).model_dump() for text in texts]
 
     def config(self) -> Config:
-        """The validated whole. Raises :class:`ConfigError`, one line per fault, and for what nobody named."""
-        return parse_named(self._data, self._where)
+        """The validated whole.
 
+        Raises:
+            ConfigError: one line per fault, and for what nobody named. InputError: no such dataset source.
+        """
+        from pipeline.inputs.datasets import get_source
 
-def dataset_source(text: str) -> dict[str, str]:
-    """The dataset section that ``--dataset TEXT`` stands for."""
-    path = Path(text).expanduser()
-    if text == "planted":
-        return {"source": "planted"}
-    if path.is_dir():
-        prepared = (path / "dataset_info.json").is_file()
-        return {"source": "tfds" if prepared else "folder", "path": str(path)}
-    if text.startswith((".", "/", "~")) or path.exists() or text.count("/") > 1:
-        raise InputError(
-            f"--dataset {text}: no such folder; give a prepared dataset, an image folder, 'planted', "
-            "or the name of a TFDS dataset"
-        )
-    return {"source": "tfds", "name": text}
+        config = parse_named(self._data, self._where)
+        get_source(config.dataset.source)
+        return config
 
 
 def listed(text: str | None) -> list[str] | None:

@@ -29,7 +29,7 @@ AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "confirm")
 class DatasetConfig(_Section):
     """Where the images, labels and boxes come from (``hansaudit datasets`` lists the sources)."""
 
-    source: Literal["tfds", "folder", "planted"] = "planted"
+    source: str = "planted"  # see pipeline.inputs.datasets.sources
     # tfds: catalog name ("voc/2007"); empty: `path` is the folder of a dataset made by `hansaudit prepare`
     name: str = ""
     # prepared dataset, image folder, or TFDS data_dir
@@ -202,7 +202,7 @@ def parse_named(data: dict[str, Any], where: str) -> Config:
             f"{where}: no dataset; give --dataset or dataset.source: a prepared dataset, an image folder "
             "with annotations, 'planted', or the name of a TFDS dataset"
         )
-    if "source" not in data.get("model", {}) and config.dataset.source != "planted":
+    if "source" not in data.get("model", {}) and config.dataset.source != config.model.source:
         raise ConfigError(
             f"{where}: no model; give --model or model.source: a .keras or .h5 file, a keras.applications "
             "name, or package.module:function"

@@ -115,9 +115,9 @@ def canary(
 def _photo_source(photos: str | None, model: str | None, card: str | None) -> PhotoSource | None:
     """What ``--photos`` asks for; None: the planted data."""
     from flows.canary import PhotoSource
-    from flows.options import dataset_source
     from pipeline.config import DatasetConfig, ModelConfig
     from pipeline.errors import InputError
+    from pipeline.inputs.datasets import section_of
 
     if photos is None:
         if model or card:
@@ -130,7 +130,7 @@ def _photo_source(photos: str | None, model: str | None, card: str | None) -> Ph
             "canary: --photos needs --model, the network whose features the heads are trained on"
         )
     return PhotoSource(
-        DatasetConfig.model_validate(dataset_source(photos)), ModelConfig(source=model, card=card or "")
+        DatasetConfig.model_validate(section_of(photos)), ModelConfig(source=model, card=card or "")
     )
 
 

@@ -68,9 +68,9 @@ def ilsvrc2012(
 def datasets() -> None:
     """The kinds of datasets that `hansaudit run --dataset` takes."""
     from flows import terminal
-    from pipeline.inputs.datasets import SOURCES
+    from pipeline.inputs.datasets import list_sources
 
-    terminal.print_list("source", [(name, about) for name, (_, about) in SOURCES.items()])
+    terminal.print_list("source", [(source.name, source.about) for source in list_sources()])
 
 
 def models() -> None:

@@ -17,9 +17,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from flows import cli, terminal
-from flows.options import Settings, dataset_source
+from flows.options import Settings
 from pipeline.config import Config, ConfigError
 from pipeline.errors import InputError
+from pipeline.inputs.datasets import section_of
 from pipeline.statistics.ranking import rank
 from tests.tables import write_run
 
@@ -290,9 +291,9 @@ def test_what_a_dataset_option_stands_for(tmp_path: Path):
     (tmp_path / "prepared").mkdir()
     (tmp_path / "prepared" / "dataset_info.json").write_text("{}")
     (tmp_path / "photos").mkdir()
-    assert dataset_source("planted") == {"source": "planted"}
-    assert dataset_source("voc/2007") == {"source": "tfds", "name": "voc/2007"}
-    assert dataset_source(str(tmp_path / "prepared"))["source"] == "tfds"
-    assert dataset_source(str(tmp_path / "photos")) == {"source": "folder", "path": str(tmp_path / "photos")}
+    assert section_of("planted") == {"source": "planted"}
+    assert section_of("voc/2007") == {"source": "tfds", "name": "voc/2007"}
+    assert section_of(str(tmp_path / "prepared"))["source"] == "tfds"
+    assert section_of(str(tmp_path / "photos")) == {"source": "folder", "path": str(tmp_path / "photos")}
     with pytest.raises(InputError, match="no such folder"):
-        dataset_source(str(tmp_path / "none"))
+        section_of(str(tmp_path / "none"))

@@ -1,14 +1,17 @@
-"""Where images, labels and boxes come from: one file per source, all behind :class:`Dataset`.
+"""Where images, labels and boxes come from: one file per source in ``sources``, all behind :class:`Dataset`.
 
-Importing this package loads no framework; :func:`open_dataset` imports the source that is asked for.
+A source registers itself; nothing else has to be touched to add one. Importing this package, and listing the
+sources, loads no framework: :func:`open_dataset` imports what the one that is asked for takes.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -17,22 +20,7 @@ from pipeline.errors import InputError
 from pipeline.inputs.shards import Shard
 
 NO_BOXES = np.zeros((0, 4), np.float32)
-
-# source -> (module with `open_source(config) -> Dataset`, one line for `hansaudit datasets`)
-SOURCES = {
-    "tfds": (
-        "pipeline.inputs.datasets.tfds",
-        "a folder made by `hansaudit prepare`, or any TFDS catalog dataset with a label and boxes",
-    ),
-    "folder": (
-        "pipeline.inputs.datasets.folder",
-        "a folder of images with boxes from CSV, COCO JSON or VOC XML",
-    ),
-    "planted": (
-        "pipeline.inputs.datasets.planted",
-        "drawn objects with known artefacts, made on the spot: the ground truth for demo and tests",
-    ),
-}
+INFO_FILE: Final = "dataset_info.json"  # marks the folder of a dataset in the TFDS format
 
 
 @dataclass(frozen=True)
@@ -85,13 +73,68 @@ class Dataset(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Source:
+    """A kind of dataset, declared in a module of its own in :mod:`pipeline.inputs.datasets.sources`.
+
+    Attributes:
+        name: as in ``dataset.source``.
+        about: one line for ``hansaudit datasets``.
+        open: the dataset of a configuration; raises :class:`InputError` when it cannot be used. It, not its
+            module, imports what reading takes: declaring a source loads no framework.
+        section: the dataset section that ``--dataset TEXT`` stands for; None where TEXT means another source.
+        order: sources are asked for their ``section`` in this order.
+    """
+
+    name: str
+    about: str
+    open: Callable[[DatasetConfig], Dataset] = field(repr=False)
+    section: Callable[[str], dict[str, str] | None] = field(default=lambda text: None, repr=False)
+    order: int = 0
+
+
+_REGISTRY: dict[str, Source] = {}
+
+
+def register(source: Source) -> Source:
+    """Make ``source`` known under its name. Raises ValueError where another one has that name."""
+    if source.name in _REGISTRY:
+        raise ValueError(f"dataset source {source.name!r} is registered twice")
+    _REGISTRY[source.name] = source
+    return source
+
+
+@cache
+def list_sources() -> tuple[Source, ...]:
+    """Every source, in the order in which they are asked. Loads no framework."""
+    package = importlib.import_module(f"{__name__}.sources")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return tuple(sorted(_REGISTRY.values(), key=lambda source: (source.order, source.name)))
+
+
+def get_source(name: str) -> Source:
+    """The source called ``name``. Raises :class:`InputError` with the valid names."""
+    sources = {source.name: source for source in list_sources()}
+    if name not in sources:
+        raise InputError(f"dataset source {name!r} is unknown; valid: {', '.join(sorted(sources))}")
+    return sources[name]
+
+
 def open_dataset(config: DatasetConfig) -> Dataset:
     """The dataset that ``config`` describes. Raises :class:`InputError` when it cannot be used."""
-    if config.source not in SOURCES:
-        raise InputError(f"dataset source {config.source!r} is unknown; valid: {', '.join(sorted(SOURCES))}")
-    module = importlib.import_module(SOURCES[config.source][0])
-    dataset: Dataset = module.open_source(config)
-    return dataset
+    return get_source(config.source).open(config)
+
+
+def section_of(text: str) -> dict[str, str]:
+    """The dataset section that ``--dataset TEXT`` stands for. Raises :class:`InputError` if for none."""
+    for source in list_sources():
+        if (section := source.section(text)) is not None:
+            return section
+    raise InputError(
+        f"--dataset {text}: no such folder; give a prepared dataset, an image folder, 'planted', "
+        "or the name of a TFDS dataset"
+    )
 
 
 def failed(example_id: str, index: int, error: str) -> Record:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
-from pipeline.inputs.datasets import drawing
+from pipeline.inputs.datasets import INFO_FILE, drawing
 from pipeline.inputs.datasets.drawing import Box
 from pipeline.inputs.datasets.prepared import METADATA_KEY, audit_features, builder_info, prepare
 from pipeline.inputs.datasets.tfds import TfdsDataset
@@ -205,12 +205,12 @@ class Planted(tfds.core.GeneratorBasedBuilder):
 def prepare_planted(spec: PlantedSpec, root: str | Path = ROOT) -> Path:
     """The folder ``root/planted-<key>`` with the dataset of ``spec``, made if it is not there."""
     out = Path(root) / f"planted-{spec.key}"
-    if (out / "dataset_info.json").is_file():
+    if (out / INFO_FILE).is_file():
         return out
     try:
         return prepare(lambda data_dir: Planted(spec, data_dir), out)
     except InputError:
-        if (out / "dataset_info.json").is_file():  # another process was faster
+        if (out / INFO_FILE).is_file():  # another process was faster
             return out
         raise
 
@@ -234,10 +234,10 @@ class PlantedDataset(TfdsDataset):
         return PlantedSpec(classes=classes, artefacts=artefacts, **data)
 
 
-def open_source(config: DatasetConfig) -> PlantedDataset:
-    """``path``: a planted dataset, or the folder that shall hold it (default ``data``)."""
+def open_planted(config: DatasetConfig) -> PlantedDataset:
+    """The dataset at ``path``: a planted dataset, or the folder that shall hold it (default ``data``)."""
     folder = Path(config.path or ROOT)
-    if not (folder / "dataset_info.json").is_file():
+    if not (folder / INFO_FILE).is_file():
         folder = prepare_planted(PlantedSpec(), folder)
     dataset = PlantedDataset(config, folder)
     if "spec" not in dataset.metadata:

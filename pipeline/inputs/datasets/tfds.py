@@ -19,17 +19,12 @@ import tensorflow_datasets as tfds
 
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
-from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record, failed, limited
+from pipeline.inputs.datasets import INFO_FILE, NO_BOXES, DatasetInfo, Record, failed, limited
 from pipeline.inputs.datasets.features import FeaturePaths, find_features, pick
 from pipeline.inputs.datasets.prepared import METADATA_KEY
 from pipeline.inputs.datasets.recordfiles import READERS, Reader
 from pipeline.inputs.geometry import image_size
 from pipeline.inputs.shards import Shard
-
-
-def open_source(config: DatasetConfig) -> TfdsDataset:
-    """See :func:`pipeline.inputs.datasets.open_dataset`."""
-    return TfdsDataset(config)
 
 
 class TfdsDataset:
@@ -46,7 +41,7 @@ class TfdsDataset:
         self._paths: FeaturePaths = find_features(self._builder.info.features, config)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_source, (self.config,)
+        return TfdsDataset, (self.config,)
 
     @functools.cached_property
     def info(self) -> DatasetInfo:
@@ -137,9 +132,9 @@ def _open_builder(config: DatasetConfig) -> Any:
         return builder
     if not config.path:
         raise InputError("dataset source 'tfds': received neither name nor path; give one of them")
-    if not (Path(config.path) / "dataset_info.json").is_file():
+    if not (Path(config.path) / INFO_FILE).is_file():
         raise InputError(
-            f"{config.path}: no dataset there (no dataset_info.json); give a folder made by "
+            f"{config.path}: no dataset there (no {INFO_FILE}); give a folder made by "
             "`hansaudit prepare`, or the folder <data_dir>/<name>/<version> of a TFDS dataset"
         )
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,22 @@ import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import DatasetConfig
+from flows.options import Settings
+from pipeline.config import DatasetConfig, parse_config
 from pipeline.errors import InputError
-from pipeline.inputs.datasets import SOURCES, Dataset, Record, open_dataset
+from pipeline.inputs import datasets
+from pipeline.inputs.batches import iter_batches
+from pipeline.inputs.card import ModelCard
+from pipeline.inputs.datasets import (
+    Dataset,
+    Record,
+    Source,
+    list_sources,
+    open_dataset,
+    register,
+    section_of,
+    sources,
+)
 from pipeline.inputs.datasets.features import find_features
 from pipeline.inputs.datasets.tfds import TfdsDataset, absolute_boxes
 from pipeline.inputs.shards import plan_shards
@@ -322,4 +337,75 @@ def test_bad_folders_say_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_every_source_is_tested_here() -> None:
-    assert set(SOURCES) == {"tfds", "folder", "planted"}  # planted: test_planted.py
+    assert {source.name for source in list_sources()} == {"tfds", "folder", "planted"}  # test_planted.py
+
+
+def test_listing_the_sources_loads_no_framework() -> None:
+    code = (
+        "import sys; from pipeline.inputs.datasets import list_sources, section_of; list_sources();"
+        "section_of('voc/2007');"
+        "sys.exit(len({'tensorflow', 'tensorflow_datasets', 'keras'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+STRIPES = """
+import io
+import numpy as np
+from PIL import Image
+from pipeline.inputs.datasets import DatasetInfo, Record, Source, register
+
+class Stripes:
+    info = DatasetInfo("stripes", "all", 6, ("across", "down"), ("across", "down"), "0" * 64)
+    def __init__(self, config):
+        self.config = config
+    def read(self, shard):
+        for i in range(shard.start, shard.stop):
+            picture = np.zeros((20, 30, 3), np.uint8)
+            picture[5:9] = 40 * i
+            file = io.BytesIO()
+            Image.fromarray(picture).save(file, "PNG")
+            yield Record(f"s{i}", i, "", file.getvalue(), i % 2, np.array([[0, 5, 29, 8]], np.float32))
+
+def section(text):
+    return {"source": "stripes"} if text == "stripes" else None
+
+register(Source("stripes", "what it is", Stripes, section))
+"""
+
+
+def test_one_more_source_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "stripes" not in [source.name for source in list_sources()]
+    (tmp_path / "stripes.py").write_text(STRIPES)
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path)])
+    monkeypatch.setattr(datasets, "_REGISTRY", dict(datasets._REGISTRY))
+    list_sources.cache_clear()
+    try:
+        assert ("stripes", "what it is") in [(s.name, s.about) for s in list_sources()]
+        config = parse_config({"dataset": section_of("stripes")}, "here").dataset
+        dataset = open_dataset(config)
+        assert [record.label for record in read_all(dataset, 4)] == [0, 1, 0, 1, 0, 1]
+        card = ModelCard(height=10, width=15, resize="stretch", classes=2)
+        (shard,) = plan_shards("stripes", "all", 6, 6)
+        (batch,) = iter_batches(dataset, shard, card, 6)
+        assert batch.status == ("ok",) * 6
+        assert batch.pictures[3].max() == 120
+    finally:
+        list_sources.cache_clear()
+        sys.modules.pop("pipeline.inputs.datasets.sources.stripes", None)
+
+
+def test_an_unknown_source_is_refused_with_the_valid_ones() -> None:
+    with pytest.raises(InputError, match="'stripes' is unknown; valid: folder, planted, tfds"):
+        open_dataset(DatasetConfig(source="stripes"))
+    settings = Settings(None)
+    settings.set("dataset", source="stripes")
+    settings.set("model", source="VGG16")
+    with pytest.raises(InputError, match="'stripes' is unknown"):
+        settings.config()
+
+
+def test_two_sources_of_one_name_are_refused() -> None:
+    list_sources()
+    with pytest.raises(ValueError, match="'folder' is registered twice"):
+        register(Source("folder", "another", lambda config: pytest.fail("opened")))

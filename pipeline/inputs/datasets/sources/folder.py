@@ -19,7 +19,16 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
-from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record, failed, limited
+from pipeline.inputs.datasets import (
+    INFO_FILE,
+    NO_BOXES,
+    DatasetInfo,
+    Record,
+    Source,
+    failed,
+    limited,
+    register,
+)
 from pipeline.inputs.datasets.annotations import FORMATS, BoxList, read_boxes
 from pipeline.inputs.shards import Shard
 
@@ -32,11 +41,6 @@ class _Item:
     label: str
     boxes: np.ndarray
     missing: bool
-
-
-def open_source(config: DatasetConfig) -> FolderDataset:
-    """See :func:`pipeline.inputs.datasets.open_dataset`."""
-    return FolderDataset(config)
 
 
 class FolderDataset:
@@ -57,7 +61,7 @@ class FolderDataset:
             raise InputError(f"{self.root}: no image has a class; put images in one sub-folder per class")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_source, (self.config,)
+        return FolderDataset, (self.config,)
 
     @functools.cached_property
     def info(self) -> DatasetInfo:
@@ -150,3 +154,14 @@ def _match(images: list[str], boxes: dict[str, BoxList], where: str) -> list[_It
         label, own_boxes = (found.get(name) or BoxList()).choose(folder)
         items.append(_Item(name, label, own_boxes, missing=False))
     return sorted(items, key=lambda item: item.name)
+
+
+def _section(text: str) -> dict[str, str] | None:
+    path = Path(text).expanduser()
+    prepared = (path / INFO_FILE).is_file()
+    return {"source": SOURCE.name, "path": str(path)} if path.is_dir() and not prepared else None
+
+
+SOURCE = register(
+    Source("folder", "a folder of images with boxes from CSV, COCO JSON or VOC XML", FolderDataset, _section)
+)

@@ -1,0 +1,1 @@
+"""One module per source of datasets; each registers itself. None loads a framework when imported."""

@@ -1,0 +1,34 @@
+"""Datasets in the TFDS format; :mod:`pipeline.inputs.datasets.tfds` reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import DatasetConfig
+from pipeline.inputs.datasets import INFO_FILE, Dataset, Source, register
+
+
+def _open(config: DatasetConfig) -> Dataset:
+    from pipeline.inputs.datasets.tfds import TfdsDataset
+
+    return TfdsDataset(config)
+
+
+def _section(text: str) -> dict[str, str] | None:
+    """A prepared folder, or a catalog name: any text that is no path."""
+    path = Path(text).expanduser()
+    if (path / INFO_FILE).is_file():
+        return {"source": SOURCE.name, "path": str(path)}
+    is_path = text.startswith((".", "/", "~")) or path.exists() or text.count("/") > 1
+    return None if is_path else {"source": SOURCE.name, "name": text}
+
+
+SOURCE = register(
+    Source(
+        name="tfds",
+        about="a folder made by `hansaudit prepare`, or any TFDS catalog dataset with a label and boxes",
+        open=_open,
+        section=_section,
+        order=1,  # after those that know the names they take
+    )
+)
