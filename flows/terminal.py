@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flows.run import AuditResult
     from pipeline.statistics.ranking import Ranking
-    from reports.gate.evaluate import Verdict
+    from reports.gate.outcome import Outcome
 
 STYLES = {
     RankingVerdict.SUSPICIOUS: "bold red",
@@ -166,10 +166,10 @@ def print_list(
     console.print(table)
 
 
-def print_verdict(verdict: Verdict) -> None:
+def print_outcome(outcome: Outcome) -> None:
     """The checks of a gate, one line each, and the outcome."""
-    for check in verdict.checks:
+    for check in outcome.checks:
         mark = Text("pass ", style="green") if check.passed else Text("FAIL ", style="bold red")
         console.print(mark + Text(check.message))
-    outcome = Text("passed", style="bold green") if verdict.passed else Text("breached", style="bold red")
-    console.print(Text("policy ") + outcome)
+    ending = Text("passed", style="bold green") if outcome.passed else Text("breached", style="bold red")
+    console.print(Text("policy ") + ending)

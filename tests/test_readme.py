@@ -14,7 +14,7 @@ from typer.main import get_command
 from flows.cli import app
 from pipeline.config import parse_config
 from pipeline.inputs.card import card_from_dict
-from reports.gate.evaluate import parse_policy
+from reports.gate.policy import parse_policy
 from tests.tables import write_run
 
 ROOT = Path(__file__).parents[1]

@@ -77,15 +77,18 @@ def gate(
 ) -> None:
     """Check a run against a policy; exit code 1 when it is breached, missing data included."""
     from flows import terminal
+    from reports.gate import junit as as_junit
+    from reports.gate import markdown as as_markdown
     from reports.gate.evaluate import evaluate
+    from reports.gate.outcome import write
 
-    verdict = evaluate(run, policy)
+    outcome = evaluate(run, policy)
     if junit:
-        verdict.to_junit(junit)
+        write(junit, as_junit.junit_xml(outcome))
     if markdown:
-        verdict.to_markdown(markdown)
-    terminal.print_verdict(verdict)
-    if not verdict.passed:
+        write(markdown, as_markdown.markdown(outcome))
+    terminal.print_outcome(outcome)
+    if not outcome.passed:
         raise typer.Exit(1)
 
 

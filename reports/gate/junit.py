@@ -1,28 +1,27 @@
-"""JUnit XML of a gate's verdict, as CI systems read it."""
+"""A gate's outcome as JUnit XML, as CI systems read it."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
-if TYPE_CHECKING:
-    from reports.gate.evaluate import Result, Verdict
+from reports.gate.outcome import Outcome, Result
 
 # what XML 1.0 cannot hold, escaped or not (section 2.2): control characters, surrogates, two non-characters
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit_xml(verdict: Verdict) -> str:
+def junit_xml(outcome: Outcome) -> str:
     """One ``testsuite`` per check, one ``testcase`` per judged class; excused classes are ``skipped``."""
-    root = ElementTree.Element("testsuites", _counts(verdict.checks) | {"name": "hansaudit gate"})
-    for result in verdict.checks:
+    root = ElementTree.Element("testsuites", _counts(outcome.checks) | {"name": "hansaudit gate"})
+    for result in outcome.checks:
         suite = ElementTree.SubElement(root, "testsuite", {"name": clean(result.name)} | _counts([result]))
-        for found in result.findings:
-            case = _case(suite, result.name, found.subject or result.name)
-            if not found.passed:
-                failure = ElementTree.SubElement(case, "failure", {"message": clean(found.message)})
-                failure.text = clean(found.message)
+        for finding in result.findings:
+            case = _case(suite, result.name, finding.subject or result.name)
+            if not finding.passed:
+                failure = ElementTree.SubElement(case, "failure", {"message": clean(finding.message)})
+                failure.text = clean(finding.message)
         for name in result.excused:
             case = _case(suite, result.name, name)
             ElementTree.SubElement(case, "skipped", {"message": "known class, excused by the policy"})
@@ -39,7 +38,7 @@ def _case(suite: ElementTree.Element, check: str, name: str) -> ElementTree.Elem
     return ElementTree.SubElement(suite, "testcase", {"classname": clean(check), "name": clean(name)})
 
 
-def _counts(results: list[Result] | tuple[Result, ...]) -> dict[str, str]:
+def _counts(results: Sequence[Result]) -> dict[str, str]:
     excused = sum(len(r.excused) for r in results)
     return {
         "tests": str(sum(len(r.findings) for r in results) + excused),
