@@ -52,25 +52,21 @@ def batch_tables(batch: Batch, explanations: Sequence[Explanation], recipe: Reci
     real = np.array([r is not None for r in batch.records])
     seen = np.flatnonzero(real & batch.valid)
     rows = np.flatnonzero(real)
+    explained = list(zip(recipe.methods, explanations, strict=True))
     tables = {
         "examples": _examples(batch, explanations[0], rows, recipe),
         "scores": pa.concat_tables(
-            [
-                _scores(batch, e, rows, (key, recipe))
-                for key, e in zip(recipe.methods, explanations, strict=True)
-            ]
+            [_scores(batch, rows, method, e, recipe.audit) for method, e in explained]
         ),
     }
+    ids = _ids(batch, seen)
     if "maps" in recipe.tables:
         tables["maps"] = pa.concat_tables(
-            [
-                _maps(batch, e, seen, (key, recipe))
-                for key, e in zip(recipe.methods, explanations, strict=True)
-            ]
+            [_maps(ids, method, _take(e.relevance, seen), recipe.audit) for method, e in explained]
         )
     if "thumbnails" in recipe.tables:
         jpegs = [_jpeg(batch.pictures[i]) for i in seen]
-        tables["thumbnails"] = _table(THUMBNAILS, {"example_id": _ids(batch, seen), "jpeg": jpegs})
+        tables["thumbnails"] = _table(THUMBNAILS, {"example_id": ids, "jpeg": jpegs})
     return tables
 
 
@@ -137,25 +133,24 @@ def _examples(batch: Batch, explanation: Explanation, rows: np.ndarray, recipe: 
         "reason": [batch.reason[i] for i in rows],
     }
     failed = np.array([s == STATUS_FAILED for s in status], dtype=bool)
-    return _table(EXAMPLES, columns | _predictions(explanation, rows, label, (failed, recipe.output)))
+    return _table(EXAMPLES, columns | _predictions(explanation, rows, label, failed, recipe.output))
 
 
 def _predictions(
-    explanation: Explanation, rows: np.ndarray, label: np.ndarray, how: tuple[np.ndarray, str]
+    explanation: Explanation, rows: np.ndarray, label: np.ndarray, failed: np.ndarray, output: str
 ) -> dict[str, Any]:
-    """Columns of what the network says; null for failed rows, whose input was filled in."""
-    failed, output = how
+    """Columns of what the network says; null for ``failed`` rows, whose input was filled in."""
     logits = explanation.output[rows]
     p = probabilities(logits, output)
     k = p.shape[1]
     # by the logits: a saturated float sigmoid or softmax would tie
     order = np.argsort(-logits, axis=1, kind="stable")
-    top, known = order[:, 0], (label >= 0) & (label < k)
+    top, has_output = order[:, 0], (label >= 0) & (label < k)
     i = np.arange(len(rows))
     columns = {
         "prediction": (top, failed),
         "confidence": (p[i, top], failed),
-        "label_probability": (p[i, label.clip(0, k - 1)], failed | ~known),
+        "label_probability": (p[i, label.clip(0, k - 1)], failed | ~has_output),
         "correct": (top == label, failed),
         "correct_top5": ((order[:, :5] == label[:, None]).any(axis=1), failed),
         "target": (explanation.target[rows], failed),
@@ -167,13 +162,14 @@ def _predictions(
     }
 
 
-def _scores(batch: Batch, explanation: Explanation, rows: np.ndarray, of: tuple[str, Recipe]) -> pa.Table:
+def _scores(
+    batch: Batch, rows: np.ndarray, method: str, explanation: Explanation, audit: AuditConfig
+) -> pa.Table:
     """Long rows of one method: image by image, the metrics in the order of the configuration."""
-    method, recipe = of
-    names = recipe.audit.metrics
+    names = audit.metrics
     blocked = [_blocked(batch, explanation, i) for i in rows]
     measured = measure(
-        _take(explanation.relevance, rows), _take(batch.masks, rows), blocked, names, recipe.audit.pooling
+        _take(explanation.relevance, rows), _take(batch.masks, rows), blocked, names, audit.pooling
     )
     n, k = measured.value.shape
     value = measured.value.reshape(-1)
@@ -197,19 +193,18 @@ def _blocked(batch: Batch, explanation: Explanation, row: int) -> tuple[str, str
     return status, batch.reason[row] if status == STATUS_FAILED else explanation.reason[row]
 
 
-def _maps(batch: Batch, explanation: Explanation, rows: np.ndarray, of: tuple[str, Recipe]) -> pa.Table:
-    method, recipe = of
-    relevance = np.nan_to_num(_take(explanation.relevance, rows), nan=0.0, posinf=0.0, neginf=0.0)
-    side = recipe.audit.maps
-    values = cell_sums(pool(relevance, recipe.audit.pooling), side)
-    signed = cell_sums(channel_sum(relevance), side)
+def _maps(ids: Sequence[str], method: str, relevance: np.ndarray, audit: AuditConfig) -> pa.Table:
+    """The pooled maps of one method, from relevance ``n h w c``."""
+    relevance = np.nan_to_num(relevance, nan=0.0, posinf=0.0, neginf=0.0)
+    values = cell_sums(pool(relevance, audit.pooling), audit.maps)
+    signed = cell_sums(channel_sum(relevance), audit.maps)
     n, height, width = values.shape
     values, scale = _scaled(values)
     signed, signed_scale = _scaled(signed)
     return _table(
         MAPS,
         {
-            "example_id": _ids(batch, rows),
+            "example_id": ids,
             "method": _constant(method, n),
             "height": np.full(n, height, np.int16),
             "width": np.full(n, width, np.int16),
