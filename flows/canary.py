@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.settings import load_tensorflow
-from pipeline.config import Config, DatasetConfig, ModelConfig, parse_config, parse_method
+from pipeline.config import Config, ConfirmConfig, DatasetConfig, ModelConfig, parse_config, parse_method
 from pipeline.run.store import Store
 
 if TYPE_CHECKING:
@@ -139,11 +139,13 @@ def trial_config(dataset: Mapping[str, str], network: Path, method: str) -> Conf
 
 def audit_and_confirm(config: Config, run: Store, spec: Planting) -> tuple[Ranking, Confirmed]:
     """Audit what is missing, rank, and intervene on every class."""
-    from pipeline.followup.confirm import Plan, confirm
+    from pipeline.followup.confirm import confirm
     from pipeline.measure.audit import audit_run
     from pipeline.measure.bench import bench_for
     from pipeline.statistics.ranking import rank
 
-    audit_run(run, bench_for(config))
-    plan_all = Plan(top=len(spec.classes), controls=0, seed=spec.seed)
-    return rank(run, config.ranking), confirm(run, plan_all)
+    bench = bench_for(config)
+    audit_run(run, bench)
+    ranking = rank(run, config.ranking)
+    every_class = ConfirmConfig(top=len(spec.classes), controls=0, seed=spec.seed)
+    return ranking, confirm(run, every_class, ranking, bench)

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from pipeline.config import Config
+from pipeline.config import ConfirmConfig, StrategiesConfig
 from pipeline.run.documents import ConfirmationDocument
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
 
+if TYPE_CHECKING:
+    from pipeline.measure.bench import Bench
 
-def follow_up(store: Store, config: Config, ranking: Ranking, fresh: bool) -> dict[str, list[str]]:
-    """Look closer at the top of ``ranking``; the report then shows what came out.
 
-    ``fresh``: the run has new images, so that what was found before no longer holds. Returns the names of the
-    classes by verdict of the interventions, clean ones left out; empty where none are asked for.
+def follow_up(run: Store, ranking: Ranking, bench: Bench, fresh: bool) -> dict[str, list[str]]:
+    """Look closer at the top of ``ranking``, as far as the configuration asks.
+
+    ``bench``: of the run; ``fresh``: the run has new images, so that what was found before no longer holds.
+    Returns the names of the classes by verdict of the interventions, clean ones left out; empty where none
+    are asked for.
     """
-    _strategies(store, config, ranking)
-    if config.confirm is None:
+    cluster_suspicious(run, ranking, bench.config.strategies)
+    if bench.config.confirm is None:
         return {}
-    from pipeline.followup.confirm import Plan, confirm
+    confirm_once(run, ranking, bench, bench.config.confirm, fresh)
+    return classes_by_verdict(run)
 
-    plan = Plan(**config.confirm.model_dump())
-    stored = ConfirmationDocument.read(store)
-    if fresh or stored is None or stored.plan != asdict(plan):
-        confirm(store, plan)
-        stored = ConfirmationDocument.read(store)
+
+def cluster_suspicious(run: Store, ranking: Ranking, config: StrategiesConfig) -> None:
+    """Look for strategies in the most suspicious classes, where the run stores maps."""
+    suspicious = ranking.table.loc[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS, "label"]
+    labels = suspicious.head(config.classes).tolist()
+    if labels and "maps" in run.tables:
+        from pipeline.followup.strategies import cluster_run  # scikit-learn: only where it is needed
+
+        cluster_run(run, labels, ranking)
+
+
+def confirm_once(run: Store, ranking: Ranking, bench: Bench, plan: ConfirmConfig, fresh: bool) -> None:
+    """Intervene, unless that was done before: by the same plan and method, and no images are new."""
+    from pipeline.followup.confirm import confirm
+
+    stored = ConfirmationDocument.read(run)
+    if fresh or stored is None or (stored.plan, stored.method) != (plan.model_dump(), ranking.method):
+        confirm(run, plan, ranking, bench)
+
+
+def classes_by_verdict(run: Store) -> dict[str, list[str]]:
+    """Verdict of the interventions -> names of the classes, clean ones left out."""
+    stored = ConfirmationDocument.read(run)
     names: dict[str, list[str]] = {}
     for edited in stored.classes if stored else ():
         if edited.verdict != InterventionVerdict.CLEAN:
             names.setdefault(edited.verdict, []).append(edited.class_name)
     return names
-
-
-def _strategies(store: Store, config: Config, ranking: Ranking) -> None:
-    suspicious = ranking.table.loc[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS, "label"]
-    labels = suspicious.head(config.strategies.classes).tolist()
-    if labels and "maps" in store.tables:
-        from pipeline.followup.strategies import cluster_run  # scikit-learn: only where it is needed
-
-        cluster_run(store, labels, ranking.method)

@@ -101,16 +101,15 @@ def _audit(config: Config, out: str, end: str) -> AuditResult:
     from pipeline.measure.bench import bench_for
 
     store, given = Store(out), {"config": config.model_dump(mode="json"), "out": out}
+    bench = bench_for(config)
     session = audit_run(
-        store,
-        bench_for(config),
-        lambda keys: runners.run_shards(audit_task, keys, given, config.execution),
+        store, bench, lambda keys: runners.run_shards(audit_task, keys, given, config.execution)
     )
     images, failed, examples = _count(store)
     result = AuditResult(out, images, failed, session.images, session.seconds)
     if images > failed and end != TABLES:
         result.ranking = rank_run(out, config.ranking)
-        result.interventions = follow_up(store, config, result.ranking, fresh=session.images > 0)
+        result.interventions = follow_up(store, result.ranking, bench, fresh=session.images > 0)
         if end == REPORT:
             result.report = write_report_file(out, result.ranking)
         _artifacts(store.manifest, result.ranking)

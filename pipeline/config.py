@@ -139,12 +139,12 @@ class StrategiesConfig(_Section):
 
 
 class ConfirmConfig(_Section):
-    """Interventions at the end of a run (``[confirm]``; without the section there are none)."""
+    """How much ``hansaudit confirm`` edits; as ``[confirm]``, interventions at the end of every run."""
 
     top: int = Field(default=10, ge=1, description="classes from the top of the ranking")
-    controls: int = Field(default=10, ge=0, description="random other classes to compare with")
+    controls: int = Field(default=10, ge=0, description="random other classes to compare with, seeded")
     images: int = Field(default=25, ge=2, description="images per class, a seeded choice")
-    pairs: int = Field(default=3, ge=1, description="pairs of exchanged backgrounds per image")
+    pairs: int = Field(default=3, ge=1, description="exchanged backgrounds per image; fills take turns")
     seed: int = Field(default=0, ge=0)
 
 

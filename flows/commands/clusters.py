@@ -44,40 +44,37 @@ def clusters(
     clusters.parquet and clusters.json into the run.
     """
     from flows import terminal
-    from pipeline.config import parse_config
     from pipeline.followup.strategies import cluster_run
     from pipeline.inputs.classes import find_class
     from pipeline.run.documents import sanity_failures
     from pipeline.run.folder import CLUSTERS, CLUSTERS_TABLE
+    from pipeline.run.ranking_settings import own_settings
     from pipeline.run.store import Store
+    from pipeline.statistics.ranking import rank
 
     store = Store(run)
     manifest = store.manifest
     names, ids = manifest["dataset"]["class_names"], manifest["dataset"]["class_ids"]
-    if class_:
-        labels = [find_class(wanted, names, ids) for wanted in class_]
-    else:
-        from pipeline.statistics.ranking import rank
-
-        config = parse_config(manifest["config"]).ranking
-        table = rank(store, config.model_copy(update={"method": method or config.method})).table
-        labels = table.loc[table["n"] > 0, "label"].head(top).tolist()
-    found = cluster_run(store, list(dict.fromkeys(labels)), method, seed)
+    labels = [find_class(text, names, ids) for text in class_ or ()]
+    settings = own_settings(manifest)
+    ranking = rank(store, settings.model_copy(update={"method": method or settings.method}))
+    if not labels:
+        labels = ranking.table.loc[ranking.table["n"] > 0, "label"].head(top).tolist()
+    results = cluster_run(store, list(dict.fromkeys(labels)), ranking, seed)
     rows = [
         (
-            terminal.class_name(one.class_name),
-            str(one.n),
-            str(len(one.clusters)) if one.reason is None else "-",
-            "" if one.tau is None else f"{one.tau:.2f} (chance {one.tau_null:.2f})",
-            one.reason or _candidates(one),
+            terminal.class_name(result.class_name),
+            str(result.n),
+            str(len(result.clusters)) if result.reason is None else "-",
+            "" if result.tau is None else f"{result.tau:.2f} (chance {result.tau_null:.2f})",
+            result.reason or _candidates(result),
         )
-        for one in found
+        for result in results
     ]
     terminal.print_list(
         "class", rows, ("images", "clusters", "tau", "Clever-Hans candidates"), whole=("tau",)
     )
-    used = found[0].method
-    terminal.print_marks(used, sanity_failures(store, used))
+    terminal.print_marks(ranking.method, sanity_failures(store, ranking.method))
     written = f"written: {run}/{CLUSTERS_TABLE}, {run}/{CLUSTERS}"
     terminal.console.print(written, markup=False, soft_wrap=True)
     if virelay:
@@ -87,10 +84,10 @@ def clusters(
         terminal.console.print(f"ViRelAy: python -m virelay {path}", markup=False, soft_wrap=True)
 
 
-def _candidates(one: ClassStrategies) -> str:
+def _candidates(result: ClassStrategies) -> str:
     """How many of the clusters are candidates, and the lowest of them."""
-    if not one.candidates:
+    if not result.candidates:
         return "none"
-    lowest = min(c.adjusted_lift for c in one.candidates if c.adjusted_lift is not None)
-    images = sum(c.n for c in one.candidates)
-    return f"{len(one.candidates)} ({images} images), adjusted lift down to {lowest:+.2f}"
+    lowest = min(c.adjusted_lift for c in result.candidates if c.adjusted_lift is not None)
+    images = sum(c.n for c in result.candidates)
+    return f"{len(result.candidates)} ({images} images), adjusted lift down to {lowest:+.2f}"

@@ -44,27 +44,40 @@ def confirm(
     from flows.settings import load_tensorflow
 
     load_tensorflow()
-    from pipeline.followup.confirm import Plan, confirm
+    from pipeline.config import parse_config
+    from pipeline.followup.confirm import confirm
+    from pipeline.measure.bench import reopen
     from pipeline.run.documents import sanity_failures
     from pipeline.run.folder import CONFIRMATION, CONFIRMATION_TABLE
+    from pipeline.run.ranking_settings import own_settings
     from pipeline.run.store import Store
+    from pipeline.statistics.ranking import rank
 
+    given = {"top": top, "controls": controls, "images": images, "pairs": pairs, "seed": seed}
+    plan = parse_config({"confirm": given}, "options").confirm
+    assert plan is not None
+    store = Store(run)
+    ranking = rank(store, own_settings(store.manifest))
+    with terminal.console.status("loading the model"):
+        bench = reopen(store)
     with Progress(console=terminal.console, transient=True) as progress:
         task = progress.add_task("images edited and evaluated", total=None)
         result = confirm(
-            Store(run),
-            Plan(top, controls, images, pairs, seed),
+            store,
+            plan,
+            ranking,
+            bench,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
     rows = [
         (
             terminal.class_name(result.class_names[label]),
             result.roles[label],
-            one.verdict,
-            str(one.needed or ""),
-            *(_shown(one.effects[name]) for name in ("sufficiency", "necessity")),
+            judgement.verdict,
+            str(judgement.needed or ""),
+            *(_shown(judgement.effects[name]) for name in ("sufficiency", "necessity")),
         )
-        for label, one in result.judgements.items()
+        for label, judgement in result.judgements.items()
     ]
     heads = ("role", "verdict", "needs", "background alone", "object alone")
     terminal.print_list("class", rows, heads, whole=("role", "verdict"))
@@ -74,7 +87,7 @@ def confirm(
         + ("" if all(r[3] == "" for r in rows) else "; needs: images for a statement"),
         style="dim",
     )
-    terminal.print_marks(result.method, sanity_failures(Store(run), result.method))
+    terminal.print_marks(result.method, sanity_failures(store, result.method))
     terminal.console.print(
         f"written: {run}/{CONFIRMATION}, {run}/{CONFIRMATION_TABLE}", markup=False, soft_wrap=True
     )

@@ -33,7 +33,6 @@ class Strategies:
     Attributes:
         cluster: (n,) int, 0 is the largest cluster.
         coordinates: (n, 2) t-SNE of the spectral embedding, for the picture.
-        spectral: (n, MOST_CLUSTERS) eigenvectors of the Laplacian, smallest eigenvalue first.
         eigenvalues: (MOST_CLUSTERS + 1,) ascending; the number of clusters stands at their largest gap.
         separability: (k,) Fisher separability of each cluster against the others, in [0, 1].
         tau: the largest of them; 0 for a single cluster.
@@ -44,7 +43,6 @@ class Strategies:
 
     cluster: np.ndarray
     coordinates: np.ndarray
-    spectral: np.ndarray
     eigenvalues: np.ndarray
     separability: np.ndarray
     tau: float
@@ -108,9 +106,9 @@ def assign(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
         return np.zeros(len(vectors), dtype=int)
     rows = vectors[:, :k]
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    found = KMeans(k, n_init=5, random_state=seed).fit_predict(rows)
-    _, found, counts = np.unique(found, return_inverse=True, return_counts=True)
-    return np.argsort(np.argsort(-counts, kind="stable"))[found]
+    cluster = KMeans(k, n_init=5, random_state=seed).fit_predict(rows)
+    _, cluster, counts = np.unique(cluster, return_inverse=True, return_counts=True)
+    return np.argsort(np.argsort(-counts, kind="stable"))[cluster]
 
 
 def separability(points: np.ndarray, cluster: np.ndarray) -> np.ndarray:
@@ -141,16 +139,15 @@ def find_strategies(maps: np.ndarray, seed: int = 0) -> Strategies:
     values, vectors = laplacian_spectrum(points, MOST_CLUSTERS + 1)
     k = eigengap(values)
     cluster = assign(vectors, k, seed)
-    found = separability(points, cluster)
+    apart = separability(points, cluster)
     return Strategies(
         cluster=cluster,
         coordinates=_picture(vectors, seed),
-        spectral=vectors[:, :MOST_CLUSTERS],
         eigenvalues=values,
-        separability=found,
-        tau=float(found.max()),
+        separability=apart,
+        tau=float(apart.max()),
         tau_null=_null_tau(points, k, seed),
-        prototypes=tuple(_central(points, np.flatnonzero(cluster == c)) for c in range(len(found))),
+        prototypes=tuple(_central(points, np.flatnonzero(cluster == c)) for c in range(len(apart))),
     )
 
 

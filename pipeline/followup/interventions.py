@@ -143,20 +143,20 @@ class Exchange:
     other_object: np.ndarray
 
 
-def exchange(
-    scene: Scene, donors: tuple[Scene, Scene], kind: str, rng: np.random.Generator
-) -> Exchange | None:
-    """Put the object of ``scene`` onto the backgrounds of two donors; None where too little of them is left.
+def exchange(scene: Scene, same: Scene, other: Scene, kind: str, rng: np.random.Generator) -> Exchange | None:
+    """Put the object of ``scene`` onto two backgrounds; None where too little of them is left.
+
+    ``same``, ``other``: who gives them, a scene of the object's own class and one of another class.
 
     The hole is the union of all three objects' boxes, so both backgrounds are cut in the same way: neither
     the size nor the shape of a box can tell the class, and noise is the same in both.
     """
-    hole = widen(scene.mask | donors[0].mask | donors[1].mask)
+    hole = widen(scene.mask | same.mask | other.mask)
     if hole.mean() > MOST_HOLE:
         return None
     grounds = [
-        replace(d.picture, hole, fill(kind, d.picture, hole, same))
-        for d, same in zip(donors, alike(rng, len(donors)), strict=True)
+        replace(donor.picture, hole, fill(kind, donor.picture, hole, twin))
+        for donor, twin in zip((same, other), alike(rng, 2), strict=True)
     ]
     with_object = [replace(g, scene.mask, scene.picture) for g in grounds]
     return Exchange(*grounds, *with_object)

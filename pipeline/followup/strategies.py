@@ -19,86 +19,62 @@ from pipeline.errors import InputError
 from pipeline.followup.clusters import FEWEST_MAPS, MOST_MAPS, Strategies, find_strategies
 from pipeline.run.documents import ClassStrategies, Cluster, ClustersDocument
 from pipeline.run.folder import CLUSTERS_TABLE
-from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
-from pipeline.statistics.adjust import adjust
+from pipeline.statistics.ranking import Ranking
 from pipeline.statistics.resampling import bca_intervals
 
 FEWEST_IN_CANDIDATE = 3
 
 
-def read_lifts(store: Store, method: str, images: str = "correct") -> pd.DataFrame:
-    """One row per usable image, sorted by class: example_id, index, label, box_area, lift, adjusted_lift.
+def cluster_run(run: Store, labels: Sequence[int], ranking: Ranking, seed: int = 0) -> list[ClassStrategies]:
+    """Cluster the ranked images of some classes and write the results into the run; others' results stay.
 
-    ``images``: ``"correct"`` (correctly classified ones) or ``"all"``, as in the ranking's configuration.
+    The maps are those of the method that ``ranking`` ranks by, and what an image's lift is beyond comparable
+    ones is the ranking's.
 
-    Raises :class:`InputError` when the run has no lift for ``method``.
+    Raises :class:`InputError` when the run stores no maps.
     """
-    columns = ["example_id", "index", "label", "box_area", "box_distance", "correct", "status"]
-    frame = store.read("examples", columns).to_pandas()
-    keep = (frame["status"].astype(str) == schema.STATUS_OK) & (frame["label"] >= 0)
-    if images == "correct":
-        keep &= frame["correct"].eq(True)
-    wanted = (pc.field("method").cast(pa.string()) == method) & (
-        pc.field("metric").cast(pa.string()) == "lift"
-    )
-    lift = store.read("scores", ["example_id", "value"], wanted).to_pandas().dropna()
-    frame = frame[keep].merge(lift.rename(columns={"value": "lift"}), on="example_id")
-    if frame.empty:
-        methods = ", ".join(m["name"] for m in store.manifest["config"]["methods"])
-        raise InputError(
-            f"{store.path}: no image has a lift for method {method!r}; the run's methods: {methods}; "
-            "the lift must be among the metrics and images classified correctly"
-        )
-    frame = frame.sort_values(["label", "index"], kind="stable").reset_index(drop=True)
-    bounds = np.flatnonzero(np.diff(frame["label"], prepend=-2, append=-2))
-    area, distance = (frame[c].to_numpy(float) for c in ("box_area", "box_distance"))
-    frame["adjusted_lift"] = adjust(frame["lift"].to_numpy(float), area, distance, bounds).residual
-    return frame.drop(columns=["box_distance", "correct", "status"])
+    if "maps" not in run.tables:
+        raise InputError(f"{run.path}: stores no maps; run the audit with `maps = 56` in its [audit] section")
+    images = _identified(run, ranking.images[ranking.images["label"].isin(labels)])
+    results = [
+        _cluster_class(run, label, images[images["label"] == label], ranking, seed) for label in labels
+    ]
+    _write(run, [summary for summary, _ in results], pd.concat([rows for _, rows in results]))
+    return [summary for summary, _ in results]
 
 
-def cluster_class(
-    store: Store, lifts: pd.DataFrame, label: int, method: str, seed: int = 0
+def _identified(run: Store, images: pd.DataFrame) -> pd.DataFrame:
+    """Ranked images with their ``example_id``, in the same order."""
+    chosen = pc.field("index").isin(images["index"].tolist())
+    ids = run.read("examples", ["example_id", "index"], chosen).to_pandas()
+    return images.merge(ids, on="index", how="left", validate="one_to_one")
+
+
+def _cluster_class(
+    run: Store, label: int, images: pd.DataFrame, ranking: Ranking, seed: int
 ) -> tuple[ClassStrategies, pd.DataFrame]:
     """Cluster the maps of one class: its summary and its rows of ``clusters.parquet``."""
-    manifest = store.manifest
-    names = manifest["dataset"]["class_names"]
-    relevant = manifest["config"]["ranking"]["relevant_effect"]
-    rows = lifts[lifts["label"] == label]
-    if len(rows) > MOST_MAPS:
-        rows = rows.sample(MOST_MAPS, random_state=seed).sort_index()
-    maps, found = _read_maps(store, rows["example_id"].tolist(), method)
-    rows = rows.set_index("example_id").loc[found].reset_index()
+    method, name = ranking.method, run.manifest["dataset"]["class_names"][label]
+    if len(images) > MOST_MAPS:
+        images = images.sample(MOST_MAPS, random_state=seed).sort_index()
+    maps, mapped = _read_maps(run, images["example_id"].tolist(), method)
+    rows = images.set_index("example_id").loc[mapped].reset_index()
     if len(rows) < FEWEST_MAPS:
         reason = f"{len(rows)} {'map' if len(rows) == 1 else 'maps'}; clusters need at least {FEWEST_MAPS}"
-        return _nothing(label, names[label], method, len(rows), reason), _rows(rows.iloc[:0], None, method)
+        return _nothing(label, name, method, len(rows), reason), _rows(rows.iloc[:0], None, method)
     strategies = find_strategies(maps, seed)
     summary = ClassStrategies(
         label=label,
-        class_name=names[label],
+        class_name=name,
         method=method,
         n=len(rows),
         tau=strategies.tau,
         tau_null=strategies.tau_null,
         eigenvalues=tuple(np.round(strategies.eigenvalues, 6).tolist()),
-        clusters=_clusters(strategies, rows, relevant, seed),
+        clusters=_clusters(strategies, rows, ranking.settings.relevant_effect, seed),
     )
     return summary, _rows(rows, strategies, method)
-
-
-def cluster_run(run: Store, labels: Sequence[int], method: str = "", seed: int = 0) -> list[ClassStrategies]:
-    """Cluster the given classes of a run and write the results into it; other classes' results stay.
-
-    Raises :class:`InputError` when the run stores no maps.
-    """
-    manifest = run.manifest
-    if "maps" not in run.tables:
-        raise InputError(f"{run.path}: stores no maps; run the audit with `maps = 56` in its [audit] section")
-    method = method or ranking_method(manifest)
-    lifts = read_lifts(run, method, manifest["config"]["ranking"]["images"])
-    results = [cluster_class(run, lifts, label, method, seed) for label in labels]
-    _write(run, [summary for summary, _ in results], pd.concat([rows for _, rows in results]))
-    return [summary for summary, _ in results]
 
 
 def _read_maps(store: Store, ids: list[str], method: str) -> tuple[np.ndarray, list[str]]:

@@ -10,13 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from explainers import Fitted, analyze_many
-from pipeline.config import Config
+from pipeline.config import Config, parse_config
+from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, open_dataset
 from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.inputs.shards import Shard, plan_shards
 from pipeline.measure.curves import Perturber, open_perturber
 from pipeline.measure.fitting import check, fit_methods, reference_batches
 from pipeline.measure.metrics import get_metric
+from pipeline.run.folder import MANIFEST
+from pipeline.run.store import Store
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,28 @@ def open_bench(config: Config) -> Bench:
     model = load_model(config.model, dataset)
     fitted = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
     return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
+
+
+def reopen(run: Store) -> Bench:
+    """Dataset and model of a finished run, without its methods: for what asks the network, not for maps.
+
+    Raises:
+        InputError, ConfigError: they cannot be opened, or are not those of the run any more.
+    """
+    manifest = run.manifest
+    config = parse_config(manifest["config"], f"{run.path}/{MANIFEST}")
+    dataset = open_dataset(config.dataset)
+    model = load_model(config.model, dataset)
+    for what, now, then in (
+        ("dataset", dataset.info.fingerprint, manifest["dataset"]["fingerprint"]),
+        ("model", model.sha256, manifest["model"]["sha256"]),
+    ):
+        if now != then:
+            raise InputError(
+                f"{run.path}: the {what} is not the run's any more ({now[:12]} instead of {then[:12]}); put "
+                "the old one back, or audit the new one first"
+            )
+    return Bench(config, dataset, model, {})
 
 
 def warm_up(bench: Bench) -> None:

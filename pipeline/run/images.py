@@ -42,6 +42,7 @@ class Images:
     Undefined numbers are nan. ``correct`` is False where there is no prediction (``predicted``).
     """
 
+    method: str
     index: NDArray[np.int64]
     label: NDArray[np.int32]
     predicted: NDArray[np.bool_]
@@ -92,6 +93,7 @@ def read_images(store: Store, method: str, metrics: Sequence[str] = METRICS) -> 
     _no_duplicates(columns["index"], store.path)
     values = columns.pop("scores")
     return Images(
+        method=method,
         **columns,
         scores={m: np.ascontiguousarray(values[:, k]) for k, m in enumerate(metrics)},
         stored=frozenset(stored),

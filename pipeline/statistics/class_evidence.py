@@ -46,14 +46,14 @@ class Evidence:
     images: pd.DataFrame
 
     @classmethod
-    def of(cls, images: Images, rows: Ints, store: Store, method: str, config: RankingConfig) -> Evidence:
+    def of(cls, images: Images, rows: Ints, store: Store, config: RankingConfig) -> Evidence:
         """Adjust, resample and test the images at ``rows`` (sorted by label)."""
         label, first, n = np.unique(images.label[rows], return_index=True, return_counts=True)
         bounds = np.concatenate([first, [len(rows)]]).astype(np.int64)
         lift = images.scores["lift"][rows]
         area, distance = images.area[rows].astype(float), images.distance[rows].astype(float)
         used = Used(images.index[rows], np.repeat(np.arange(len(label)), n), area, len(label))
-        absolute = absolute_test(store, method, used, config)
+        absolute = absolute_test(store, images.method, used, config)
         frame = pd.DataFrame({"index": used.index, "label": images.label[rows], "lift": lift})
         if len(label) < 2:
             nothing = np.full(len(label), np.nan)

@@ -58,6 +58,11 @@ class Ranking:
     run_id: str
     shards: ShardsSeen
 
+    @property
+    def settings(self) -> RankingConfig:
+        """What it was made with."""
+        return RankingConfig.model_validate(self.summary["config"])
+
     def to_csv(self, path: str | Path) -> None:
         """Write the table; undefined values are empty."""
         Path(path).write_text(self.csv(), encoding="utf-8", newline="")
@@ -104,7 +109,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     if config.images == "correct":
         used &= images.correct
     table = describe(images, used, manifest["dataset"])
-    found = Evidence.of(images, np.flatnonzero(used), store, method, config)
+    found = Evidence.of(images, np.flatnonzero(used), store, config)
     _fill(table, found, config)
     table["verdict"] = verdicts(table, config)
     _needed(table, found, config)
@@ -121,7 +126,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
         table[list(COLUMNS)],
         found.images,
         method,
-        _summary(table, images, found, (store, method), config),
+        _summary(store, table, images, found, config),
         manifest["run_id"],
         ShardsSeen.of(store.done),
     )
@@ -236,11 +241,10 @@ def _baselines(table: pd.DataFrame) -> None:
 
 
 def _summary(
-    table: pd.DataFrame, images: Images, found: Evidence, of: tuple[Store, str], config: RankingConfig
+    store: Store, table: pd.DataFrame, images: Images, found: Evidence, config: RankingConfig
 ) -> RankingSummary:
-    """Counts and correlations, JSON-ready; ``of``: the run and the method."""
-    store, method = of
-    failures = sanity_failures(store, method)
+    """Counts and correlations, JSON-ready."""
+    failures = sanity_failures(store, images.method)
     own = table["rank"].where(table["adjusted_lift"].notna()).to_numpy(dtype=float)
     ranks = {c: table[c].to_numpy(dtype=float, na_value=np.nan) for c in _BASELINES}
     codes = np.bincount(images.status[images.status >= 0], minlength=len(STATUSES))

@@ -93,15 +93,18 @@ def test_the_line_says_what_would_have_been_missed(cells, said):
 
 
 def test_a_trial_of_a_real_run(small_run, tiny_planted, tiny_cnn_file):
-    from pipeline.config import ModelConfig, RankingConfig
-    from pipeline.followup.confirm import Plan, confirm
+    from pipeline.config import ConfirmConfig, ModelConfig, RankingConfig
+    from pipeline.followup.confirm import confirm
     from pipeline.inputs.models import load_model
+    from pipeline.measure.bench import reopen
     from pipeline.statistics.ranking import rank
 
     spec = tiny_planted.spec
     model = load_model(ModelConfig(source=str(tiny_cnn_file)))
     ranking = rank(small_run, RankingConfig(images="all", n_min=2, draws=200))
-    confirmed = confirm(small_run, Plan(top=4, controls=0, images=4, pairs=1))
+    confirmed = confirm(
+        small_run, ConfirmConfig(top=4, controls=0, images=4, pairs=1), ranking, reopen(small_run)
+    )
     used = usage(spec, model)
     assert used.keys() == {"rhombus", "star"}
     trial = json.loads(json.dumps(trial_result(spec, ranking, confirmed, used), allow_nan=False))

@@ -274,12 +274,10 @@ def test_a_trial_on_real_photographs(ilsvrc, ilsvrc_dataset, tmp_path, monkeypat
 
     from flows.canary import PhotoSource, run_photo_trials
     from pipeline.canary.trials import summarise_trials
-    from pipeline.config import ModelConfig
-    from pipeline.followup.confirm import Plan
+    from pipeline.config import ConfirmConfig, ModelConfig
 
-    monkeypatch.setattr(
-        "pipeline.followup.confirm.Plan", partial(Plan, images=3, pairs=1)
-    )  # fewer edits: seconds
+    # fewer edits: seconds
+    monkeypatch.setattr("flows.canary.ConfirmConfig", partial(ConfirmConfig, images=3, pairs=1))
     source = PhotoSource(
         DatasetConfig(source="tfds", path=str(ilsvrc_dataset), limit=110),
         ModelConfig(source=str(ilsvrc / "squeezenet_v1.1.keras")),

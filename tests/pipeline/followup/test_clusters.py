@@ -32,6 +32,7 @@ from pipeline.measure.explain import find_output
 from pipeline.run.documents import ClustersDocument
 from pipeline.run.folder import CLUSTERS_TABLE
 from pipeline.run.store import Store
+from pipeline.statistics.ranking import rank
 from tests.tables import CELLS, write_run
 
 
@@ -167,7 +168,7 @@ def run(tmp_path_factory) -> Store:
 
 
 def test_clusters_of_a_run(run):
-    found = {c.label: c for c in cluster_run(run, [2, 3])}
+    found = {c.label: c for c in cluster_run(run, [2, 3], rank(run))}
     (candidate,) = found[2].candidates
     assert candidate.adjusted_lift < -2
     assert candidate.high < 0
@@ -182,9 +183,9 @@ def test_clusters_of_a_run(run):
 
 
 def test_a_second_call_keeps_the_other_classes_and_replaces_its_own(run):
-    cluster_run(run, [2])
+    cluster_run(run, [2], rank(run))
     before = {c.label: c for c in ClustersDocument.read(run).classes}
-    cluster_run(run, [0, 2])
+    cluster_run(run, [0, 2], rank(run))
     after = {c.label: c for c in ClustersDocument.read(run).classes}
     assert after.keys() == before.keys() | {0}
     assert after[2] == before[2]  # the same seed, the same answer
@@ -193,7 +194,7 @@ def test_a_second_call_keeps_the_other_classes_and_replaces_its_own(run):
 
 
 def test_virelay_layout(run, tmp_path):
-    cluster_run(run, [0, 2])
+    cluster_run(run, [0, 2], rank(run))
     project = json.loads(export_virelay(run, tmp_path).read_text())["project"]
     with h5py.File(tmp_path / project["dataset"]["path"]) as file:
         assert file["data"].shape[1:] == (64, 64, 3)
@@ -219,7 +220,7 @@ def test_virelay_layout(run, tmp_path):
 def test_without_maps_the_error_says_what_to_do(tmp_path):
     write_run(tmp_path, n_classes=2, per_class=4, seed=0, maps=False)
     with pytest.raises(InputError, match="stores no maps; run the audit with `maps = 56`"):
-        cluster_run(Store(tmp_path), [0])
+        cluster_run(Store(tmp_path), [0], rank(tmp_path))
     with pytest.raises(InputError, match="run `hansaudit clusters`"):
         export_virelay(Store(tmp_path), tmp_path / "out")
 
@@ -230,7 +231,7 @@ def test_without_maps_the_error_says_what_to_do(tmp_path):
 def test_a_run_of_one_class_has_clusters_but_nothing_to_compare_them_with(tmp_path):
     write_run(tmp_path, 1, 30, 0, thumbnails=False)
     store = Store(tmp_path)
-    (found,) = cluster_run(store, [0])
+    (found,) = cluster_run(store, [0], rank(store))
     assert found.n >= 20
     assert {(c.adjusted_lift, c.low, c.high, c.candidate) for c in found.clusters} == {
         (None, None, None, False)
@@ -266,9 +267,8 @@ def test_find_output():
 
 
 def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
-    from flows.followups import follow_up
-    from pipeline.config import Config, RankingConfig, parse_config
-    from pipeline.statistics.ranking import rank
+    from flows.followups import cluster_suspicious
+    from pipeline.config import Config, RankingConfig, StrategiesConfig, parse_config
 
     write_run(
         tmp_path, n_classes=12, per_class=30, seed=5, effect={0: -2.5, 1: -2.2, 7: -2.0}, thumbnails=False
@@ -277,9 +277,9 @@ def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
     ranking = rank(store, RankingConfig(draws=200))
     suspicious = ranking.table.loc[ranking.table["verdict"] == "suspicious", "label"].tolist()
     assert len(suspicious) >= 2
-    follow_up(store, parse_config({"strategies": {"classes": 0}}), ranking, fresh=True)
+    cluster_suspicious(store, ranking, StrategiesConfig(classes=0))
     assert ClustersDocument.read(store) is None
-    follow_up(store, parse_config({"strategies": {"classes": 2}}), ranking, fresh=True)
+    cluster_suspicious(store, ranking, StrategiesConfig(classes=2))
     assert {c.label for c in ClustersDocument.read(store).classes} == set(suspicious[:2])
     assert store.files.get("confirm.json") is None
     # neither section is part of a run's identity

@@ -122,7 +122,7 @@ def test_no_room_for_a_control_box():
 def test_an_exchange_cuts_both_backgrounds_alike(kind):
     masks = box_mask(10, 10, 18, 18), box_mask(2, 2, 12, 9), box_mask(20, 14, 27, 25)
     scene, same, other = (noise_scene(i, m) for i, m in enumerate(masks))
-    made = exchange(scene, (same, other), kind, np.random.default_rng(5))
+    made = exchange(scene, same, other, kind, np.random.default_rng(5))
     hole = masks[0] | masks[1] | masks[2]
     changed = [(e != d.picture).any(axis=-1) for e, d in ((made.same, same), (made.other, other))]
     for one, ground in zip(changed, (same, other), strict=True):
@@ -138,7 +138,7 @@ def test_an_exchange_cuts_both_backgrounds_alike(kind):
         np.testing.assert_array_equal(edited[scene.mask], scene.picture[scene.mask])
         np.testing.assert_array_equal(edited[~scene.mask], ground[~scene.mask])
     assert (
-        exchange(scene, (same, Scene(other.picture, box_mask(0, 0, 31, 30))), kind, np.random.default_rng(5))
+        exchange(scene, same, Scene(other.picture, box_mask(0, 0, 31, 30)), kind, np.random.default_rng(5))
         is None
     )
 
@@ -266,11 +266,12 @@ def colour_scenes(n=8):
 
 
 def test_interventions_see_what_the_network_uses():
-    from pipeline.followup.confirm import Plan, intervene
+    from pipeline.config import ConfirmConfig
+    from pipeline.followup.edits import intervene
 
-    effects, passes = intervene(colour_scenes(), colour_model(), Plan(images=8, seed=3), 16)
-    assert passes % 16 == 0
-    judged = judge([ClassEffects(k, k == 0, v) for k, v in effects.items()])
+    measured = intervene(colour_scenes(), colour_model(), ConfirmConfig(images=8, seed=3), 16)
+    assert measured.passes % 16 == 0
+    judged = judge([ClassEffects(k, k == 0, v) for k, v in measured.effects.items()])
     assert [j.verdict for j in judged] == ["confirmed", "clean", "clean"]
     mean = {k: {name: e.mean for name, e in j.effects.items()} for k, j in enumerate(judged)}
     assert mean[0]["drop_removed"] < 0.05 < 0.5 < mean[1]["drop_removed"]
@@ -279,20 +280,25 @@ def test_interventions_see_what_the_network_uses():
     assert mean[1]["object_over_control"] > 0.5
     assert mean[1]["hit drop_removed"] > 0.5
     # another seed, other donors, the same verdicts; the same seed, the same numbers
-    again, _ = intervene(colour_scenes(), colour_model(), Plan(images=8, seed=3), 5)
-    np.testing.assert_allclose(again[0]["necessity"], effects[0]["necessity"], atol=1e-5)
+    again = intervene(colour_scenes(), colour_model(), ConfirmConfig(images=8, seed=3), 5)
+    np.testing.assert_allclose(again.effects[0]["necessity"], measured.effects[0]["necessity"], atol=1e-5)
 
 
 # -- a run
 
 
 def test_confirm_on_a_run(small_run):
-    from pipeline.followup.confirm import Plan, confirm, confirmed_order
+    from pipeline.config import ConfirmConfig, RankingConfig
+    from pipeline.followup.confirm import confirm, confirmed_order
+    from pipeline.measure.bench import reopen
     from pipeline.run.documents import ConfirmationDocument
     from pipeline.run.folder import CONFIRMATION_TABLE
+    from pipeline.statistics.ranking import rank
 
     seen = []
-    result = confirm(small_run, Plan(top=2, controls=1, images=5), lambda *a: seen.append(a))
+    ranking = rank(small_run, RankingConfig(images="all", n_min=2, draws=200))
+    plan = ConfirmConfig(top=2, controls=1, images=5)
+    result = confirm(small_run, plan, ranking, reopen(small_run), lambda *a: seen.append(a))
     assert seen[-1][0] == seen[-1][1] == sum(e.effects["full"].n for e in result.judgements.values())
     assert sorted(result.roles.values()) == ["control", "top", "top"]
     stored = ConfirmationDocument.read(small_run)
@@ -307,11 +313,11 @@ def test_confirm_on_a_run(small_run):
     assert sorted(confirmed_order(labels, result)) == [0, 1, 2, 3]
 
 
-def test_confirm_refuses_another_dataset(small_run, tmp_path):
+def test_another_dataset_is_not_taken_for_the_run_s(small_run, tmp_path):
     import shutil
 
     from pipeline.errors import InputError
-    from pipeline.followup.confirm import confirm
+    from pipeline.measure.bench import reopen
     from pipeline.run.store import Store
 
     shutil.copytree(small_run.path, tmp_path / "run")
@@ -320,7 +326,7 @@ def test_confirm_refuses_another_dataset(small_run, tmp_path):
     manifest["dataset"]["fingerprint"] = "f" * 64
     path.write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="the dataset is not the run's any more"):
-        confirm(Store(tmp_path / "run"))
+        reopen(Store(tmp_path / "run"))
 
 
 def test_order_with_confirmation():
@@ -349,9 +355,11 @@ def test_order_with_confirmation():
 
 def test_a_run_confirms_when_its_configuration_says_so(small_run, tmp_path):
     import shutil
+    from dataclasses import replace
 
     from flows.followups import follow_up
     from pipeline.config import ConfirmConfig, parse_config
+    from pipeline.measure.bench import reopen
     from pipeline.run.store import Store
     from pipeline.statistics.ranking import rank
 
@@ -360,13 +368,18 @@ def test_a_run_confirms_when_its_configuration_says_so(small_run, tmp_path):
     config = parse_config(store.manifest["config"])
     ranking = rank(store, config.ranking)
     asked = config.model_copy(update={"confirm": ConfirmConfig(top=2, controls=1, images=3, pairs=1)})
-    follow_up(store, asked, ranking, fresh=True)
-    found = json.loads(store.files.get("confirm.json"))
-    assert found["plan"] == {"top": 2, "controls": 1, "images": 3, "pairs": 1, "seed": 0}
-    assert [c["role"] for c in found["classes"]].count("top") == 2
-    # done already: not again, unless there are new images or another plan
-    store.files.put("confirm.json", json.dumps(found | {"passes": -1}).encode())
-    follow_up(store, asked, ranking, fresh=False)
-    assert json.loads(store.files.get("confirm.json"))["passes"] == -1
-    follow_up(store, asked, ranking, fresh=True)
-    assert json.loads(store.files.get("confirm.json")) == found
+    bench = replace(reopen(store), config=asked)
+    follow_up(store, ranking, bench, fresh=True)
+    first = json.loads(store.files.get("confirm.json"))
+    assert first["plan"] == {"top": 2, "controls": 1, "images": 3, "pairs": 1, "seed": 0}
+    assert [c["role"] for c in first["classes"]].count("top") == 2
+
+    def is_done_again(ranking, fresh):
+        store.files.put("confirm.json", json.dumps(first | {"passes": -1}).encode())
+        follow_up(store, ranking, bench, fresh=fresh)
+        return json.loads(store.files.get("confirm.json"))["passes"] != -1
+
+    assert not is_done_again(ranking, fresh=False)
+    assert is_done_again(rank(store, config.ranking.model_copy(update={"method": "gradient"})), fresh=False)
+    assert is_done_again(ranking, fresh=True)
+    assert json.loads(store.files.get("confirm.json")) == first

@@ -1,0 +1,135 @@
+"""The chosen images, edited in every way, and what the network says to each edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from pipeline.config import ConfirmConfig
+from pipeline.followup.effects import effects_of
+from pipeline.followup.interventions import (
+    FILLS,
+    Scene,
+    closest_mask,
+    control_box,
+    exchange,
+    fill,
+    replace,
+    without_background,
+    without_object,
+)
+from pipeline.followup.selection import Scenes
+from pipeline.inputs.models import LoadedModel
+from pipeline.measure.evaluate import Evaluator
+from pipeline.measure.rows import probabilities
+from pipeline.seeds import ImagePurpose, generator
+
+CANDIDATES = 12  # donors looked at for one whose object hides little more of the background
+OWN_CANDIDATES = 4  # the same within the class: fewer, so that the pairs of an image differ
+# responses that every class has, undefined where an edit was not possible for any image
+_ALWAYS = ("full", "removed:mean", "control:mean", "same:0", "other:0", "same_object:0", "other_object:0")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edited picture (h w 3 uint8): of the ``image``-th scene of a class; ``name``: kind and variant."""
+
+    label: int
+    image: int
+    name: str
+    picture: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the network said.
+
+    Attributes:
+        effects: label -> effect -> (n,) one value per image. The effects on the probability keep their names,
+            those on the accuracy get the prefix ``hit ``.
+        passes: forward passes needed.
+    """
+
+    effects: Mapping[int, Mapping[str, np.ndarray]]
+    passes: int
+
+
+def intervene(
+    scenes: Scenes,
+    model: LoadedModel,
+    plan: ConfirmConfig,
+    batch_size: int,
+    on_images: Callable[[int, int], None] | None = None,
+) -> Measured:
+    """Edit every scene, evaluate in full batches; ``on_images`` as in :func:`~.confirm.confirm`."""
+    evaluator = Evaluator(model.model, batch_size)
+    # label -> edit -> (n, 2): probability of the class, and whether it is the first one
+    responses = {k: {name: np.full((len(s), 2), np.nan) for name in _ALWAYS} for k, s in scenes.items()}
+    waiting = _all_edits(scenes, plan, on_images)
+    while batch := list(islice(waiting, batch_size)):
+        logits = evaluator.logits(model.card.prepare(np.stack([edit.picture for edit in batch])))
+        p, best = probabilities(logits, model.card.output), logits.argmax(axis=1)
+        for edit, row, top in zip(batch, p, best, strict=True):
+            of_class = responses[edit.label]
+            values = of_class.setdefault(edit.name, np.full_like(of_class["full"], np.nan))
+            values[edit.image] = row[edit.label], top == edit.label
+    return Measured({k: _effects(of_class) for k, of_class in responses.items()}, evaluator.passes)
+
+
+def _all_edits(
+    scenes: Scenes, plan: ConfirmConfig, on_images: Callable[[int, int], None] | None
+) -> Iterator[Edit]:
+    total, done = sum(len(of_class) for of_class in scenes.values()), 0
+    for label, of_class in scenes.items():
+        for image, example_id in enumerate(of_class):
+            for name, picture in edits(example_id, label, scenes, plan):
+                yield Edit(label, image, name, picture)
+            done += 1
+            if on_images:
+                on_images(done, total)
+
+
+def _effects(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Effect -> (n,), from the responses (n, 2) to the edits of one class."""
+    effects: dict[str, np.ndarray] = {}
+    for column, prefix in enumerate(("", "hit ")):
+        by_edit = {name: responses[name][:, column] for name in sorted(responses)}
+        effects |= {prefix + name: values for name, values in effects_of(by_edit).items()}
+    return effects
+
+
+def edits(
+    example_id: str, label: int, scenes: Scenes, plan: ConfirmConfig
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and picture of every edit of one image; what is not possible is left out."""
+    scene = scenes[label][example_id]
+    rng = generator(plan.seed, example_id, ImagePurpose.EDITS)
+    yield "full", scene.picture
+    box = control_box(scene.mask, rng)
+    for kind in FILLS:
+        yield f"removed:{kind}", without_object(scene, kind, rng)
+        if box is not None:
+            yield f"control:{kind}", replace(scene.picture, box, fill(kind, scene.picture, box, rng))
+    for kind in ("blur", "noise"):
+        yield f"replaced:{kind}", without_background(scene, kind, rng)
+    own = [s for k, s in scenes[label].items() if k != example_id]
+    others = [s for k, mine in scenes.items() if k != label for s in mine.values()]
+    if not own or not others:
+        return
+    for pair in range(plan.pairs):
+        # donors are chosen among a few random ones, by their boxes alone: what hides least background
+        same = _closest(own, OWN_CANDIDATES, scene.mask, rng)
+        other = _closest(others, CANDIDATES, scene.mask | same.mask, rng)
+        exchanged = exchange(scene, same, other, FILLS[pair % len(FILLS)], rng)
+        if exchanged is not None:
+            for name, picture in vars(exchanged).items():
+                yield f"{name}:{pair}", picture
+
+
+def _closest(scenes: Sequence[Scene], several: int, hole: np.ndarray, rng: np.random.Generator) -> Scene:
+    """Of ``several`` random scenes the one whose object adds least to the hole."""
+    drawn = [scenes[i] for i in rng.integers(0, len(scenes), several)]
+    return drawn[closest_mask(hole, [s.mask for s in drawn])]
