@@ -101,14 +101,14 @@ def reference_value(value: str | Numbers, low: Numbers, high: Numbers) -> Number
     return numbers("reference", (1 - share) * np.asarray(low) + share * np.asarray(high))
 
 
-def contained(x: np.ndarray, low: Numbers, high: Numbers) -> None:
-    """The input lies in the declared range. Raises InvalidInput."""
+def contained(name: str, x: np.ndarray, low: Any, high: Any) -> None:
+    """The input lies in the range of this name, up to rounding. Raises InvalidInput."""
     lows, highs = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    slack = 1e-4 * (1 + highs - lows)
+    slack = 1e-4 * (1 + np.abs(highs - lows))
     if np.any(x < lows - slack) or np.any(x > highs + slack):
         raise InvalidInput(
-            f"the input spans [{x.min():.4g}, {x.max():.4g}], outside the declared range [{low}, {high}]; "
-            "give the range of the model's preprocessed input as low and high"
+            f"{name} [{low}, {high}] does not contain the input, which spans [{x.min():.4g}, {x.max():.4g}]; "
+            "give the preprocessed input's range as low and high"
         )
 
 

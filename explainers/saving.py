@@ -95,8 +95,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def digest(net: Network) -> str:
     """sha256 of the canonised weights in the order of the graph."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for node in net.graph:
         for array in node.arrays:
-            found.update(np.ascontiguousarray(array, np.dtype(net.dtype)).tobytes())
-    return found.hexdigest()
+            sha.update(np.ascontiguousarray(array, np.dtype(net.dtype)).tobytes())
+    return sha.hexdigest()

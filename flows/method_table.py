@@ -25,9 +25,9 @@ def markdown() -> str:
     from explainers import list_methods
 
     rows = []
-    for one in list_methods():
-        names, parameters = _code((one.name, *one.aliases)), _code(one.parameters)
-        rows.append((names, one.family, one.paper, one.cost, ", ".join(one.needs), parameters))
+    for info in list_methods():
+        names, parameters = _code((info.name, *info.aliases)), _code(info.parameters)
+        rows.append((names, info.family, info.paper, info.cost, ", ".join(info.needs), parameters))
     return _table(("method", "family", "paper", "cost", "needs", "parameters"), rows)
 
 
@@ -35,14 +35,21 @@ def short() -> str:
     """By family, methods of one paper, cost and need in one row."""
     from explainers import list_methods
 
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for one in sorted(list_methods(), key=lambda m: (FAMILIES.index(m.family), m.paper == "none", m.name)):
-        needs = ", ".join(dict.fromkeys(NEEDS[word] for word in one.needs))
-        found.setdefault((one.paper, one.cost, needs), []).extend((one.name, *one.aliases))
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for info in sorted(
+        list_methods(), key=lambda info: (_place(info.family), info.paper == "none", info.name)
+    ):
+        needs = ", ".join(dict.fromkeys(NEEDS.get(word, word) for word in info.needs))
+        alike.setdefault((info.paper, info.cost, needs), []).extend((info.name, *info.aliases))
     rows = [
-        (_code(names), "" if paper == "none" else paper, *rest) for (paper, *rest), names in found.items()
+        (_code(names), "" if paper == "none" else paper, *rest) for (paper, *rest), names in alike.items()
     ]
     return _table(("method", "paper", "cost", "needs"), rows)
+
+
+def _place(family: str) -> int:
+    """Where a family stands in the short table; one that FAMILIES does not name comes last."""
+    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
 
 
 TABLES = {"methods": markdown, "methods, short": short}
@@ -53,9 +60,9 @@ def rewritten(text: str) -> str:
     changed = False
     for name, table in TABLES.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, found, rest = text.partition(begin)
+        before, start, rest = text.partition(begin)
         _, ended, after = rest.partition(end)
-        if found and ended:
+        if start and ended:
             text, changed = f"{before}{begin}\n{table()}\n{end}{after}", True
     if not changed:
         raise ValueError("the page needs the lines <!-- methods: begin --> and <!-- methods: end -->")

@@ -275,10 +275,10 @@ def reference_scores(
     rows = np.arange(batch)
     if len(inputs) == 1:
         at = net.logits((others,))
-        every = [goal.scores(np.broadcast_to(one, (batch, len(one))), rows) for one in at]
+        every = [goal.scores(np.broadcast_to(logits, (batch, len(logits))), rows) for logits in at]
     else:
         every = []
         for other in others:
-            one = np.broadcast_to(other, inputs[i].shape)
-            every.append(goal.scores(net.logits((*inputs[:i], one, *inputs[i + 1 :])), rows))
+            tiled = np.broadcast_to(other, inputs[i].shape)
+            every.append(goal.scores(net.logits((*inputs[:i], tiled, *inputs[i + 1 :])), rows))
     return np.mean(every, axis=0)

@@ -102,18 +102,18 @@ def last_maps(graph: Graph) -> Node | None:
     """Where Grad-CAM looks: the last convolution, followed through what keeps its places and channels'
     meaning (activation, normalisation, branches) to the last such node; None without a convolution.
     """
-    found: Node | None = None
+    last: Node | None = None
     for node in graph:
         if len(node.shape) != 4 or node.name == graph.output:
             continue
         if node.kind in CONV or (
-            found is not None
+            last is not None
             and node.kind in _SAME_PLACE
-            and found.name in node.inputs
-            and node.shape[1:3] == found.shape[1:3]
+            and last.name in node.inputs
+            and node.shape[1:3] == last.shape[1:3]
         ):
-            found = node
-    return found
+            last = node
+    return last
 
 
 def chosen_maps(graph: Graph, layer: str) -> Node | None:

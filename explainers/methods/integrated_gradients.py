@@ -89,7 +89,7 @@ class IntegratedGradientsFitted(SamplingFitted):
         self.slopes = Slopes("integrated gradients", self.network, between, a.batch_size)
 
     def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
-        contained(x, self.analyzer.low, self.analyzer.high)
+        contained("the range", x, self.analyzer.low, self.analyzer.high)
         steps = self.analyzer.steps
         alphas = midpoints(steps).astype(self.network.dtype)
         total = np.zeros(x.shape)

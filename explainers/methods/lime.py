@@ -137,7 +137,7 @@ class LimeFitted(SamplingFitted):
     def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a = self.analyzer
         labels = np.stack([a.cut().labels(image) for image in x])
-        draws = [neighbours(int(one.max()) + 1, a.samples, a.seed) for one in labels]
+        draws = [neighbours(int(segmented.max()) + 1, a.samples, a.seed) for segmented in labels]
         most = max(z.shape[1] for z in draws)
         padded = np.stack([np.pad(z, ((0, 0), (0, most - z.shape[1]))) for z in draws]).astype(np.int32)
         extras = (self._off(x, labels), labels)
@@ -145,13 +145,15 @@ class LimeFitted(SamplingFitted):
             (*inputs, *extras), goal, a.samples, lambda rows, which: (padded[rows, which],)
         )
         maps = []
-        for one, z, y in zip(labels, draws, scores, strict=True):
+        for segmented, z, y in zip(labels, draws, scores, strict=True):
             coefficients, _ = weighted_ridge(z, y, proximity(z, a.width), a.alpha)
-            maps.append(coefficients[one])
+            maps.append(coefficients[segmented])
         return Maps(spread(np.stack(maps), x.shape[-1]))
 
     def _off(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """What the images look like where they are switched off."""
         if isinstance(self.analyzer.value, str):
-            return np.stack([segment_means(image, one) for image, one in zip(x, labels, strict=True)])
+            return np.stack(
+                [segment_means(image, segmented) for image, segmented in zip(x, labels, strict=True)]
+            )
         return np.broadcast_to(self.constant("value", self.analyzer.value), x.shape).astype(x.dtype)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from explainers.analyzer import BackwardAnalyzer
+from explainers.checks import Numbers, numbers
 from explainers.errors import InvalidParameter
 from explainers.network import STARTS
 from explainers.registry import register
@@ -22,8 +23,6 @@ KOHLBRENNER = "Kohlbrenner et al. 2020, arXiv:1910.09840"
 MONTAVON_2017 = "Montavon et al. 2017, Pattern Recognition 65"
 MONTAVON_2019 = "Montavon et al. 2019, LNCS 11700 ch. 10"
 ZHANG = "Zhang et al. 2016, arXiv:1608.00507"
-
-Bounds = float | tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -126,6 +125,10 @@ def _uniform(name: str, rule: Rule, rules: Sequence[Pair], profile: str = "textb
 def _by_layer(name: str, layers: Layers, rules: Sequence[Pair], profile: str) -> LRP:
     conventions = _profile(profile)
     return LRP(layers.named(name, rules, conventions), batch_norm="fold" if conventions.fold else "apart")
+
+
+def _box(low: Numbers, high: Numbers) -> ZBox:
+    return ZBox(numbers("low", low), numbers("high", high))
 
 
 @register("lrp.zero", family="lrp", paper=BACH)
@@ -231,10 +234,10 @@ def preset_b_flat(
     paper=MONTAVON_2019,
 )
 def epsilon_gamma_box(
-    low: Bounds, high: Bounds, gamma: float = 0.25, eps: float = 1e-6, rules: tuple[Pair, ...] = ()
+    low: Numbers, high: Numbers, gamma: float = 0.25, eps: float = 1e-6, rules: tuple[Pair, ...] = ()
 ) -> LRP:
     """Epsilon for dense layers, Gamma for convolutions, ZBox at the input."""
-    layers = Layers(Epsilon(eps), Gamma(gamma, eps), ZBox(low, high))
+    layers = Layers(Epsilon(eps), Gamma(gamma, eps), _box(low, high))
     return LRP(layers.named("lrp.epsilon_gamma_box", rules))
 
 
@@ -249,9 +252,9 @@ def deep_taylor(rules: tuple[Pair, ...] = ()) -> DeepTaylor:
     family="lrp",
     paper=MONTAVON_2017,
 )
-def deep_taylor_bounded(low: Bounds, high: Bounds, rules: tuple[Pair, ...] = ()) -> DeepTaylor:
+def deep_taylor_bounded(low: Numbers, high: Numbers, rules: tuple[Pair, ...] = ()) -> DeepTaylor:
     """ZPlus, with ZBox at the input: for inputs in `[low, high]`, one number or one per channel."""
-    return DeepTaylor(Layers(ZPlus(), ZPlus(), ZBox(low, high)).named("deep_taylor.bounded", rules))
+    return DeepTaylor(Layers(ZPlus(), ZPlus(), _box(low, high)).named("deep_taylor.bounded", rules))
 
 
 @register("excitation_backprop", family="lrp", paper=ZHANG)

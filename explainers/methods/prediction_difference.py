@@ -115,8 +115,8 @@ class PredictionDifferenceFitted(SamplingFitted):
             lost = goal.scores(output, rows)[:, None] - without
         else:
             classes = max(2, output.shape[-1])
-            known = self._probability(goal)(output, rows, rows)[:, None]
-            lost = log_odds(known, a.examples, classes) - log_odds(without, a.examples, classes)
+            seen = self._probability(goal)(output, rows, rows)[:, None]
+            lost = log_odds(seen, a.examples, classes) - log_odds(without, a.examples, classes)
         return Maps(spread(paint(lost, where, (a.size, a.size), shape), x.shape[-1]))
 
     def _probability(self, goal: Goal) -> Any:
@@ -128,8 +128,8 @@ class PredictionDifferenceFitted(SamplingFitted):
         a = self.analyzer
         images = x[rows].copy()
         low, high = self.state["low"], self.state["high"]
-        for item, (row, one) in enumerate(zip(rows, which, strict=True)):
-            window, draw = divmod(int(one), a.samples)
+        for item, (row, variant) in enumerate(zip(rows, which, strict=True)):
+            window, draw = divmod(int(variant), a.samples)
             top, left = where[window]
             noise = np.random.default_rng((a.seed, window, draw)).standard_normal(a.size**2 * x.shape[-1])
             drawn = self.conditional.draw(x[row], (int(top), int(left)), noise)

@@ -236,27 +236,27 @@ class KernelShapFitted(SamplingFitted):
         a, rows = self.analyzer, np.arange(len(x))
         others = np.broadcast_to(self.state["references"], (len(self.state["references"]), *x.shape[1:]))
         labels = np.stack([a.cut().labels(image) for image in x])
-        plans = [coalitions(int(one.max()) + 1, a.samples, a.seed) for one in labels]
+        plans = [coalitions(int(segmented.max()) + 1, a.samples, a.seed) for segmented in labels]
         scores = self._scores(inputs, goal, labels, [z for z, _ in plans], others)
         everything = goal.scores(output, rows)
         nothing = reference_scores(self.network, inputs, others, goal)
         maps = []
-        for row, (one, (z, weights)) in enumerate(zip(labels, plans, strict=True)):
+        for row, (segmented, (z, weights)) in enumerate(zip(labels, plans, strict=True)):
             y = scores[row, : len(z)]
             values = shapley(z, weights, y, nothing[row], everything[row]) if len(z) else None
             if values is None:  # too few samples for any coalition, or one segment: all share the gain
                 values = np.full(z.shape[1], (everything[row] - nothing[row]) / z.shape[1])
-            maps.append(values[one])
+            maps.append(values[segmented])
         return Maps(spread(np.stack(maps), x.shape[-1]))
 
     def _scores(
         self, inputs: Sequence[np.ndarray], goal: Goal, labels: np.ndarray, z: list, others: np.ndarray
     ) -> np.ndarray:
         """`b n`: the score of every coalition, averaged over the references."""
-        most, longest = max(one.shape[1] for one in z), max(len(one) for one in z)
+        most, longest = max(on.shape[1] for on in z), max(len(on) for on in z)
         padded = np.zeros((len(z), max(longest, 1), most), np.int32)
-        for row, one in enumerate(z):
-            padded[row, : len(one), : one.shape[1]] = one
+        for row, on in enumerate(z):
+            padded[row, : len(on), : on.shape[1]] = on
         m = len(others)
 
         def spec(rows: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, ...]:

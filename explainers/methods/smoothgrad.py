@@ -146,7 +146,7 @@ class NoisyGradientFitted(SamplingFitted):
 
     def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         a = self.analyzer
-        contained(x, a.low, a.high)
+        contained("the range", x, a.low, a.high)
         moments = [Moments() for _ in x]
         spec = lambda rows, which: (self.noise(x.shape[1:], which),)  # noqa: E731
         for rows, _, gradients in self.slopes(inputs, goal, a.augment_by_n, spec):

@@ -32,11 +32,11 @@ class Conditional:
         self.mean, self.shape, self.size = np.asarray(mean, np.float64), shape, size
         ridge = _RIDGE * max(float(np.trace(covariance)) / len(covariance), 1e-12)
         self.covariance = np.asarray(covariance, np.float64) + ridge * np.eye(len(covariance))
-        self._known: dict[tuple[int, int], Given] = {}
+        self._given: dict[tuple[int, int], Given] = {}
 
     def given(self, offset: tuple[int, int]) -> Given:
         """The distribution for a window that starts at `offset` inside the patch."""
-        if offset not in self._known:
+        if offset not in self._given:
             inside = np.zeros(self.shape, bool)
             inside[offset[0] : offset[0] + self.size, offset[1] : offset[1] + self.size] = True
             window, ring = np.flatnonzero(inside), np.flatnonzero(~inside)
@@ -49,8 +49,8 @@ class Conditional:
             rest = c[np.ix_(window, window)] - gain @ cross.T
             floor = _RIDGE * np.trace(c) / len(c) * 1e-3
             factor = np.linalg.cholesky((rest + rest.T) / 2 + floor * np.eye(len(rest)))
-            self._known[offset] = Given(window, ring, gain, factor)
-        return self._known[offset]
+            self._given[offset] = Given(window, ring, gain, factor)
+        return self._given[offset]
 
     def draw(self, image: np.ndarray, corner: tuple[int, int], noise: np.ndarray) -> np.ndarray:
         """One window, `size size c`, at `corner` of the image, from standard normal `noise`.
@@ -61,9 +61,9 @@ class Conditional:
         ring = (side - self.size) // 2
         start = [min(max(p - ring, 0), n - side) for p, n in zip(corner, image.shape, strict=False)]
         patch = image[start[0] : start[0] + side, start[1] : start[1] + side].reshape(-1).astype(np.float64)
-        one = self.given((corner[0] - start[0], corner[1] - start[1]))
-        mean = self.mean[one.window] + one.gain @ (patch[one.ring] - self.mean[one.ring])
-        return (mean + one.factor @ noise).reshape(self.size, self.size, -1)
+        given = self.given((corner[0] - start[0], corner[1] - start[1]))
+        mean = self.mean[given.window] + given.gain @ (patch[given.ring] - self.mean[given.ring])
+        return (mean + given.factor @ noise).reshape(self.size, self.size, -1)
 
 
 def patches(net: Network, data: Any, side: int, count: int, seed: int) -> dict[str, np.ndarray]:

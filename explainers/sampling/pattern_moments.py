@@ -98,15 +98,15 @@ def estimate(net: Network, data: Any, method: str) -> dict[str, np.ndarray]:
     """The patterns of all linear nodes by name, float32. `data`: images b h w c or an iterable of batches."""
     nodes = [node for node in net.graph if node.kind in KINDS]
     program = engine.compile(_moments_of(net, nodes), net.weights)
-    found: dict[str, Joint] = {}
+    joints: dict[str, Joint] = {}
     for done, batch in enumerate(stream(net, data, method), start=1):
         for node, sums in zip(nodes, program(net.tensors(batch)), strict=True):
             joint = _joint(node.linear.whole, [np.asarray(ops.convert_to_numpy(s), np.float64) for s in sums])
-            known = found.get(node.name)
-            found[node.name] = joint if known is None else known.merged(joint)
+            before = joints.get(node.name)
+            joints[node.name] = joint if before is None else before.merged(joint)
         report(f"{method}: batches of the data", done, done)
     return {
-        node.name: found[node.name]
+        node.name: joints[node.name]
         .pattern(np.asarray(node.linear.composite(node.kernel), np.float64))
         .astype(net.dtype)
         for node in nodes

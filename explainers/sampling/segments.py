@@ -57,7 +57,7 @@ def quickshift(image: np.ndarray, kernel_size: float, max_dist: float, ratio: fl
     if high <= low:
         return np.zeros(image.shape[:2], np.int32)
     image = (image - low) / (high - low)
-    found = segment(
+    labels = segment(
         image,
         ratio=ratio,
         kernel_size=kernel_size,
@@ -65,7 +65,7 @@ def quickshift(image: np.ndarray, kernel_size: float, max_dist: float, ratio: fl
         convert2lab=image.shape[-1] == 3,
         rng=0,
     )
-    return np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int32)
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
 
 
 def background(net: Network, data: Any, value: np.ndarray, limit: int, method: str) -> np.ndarray:
@@ -74,14 +74,14 @@ def background(net: Network, data: Any, value: np.ndarray, limit: int, method: s
         # one pixel, broadcast to whatever size the images have
         rank = len(net.graph[net.graph.explained].shape) - 2
         return np.reshape(value, (1, *[1] * rank, len(value))).astype(net.dtype)
-    found: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     for batch in stream(net, data, method):
-        found.extend(batch[explained_index(net)])
-        if len(found) >= limit:
+        images.extend(batch[explained_index(net)])
+        if len(images) >= limit:
             break
-    if len({image.shape for image in found}) != 1:
+    if len({image.shape for image in images}) != 1:
         raise InvalidInput(f"{method}: the reference images have different shapes; valid: one shape")
-    return np.stack(found[:limit])
+    return np.stack(images[:limit])
 
 
 def check_samples(samples: Any) -> int:

@@ -82,9 +82,9 @@ def reference_batches(
     card = replace(card, classes=0, class_names=(), class_ids=())
     about = dataset.info
     shards = plan_shards(about.name, about.split, about.n_examples, _AT_ONCE)
-    wanted = min(len(shards), -(-images // _AT_ONCE))
+    pieces = min(len(shards), -(-images // _AT_ONCE))
     # every other piece first, so that the first few images already come from all over the dataset
-    places = np.unique(np.linspace(0, len(shards) - 1, wanted).round().astype(int))
+    places = np.unique(np.linspace(0, len(shards) - 1, pieces).round().astype(int))
     for place in Purpose.REFERENCE_PIECES.rng(0).permutation(places):
         for batch in iter_batches(dataset, shards[place], card, _AT_ONCE):
             if batch.valid.any():

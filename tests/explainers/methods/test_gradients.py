@@ -171,7 +171,7 @@ def test_impossible_parameters_are_refused_at_construction(method: str, params: 
 
 def test_an_input_outside_the_declared_range_is_refused() -> None:
     fitted = create_analyzer("integrated_gradients", **RANGE).fit(small.linear(np.ones((*SHAPE, 2))))
-    with pytest.raises(InvalidInput, match="give the range"):
+    with pytest.raises(InvalidInput, match=r"the range \[-1.0, 1.0\] does not contain the input"):
         fitted.analyze(small.images(1, SHAPE) * 100)
 
 

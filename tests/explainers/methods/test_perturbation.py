@@ -275,7 +275,7 @@ def test_a_window_at_the_edge_has_its_ring_inside() -> None:
     conditional = Conditional(np.zeros(36), np.eye(36), (6, 6, 1), 2)
     for corner in ((0, 0), (6, 6), (0, 3), (3, 3)):
         assert conditional.draw(np.zeros((8, 8, 1)), corner, np.zeros(4)).shape == (2, 2, 1)
-    assert set(conditional._known) == {(0, 0), (4, 4), (0, 2), (2, 2)}
+    assert set(conditional._given) == {(0, 0), (4, 4), (0, 2), (2, 2)}
 
 
 def test_a_determined_patch_carries_no_information_and_an_independent_one_does() -> None:
