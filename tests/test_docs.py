@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from flows.cli import app
+from pipeline.columns import RANKING
 from pipeline.inputs.planted_model import planted_card
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -41,6 +42,13 @@ def test_links_lead_somewhere_and_pictures_are_small(page: Path) -> None:
         assert (page.parent / target).is_file(), target
         if target.startswith("images/"):
             assert (page.parent / target).stat().st_size < 300_000, target
+
+
+def test_the_columns_of_the_ranking_are_documented() -> None:
+    text = (DOCS / "statistics.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Columns of `ranking\.csv`\n(.*?)^## ", text, re.M | re.S)
+    rows = re.findall(r"^\| `(\w+)` \| (?:(.*?) )?\| (.*) \|$", section, re.M)
+    assert rows == [(name, column.unit, column.about) for name, column in RANKING.items()]
 
 
 def test_the_monitor_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

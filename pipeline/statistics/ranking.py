@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.columns import BASELINES, RANKING, rank_column
 from pipeline.config import RankingConfig
 from pipeline.run.documents import (
     Curve,
@@ -44,7 +45,7 @@ class Ranking:
     """The ranked classes of a run.
 
     Attributes:
-        table: one row per class that has images, most suspicious first; columns in docs/statistics.md.
+        table: one row per class that has images, most suspicious first; columns: :mod:`pipeline.columns`.
         images: one row per ranked image: index in the split, label, lift, expected, adjusted lift.
         method: key of the explanation method.
         summary: counts per verdict, rank correlations with the trivial baselines, numbers of images.
@@ -123,50 +124,13 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     )
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     return Ranking(
-        table[list(COLUMNS)],
+        table[list(RANKING)],
         found.images,
         method,
         _summary(store, table, images, found, config),
         manifest["run_id"],
         ShardsSeen.of(store.done),
     )
-
-
-COLUMNS = (
-    "rank",
-    "label",
-    "class_id",
-    "class_name",
-    "n",
-    "n_images",
-    "n_correct",
-    "accuracy",
-    "confidence",
-    "box_area",
-    "n_undefined",
-    "ratio",
-    "ratio_pooled",
-    "ratio_rank",
-    "mass",
-    "lift",
-    "adjusted_lift",
-    "adjusted_lift_raw",
-    "low",
-    "high",
-    "p_relative",
-    "q_relative",
-    "p_absolute",
-    "p_exchange",
-    "p_shift",
-    "q_absolute",
-    "power_absolute",
-    "verdict",
-    "n_needed",
-    "small_box_rank",
-    "low_accuracy_rank",
-    "constant_map_rank",
-    "planted",
-)
 
 
 _ABSOLUTE = ("p_absolute", "p_exchange", "p_shift", "q_absolute", "power_absolute")
@@ -226,18 +190,10 @@ def _needed(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None
     table.loc[~undecided, "n_needed"] = pd.NA
 
 
-_BASELINES = {
-    "ratio_rank": "ratio",
-    "small_box_rank": "box_area",
-    "low_accuracy_rank": "accuracy",
-    "constant_map_rank": "constant_map",
-}
-
-
 def _baselines(table: pd.DataFrame) -> None:
     """Rank by the chapter's ratio and by the trivial baselines: 1 = lowest; ties share the lower rank."""
-    for name, column in _BASELINES.items():
-        table[name] = table[column].rank(method="min").astype("Int64")
+    for name, column in BASELINES.items():
+        table[rank_column(name)] = table[column].rank(method="min").astype("Int64")
 
 
 def _summary(
@@ -246,7 +202,7 @@ def _summary(
     """Counts and correlations, JSON-ready."""
     failures = sanity_failures(store, images.method)
     own = table["rank"].where(table["adjusted_lift"].notna()).to_numpy(dtype=float)
-    ranks = {c: table[c].to_numpy(dtype=float, na_value=np.nan) for c in _BASELINES}
+    ranks = {name: table[rank_column(name)].to_numpy(dtype=float, na_value=np.nan) for name in BASELINES}
     codes = np.bincount(images.status[images.status >= 0], minlength=len(STATUSES))
     return {
         "verdicts": {v.value: int((table["verdict"] == v).sum()) for v in RankingVerdict},
@@ -257,13 +213,11 @@ def _summary(
         "n_outside": int((images.label < 0).sum()),
         "statuses": {s: int(k) for s, k in zip(STATUSES, codes, strict=True)},
         "accuracy": _share(int(images.correct.sum()), int(images.predicted.sum())),
-        "correlations": {
-            c.removesuffix("_rank"): statistics.rank_correlation(own, r) for c, r in ranks.items()
-        },
+        "correlations": {name: statistics.rank_correlation(own, r) for name, r in ranks.items()},
         "ratio_correlations": {
-            c.removesuffix("_rank"): statistics.rank_correlation(ranks["ratio_rank"], r)
-            for c, r in ranks.items()
-            if c != "ratio_rank"
+            name: statistics.rank_correlation(ranks["ratio"], r)
+            for name, r in ranks.items()
+            if name != "ratio"
         },
         "tau": found.tau,
         "scale": None if found.adjusted is None else found.adjusted.fit.scale,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from pipeline.columns import BASELINES, RANKING
 from pipeline.verdicts import DEPENDENT, InterventionVerdict, RankingVerdict
 from reports.gate.operators import Value
 
@@ -89,40 +90,7 @@ OF_RUN: Final[Mapping[str, Statistic]] = {
     "n_images_used": _summary("n_images_used"),
     "accuracy": _summary("accuracy", "no image has a prediction"),
     "failed_fraction": _failed_fraction,
-    "correlation_ratio": _correlation("ratio"),
-    "correlation_small_box": _correlation("small_box"),
-    "correlation_low_accuracy": _correlation("low_accuracy"),
-    "correlation_constant_map": _correlation("constant_map"),
+    **{f"correlation_{baseline}": _correlation(baseline) for baseline in BASELINES},
 }
 # columns of the ranking; of the whole run they need an `aggregate`
-OF_CLASS: Final = (
-    "rank",
-    "n",
-    "n_images",
-    "n_correct",
-    "accuracy",
-    "confidence",
-    "box_area",
-    "n_undefined",
-    "ratio",
-    "ratio_pooled",
-    "ratio_rank",
-    "mass",
-    "lift",
-    "adjusted_lift",
-    "adjusted_lift_raw",
-    "low",
-    "high",
-    "p_relative",
-    "q_relative",
-    "p_absolute",
-    "p_exchange",
-    "p_shift",
-    "q_absolute",
-    "power_absolute",
-    "verdict",
-    "n_needed",
-    "small_box_rank",
-    "low_accuracy_rank",
-    "constant_map_rank",
-)
+OF_CLASS: Final = tuple(name for name, column in RANKING.items() if not column.identifies)

@@ -6,24 +6,20 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.columns import rank_column
 from reports.page.data import RunData
 from reports.page.figures import correlation
 from reports.page.sections import Section
 
 TOP = 10
 
-# (key of the summary's correlation, column of ranks, heading, what it is)
-BASELINES = (
-    (
-        "ratio",
-        "ratio_rank",
-        "the chapter's ratio",
-        "lowest mean ratio of relevance inside to outside the box",
-    ),
-    ("small_box", "small_box_rank", "small box", "smallest mean box: no model and no heat map needed"),
-    ("constant_map", "constant_map_rank", "constant map", "the ratio that a map without any idea gets"),
-    ("low_accuracy", "low_accuracy_rank", "low accuracy", "least often right: no heat map needed"),
-)
+# baseline (see pipeline.columns.BASELINES) -> heading, what it is
+HEADINGS = {
+    "ratio": ("the chapter's ratio", "lowest mean ratio of relevance inside to outside the box"),
+    "small_box": ("small box", "smallest mean box: no model and no heat map needed"),
+    "constant_map": ("constant map", "the ratio that a map without any idea gets"),
+    "low_accuracy": ("low accuracy", "least often right: no heat map needed"),
+}
 
 TEMPLATE = """
 <p class="intro">A ranking is worth something only if a trivial one would not have given it.
@@ -58,14 +54,14 @@ def build(run: RunData) -> dict[str, Any] | None:
         return None
     values = run.ranking.summary.get("correlations", {})
     # a constant map has nearly the order of the small boxes: its correlation says enough
-    listed = [(column, title) for key, column, title, _ in BASELINES if key != "constant_map"]
+    listed = [(rank_column(name), title) for name, (title, _) in HEADINGS.items() if name != "constant_map"]
     ranks = [("rank", "this audit"), *listed]
     return {
         "n": len(table),
         "tops": [(title, _top(table, column)) for column, title in ranks],
         "baselines": [
-            {"title": title, "about": about, "value": values.get(key), "bar": correlation(values.get(key))}
-            for key, _, title, about in BASELINES
+            {"title": title, "about": about, "value": values.get(name), "bar": correlation(values.get(name))}
+            for name, (title, about) in HEADINGS.items()
         ],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.columns import RANKING
 from pipeline.run.documents import records
 from pipeline.verdicts import RankingVerdict
 from reports.page import words
@@ -12,21 +13,21 @@ from reports.page.data import RunData
 from reports.page.figures import whisker, whisker_axis
 from reports.page.sections import Section
 
-# (key, heading, explanation, numeric)
-COLUMNS = (
-    ("rank", "#", "rank: most suspicious first", True),
-    ("class", "Class", "the true class", False),
-    ("verdict", "Verdict", "see “How to read this”", False),
-    ("n", "Images", "images used, of all images of the class", True),
-    ("accuracy", "Accuracy", "share of its images classified correctly", True),
-    ("adjusted", "Adj. lift", "log-odds of relevance on the object against comparable images", True),
-    ("interval", "95\u202f% interval", "of the adjusted lift; the line is 0; sorts by the upper end", True),
-    ("ratio", "Ratio", "the chapter's measure: relevance inside over outside, mean over images", True),
-    ("ratio_rank", "#\u202fratio", "rank by the chapter's ratio: confounded by box size", True),
-    ("box", "Box", "mean share of the picture that the boxes cover", True),
-    ("q_rel", "q rel.", "lift lower than that of comparable images? false discovery rate", True),
-    ("q_abs", "q abs.", "does the map find the object better than chance? false discovery rate", True),
-    ("needed", "Need", "images that a statement would take, where there are too few", True),
+# (column of the ranking, heading, what a reader of the table must know besides)
+HEADINGS = (
+    ("rank", "#", ""),
+    ("class_name", "Class", ""),
+    ("verdict", "Verdict", "see “How to read this”"),
+    ("n", "Images", "of all images of the class"),
+    ("accuracy", "Accuracy", ""),
+    ("adjusted_lift", "Adj. lift", ""),
+    ("high", "95\u202f% interval", "the line is 0; sorts by the upper end"),
+    ("ratio", "Ratio", ""),
+    ("ratio_rank", "#\u202fratio", "confounded by box size"),
+    ("box_area", "Box", ""),
+    ("q_relative", "q rel.", ""),
+    ("q_absolute", "q abs.", ""),
+    ("n_needed", "Need", ""),
 )
 
 TEMPLATE = """
@@ -45,10 +46,10 @@ TEMPLATE = """
 <table id="ranking">
 <caption class="hidden">All classes, most suspicious first. The buttons in the heading sort.</caption>
 <thead><tr>
-{% for key, heading, about, numeric in columns %}
-<th scope="col" class="c-{{ key }}{% if numeric %} num{% endif %}"
-aria-sort="{{ 'ascending' if key == 'rank' else 'none' }}"><button type="button" title="{{ about }}">{{
-heading }}
+{% for c in columns %}
+<th scope="col" class="c-{{ c.name }}{% if c.numeric %} num{% endif %}"
+aria-sort="{{ 'ascending' if c.name == 'rank' else 'none' }}"><button type="button" title="{{ c.about }}">{{
+c.heading }}
 </button></th>
 {% endfor %}
 </tr></thead>
@@ -121,8 +122,14 @@ def build(run: RunData) -> dict[str, Any]:
     ]
     counts = [(v, int((table["verdict"] == v).sum())) for v in RankingVerdict]
     needs = bool(table["n_needed"].notna().any())
-    columns = [c for c in COLUMNS if needs or c[0] != "needed"]
+    columns = [_heading(*h) for h in HEADINGS if needs or h[0] != "n_needed"]
     return {"columns": columns, "rows": rows, "counts": counts, "needs": needs}
+
+
+def _heading(name: str, heading: str, note: str) -> dict[str, Any]:
+    column = RANKING[name]
+    about = f"{column.about}; {note}" if note else column.about
+    return {"name": name, "heading": heading, "about": about, "numeric": column.kind in ("integer", "number")}
 
 
 def _round(value: float | None, digits: int = 3) -> float | None:

@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.columns import RANKING
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.schema import SCORES
-from pipeline.statistics.ranking import COLUMNS, rank, verdicts
+from pipeline.statistics.ranking import rank, verdicts
 from pipeline.verdicts import RankingVerdict
 from tests.tables import write_run
 
@@ -47,7 +48,7 @@ def test_planted_classes_come_first(ranking):
 
 def test_columns_and_means_follow_the_truth(run, ranking):
     truth = run[1].examples
-    assert tuple(ranking.table.columns) == COLUMNS
+    assert tuple(ranking.table.columns) == tuple(RANKING)
     row = ranking.table.set_index("label").loc[4]
     own = truth[truth["label"] == 4]
     seen = own[own["status"] != "failed"]
@@ -67,6 +68,27 @@ def test_columns_and_means_follow_the_truth(run, ranking):
     }
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, rel=1e-5), name
+
+
+STORED = """rank label class_id class_name n n_images n_correct accuracy confidence box_area n_undefined
+    ratio ratio_pooled ratio_rank mass lift adjusted_lift adjusted_lift_raw low high p_relative q_relative
+    p_absolute p_exchange p_shift q_absolute power_absolute verdict n_needed small_box_rank
+    low_accuracy_rank constant_map_rank planted"""
+
+
+def test_columns_have_the_type_and_range_that_they_declare(ranking):
+    assert list(RANKING) == STORED.split()  # ranking.csv of version 0.1, which others read
+    types = {
+        "integer": pd.api.types.is_integer_dtype,
+        "number": pd.api.types.is_float_dtype,
+        "text": lambda dtype: pd.api.types.is_string_dtype(dtype) or dtype in (object,),
+        "flag": lambda dtype: dtype in (bool, object),  # null where the dataset says nothing
+    }
+    for name, column in RANKING.items():
+        values = ranking.table[name]
+        assert types[column.kind](values.dtype), name
+        if column.unit in ("fraction", "probability"):
+            assert values.dropna().between(0, 1).all(), name
 
 
 def test_baselines_are_ranks_of_their_columns(ranking):
@@ -108,7 +130,7 @@ def test_files_hold_the_table(tmp_path, ranking):
     ranking.to_csv(tmp_path / "r.csv")
     content = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
     assert [c["label"] for c in content["classes"]] == ranking.table["label"].tolist()
-    assert tuple(content["classes"][0]) == COLUMNS
+    assert tuple(content["classes"][0]) == tuple(RANKING)
     assert content["method"] == ranking.method
     assert content["classes"][0]["n_needed"] is None
     csv = pd.read_csv(tmp_path / "r.csv")

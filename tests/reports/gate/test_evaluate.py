@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.columns import RANKING
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
-from pipeline.statistics.ranking import COLUMNS, rank
+from pipeline.statistics.ranking import rank
 from reports.gate.evaluate import evaluate
 from reports.gate.junit import junit_xml
 from reports.gate.markdown import markdown
@@ -72,7 +73,7 @@ def test_operators_on_words():
 
 def test_every_column_of_the_ranking_can_be_asked_for():
     text = {"label", "class_id", "class_name", "planted"}
-    assert set(OF_CLASS) == set(COLUMNS) - text
+    assert set(OF_CLASS) == set(RANKING) - text
 
 
 @pytest.mark.parametrize(

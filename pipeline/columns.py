@@ -1,0 +1,91 @@
+"""The columns of a ranking: type, unit and meaning of each, one row per class.
+
+Apart from the Parquet tables (:mod:`pipeline.schema`) because a gate, which reads a ranking as JSON, loads no
+Arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["integer", "number", "text", "flag"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; undefined values are null.
+
+    Attributes:
+        about: what it is, a clause.
+        unit: unit of the value; empty where it has none.
+        identifies: it says which class this is, not how the class fares: no gate can judge it.
+    """
+
+    name: str
+    kind: Kind
+    about: str
+    unit: str = ""
+    identifies: bool = False
+
+
+# Trivial rankings to compare with: name -> column whose smallest value comes first.
+BASELINES: Final[Mapping[str, str]] = {
+    "ratio": "ratio",
+    "small_box": "box_area",
+    "low_accuracy": "accuracy",
+    "constant_map": "constant_map",
+}
+
+
+def rank_column(baseline: str) -> str:
+    """Name of the column with the place of each class in a trivial ranking."""
+    return f"{baseline}_rank"
+
+
+_COLUMNS: Final = (
+    Column("rank", "integer", "place in the ranking, 1 is the most suspicious"),
+    Column("label", "integer", "the true class", "class index", identifies=True),
+    Column("class_id", "text", "the dataset's own id of the class (synset)", identifies=True),
+    Column("class_name", "text", "readable name of the class", identifies=True),
+    Column("n", "integer", "ranked images: those that the figures below are of", "images"),
+    Column("n_images", "integer", "images of the class in the run", "images"),
+    Column("n_correct", "integer", "images whose top-1 class is the true class", "images"),
+    Column("accuracy", "number", "share of the images with a prediction that are correct", "fraction"),
+    Column("confidence", "number", "mean probability of the top-1 class, same images", "probability"),
+    Column("box_area", "number", "mean share of the model's input inside the boxes", "fraction"),
+    Column("n_undefined", "integer", "images whose localisation is not defined", "images"),
+    Column(
+        "ratio", "number", "the chapter's measure: relevance inside over outside, mean over images", "ratio"
+    ),
+    Column("ratio_pooled", "number", "all relevance inside over all relevance outside", "ratio"),
+    Column("ratio_rank", "integer", "place by the lowest ratio"),
+    Column("mass", "number", "mean share of the relevance inside the boxes", "fraction"),
+    Column("lift", "number", "mean of logit(mass) - logit(area)", "log odds"),
+    Column(
+        "adjusted_lift",
+        "number",
+        "lift minus what is expected of comparable images, shrunk towards 0",
+        "log odds",
+    ),
+    Column("adjusted_lift_raw", "number", "the same, not shrunk", "log odds"),
+    Column("low", "number", "lower end of the 95 % interval of the adjusted lift", "log odds"),
+    Column("high", "number", "upper end of the 95 % interval of the adjusted lift", "log odds"),
+    Column("p_relative", "number", "p: is the lift lower than that of comparable images?", "probability"),
+    Column("q_relative", "number", "the same with the false discovery rate controlled", "probability"),
+    Column(
+        "p_absolute", "number", "p: do the maps find the object? The larger of the next two", "probability"
+    ),
+    Column("p_exchange", "number", "p against boxes of other images", "probability"),
+    Column("p_shift", "number", "p against boxes moved elsewhere", "probability"),
+    Column("q_absolute", "number", "p_absolute with the false discovery rate controlled", "probability"),
+    Column("power_absolute", "number", "chance that a relevant lift would have been seen", "probability"),
+    Column("verdict", "text", "what the heat maps say of the class"),
+    Column("n_needed", "integer", "images that a statement would take, of undecided classes", "images"),
+    Column("small_box_rank", "integer", "place by the smallest box"),
+    Column("low_accuracy_rank", "integer", "place by the lowest accuracy"),
+    Column("constant_map_rank", "integer", "place by the lowest ratio of a constant map"),
+    Column("planted", "flag", "carries a known artefact, where the dataset says so", identifies=True),
+)
+RANKING: Final[Mapping[str, Column]] = {column.name: column for column in _COLUMNS}
