@@ -42,7 +42,11 @@ class DatasetConfig(_Section):
     # folder source: annotations file or folder, and its format
     annotations: str = ""
     annotations_format: Literal["", "csv", "coco", "voc"] = ""
-    limit: int = Field(default=0, ge=0, description="audit only the first `limit` images; 0 = all")
+    limit: int = Field(
+        default=0,
+        ge=0,
+        description="images to audit: of a folder a seeded choice over its classes, else the first; 0 = all",
+    )
 
 
 class ModelConfig(_Section):

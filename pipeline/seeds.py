@@ -82,6 +82,7 @@ class ImageChoice(Enum):
     CURVES = "perturbation budget {seed}\0{key}"
     PHOTOS = "photo canary {seed}\0{key}"
     EDITED = "confirm {seed} {key}"
+    LIMIT = "limit {seed}\0{key}"
 
     def rank(self, seed: int, key: str | int) -> int:
         """64 random bits of one image."""

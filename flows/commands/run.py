@@ -48,7 +48,12 @@ def run(
         str | None, typer.Option(help="Boxes of an image folder: CSV, COCO JSON, or folder of VOC XML.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Audit only the first N images.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            help="Audit only N images: of a folder a seeded choice over its classes, else the first."
+        ),
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Class to explain: predicted or label.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Comma-separated metrics.")] = None,
     pooling: Annotated[

@@ -18,7 +18,15 @@ from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset, DatasetInfo, Record
-from pipeline.inputs.geometry import clean_boxes, draw, map_boxes, open_image, place_image, union_mask
+from pipeline.inputs.geometry import (
+    clean_boxes,
+    draw,
+    map_boxes,
+    open_image,
+    place_image,
+    union_mask,
+    upright,
+)
 from pipeline.inputs.shards import Shard
 
 AHEAD = 2  # batches being decoded while one is consumed
@@ -67,11 +75,15 @@ class _Row:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """From the dataset's class indices to the network's outputs; names and ids in the network's order."""
+    """From the dataset's class indices to the network's outputs; names and ids in the network's order.
+
+    ``by``: what matched them, ``id``, ``name`` or ``position``.
+    """
 
     lookup: np.ndarray
     names: tuple[str, ...]
     ids: tuple[str, ...]
+    by: str
 
     def index(self, label: int) -> int:
         """The network's output for a dataset label; -1 if there is none."""
@@ -79,45 +91,59 @@ class ClassMap:
 
 
 def map_classes(info: DatasetInfo, card: ModelCard) -> ClassMap:
-    """Classes find their output by id, else by name; by position only where the card names no classes.
+    """Classes find their output by id, else by name; by position only where the card names none and the
+    numbers agree.
 
-    Raises :class:`InputError` when the card names its classes and none of them is one of the dataset's.
+    Raises :class:`InputError` when the card's classes are not the dataset's, or would have to be guessed.
     """
-    n = card.classes or len(card.class_ids) or len(info.class_ids)
-    lookup = _found(info.class_ids, _outputs(card.class_ids, synonyms=False))
+    outputs = card.classes or len(card.class_ids) or len(info.class_ids)
+    by, lookup = "id", _lookup(info.class_ids, _outputs(card.class_ids, synonyms=False))
     if (lookup < 0).all():
-        lookup = _found(info.class_names, _outputs(card.class_names, synonyms=True))
+        by, lookup = "name", _lookup(info.class_names, _outputs(card.class_names, synonyms=True))
     if (lookup < 0).all():
-        if card.class_ids or card.class_names:
-            theirs, ours = info.class_names, card.class_names or card.class_ids
-            raise InputError(
-                f"dataset {info.name!r} and the network share no class: {', '.join(theirs[:3])}, ... against "
-                f"{', '.join(ours[:3])}, ...; give the model card the dataset's class_ids or class_names in "
-                "the order of the outputs, or neither to match them by position"
-            )
-        lookup = np.arange(len(info.class_ids), dtype=np.int32)
-        lookup[n:] = -1
-    names = list(card.class_names or card.class_ids or [f"output {i}" for i in range(n)])
+        _check_positions(info, card, outputs)
+        by, lookup = "position", np.arange(len(info.class_ids), dtype=np.int32)
+    names = list(card.class_names or card.class_ids or [f"output {i}" for i in range(outputs)])
     ids = list(card.class_ids or names)
     for label, output in enumerate(lookup):
         if output >= 0:
             names[output], ids[output] = info.class_names[label], info.class_ids[label]
-    return ClassMap(lookup, tuple(names), tuple(ids))
+    return ClassMap(lookup, tuple(names), tuple(ids), by)
+
+
+def _check_positions(info: DatasetInfo, card: ModelCard, outputs: int) -> None:
+    theirs, ours = _head(info.class_names), _head(card.class_names or card.class_ids)
+    way_out = "give the model card the dataset's class_ids or class_names in the order of the outputs"
+    if card.class_ids or card.class_names:
+        raise InputError(
+            f"dataset {info.name!r} and the network share no class: {theirs} against {ours}; {way_out}, or "
+            "neither to match them by position"
+        )
+    if outputs != len(info.class_ids):
+        raise InputError(
+            f"dataset {info.name!r} has {len(info.class_ids)} classes ({theirs}), the network {outputs} "
+            f"outputs, and its card does not name them: which output is which class cannot be told; {way_out}"
+        )
+
+
+def _head(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    return ", ".join(name.split(",")[0] for name in names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _outputs(names: Sequence[str], synonyms: bool) -> dict[str, int]:
     """Output by folded name; with ``synonyms``, also by each part of "tench, Tinca tinca" that is unique."""
-    found = {name.strip().casefold(): i for i, name in enumerate(names)}
+    by_name = {name.strip().casefold(): i for i, name in enumerate(names)}
     parts = [part.strip().casefold() for name in names for part in name.split(",")] if synonyms else []
     once = {part for part, times in Counter(parts).items() if times == 1}
     for i, name in enumerate(names):
         for part in (part.strip().casefold() for part in name.split(",")):
             if part in once:
-                found.setdefault(part, i)
-    return found
+                by_name.setdefault(part, i)
+    return by_name
 
 
-def _found(names: Sequence[str], outputs: Mapping[str, int]) -> np.ndarray:
+def _lookup(names: Sequence[str], outputs: Mapping[str, int]) -> np.ndarray:
     return np.array([outputs.get(name.strip().casefold(), -1) for name in names], np.int32)
 
 
@@ -152,8 +178,10 @@ def _decode(record: Record, card: ModelCard, classes: ClassMap) -> _Row:
         return row
     try:
         image = open_image(record.image)
+        if record.viewed:
+            image = upright(image, record.size)
         row.size = image.size
-        if row.label < 0:
+        if row.label < 0 and (record.label >= 0 or not record.remark):
             row.reason = f"label {record.label} is none of the {len(classes.names)} classes of the network"
             return row
         placed = place_image(*image.size, card)
@@ -165,7 +193,7 @@ def _decode(record: Record, card: ModelCard, classes: ClassMap) -> _Row:
     boxes, faults = clean_boxes(record.boxes, *image.size)
     row.boxes = map_boxes(boxes, placed, card)
     row.mask = union_mask(row.boxes, card.height, card.width)
-    row.status, row.reason = _judge(record.boxes, boxes, row.boxes, row.mask, faults)
+    row.status, row.reason = _judge(record.boxes, boxes, row.boxes, row.mask, faults or record.remark)
     return row
 
 
@@ -174,7 +202,7 @@ def _judge(
 ) -> tuple[str, str | None]:
     """Status and reason of a decoded row."""
     if len(usable) == 0:
-        return schema.STATUS_NO_BOX, faults if len(stored) else "the dataset has no box for this image"
+        return schema.STATUS_NO_BOX, faults or "the dataset has no box for this image"
     if len(visible) == 0:
         return schema.STATUS_NO_VISIBLE_BOX, _cropped(len(usable))
     if mask.all():

@@ -1,4 +1,4 @@
-"""Which class a person means, by index, id or name; the nearest ones when there is no such class."""
+"""Which class a person means, by id, name or index; the nearest ones when there is no such class."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ from pipeline.errors import InputError
 
 
 def find_class(wanted: str, names: Sequence[str], ids: Sequence[str] = ()) -> int:
-    """The label of the class called ``wanted``: an index, an id (synset) or a name, whatever the case.
+    """The label of the class called ``wanted``: an id (synset), a name, whatever the case, or else an index.
+
+    Where classes are called by numbers, a number is a name and never an index.
 
     Of a name that lists synonyms, ``"tench, Tinca tinca"``, each one will do when no other class has it.
 
     Raises :class:`InputError` with the nearest names when there is no such class, or with all that fit.
     """
     text = wanted.strip().casefold()
-    if text.isdecimal() and int(text) < len(names):
-        return int(text)
     for candidates in (ids, names):
-        found = [k for k, name in enumerate(candidates) if name.casefold() == text]
-        if len(found) == 1:
-            return found[0]
+        fitting = [k for k, name in enumerate(candidates) if name.casefold() == text]
+        if len(fitting) == 1:
+            return fitting[0]
+    numbered = any(
+        name.strip().isdecimal() for name in (*ids, *names)
+    )  # then a number is a name, not a place
+    if text.isdecimal() and int(text) < len(names) and not numbered:
+        return int(text)
     parts = [{part.strip().casefold() for part in name.split(",")} for name in names]
-    found = [k for k, part in enumerate(parts) if text in part]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(f"{k} ({names[k]})" for k in found[:5])
-        raise InputError(f"class {wanted!r} fits {len(found)} classes: {listed}; give its index or id")
-    known = {part: k for k, part_of in enumerate(parts) for part in part_of} | {
+    fitting = [k for k, part in enumerate(parts) if text in part]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        listed = ", ".join(f"{k} ({names[k]})" for k in fitting[:5])
+        raise InputError(f"class {wanted!r} fits {len(fitting)} classes: {listed}; give its index or id")
+    by_part = {part: k for k, part_of in enumerate(parts) for part in part_of} | {
         name.casefold(): k for k, name in enumerate(names)
     }
-    near = dict.fromkeys(names[known[m]] for m in get_close_matches(text, known, n=5, cutoff=0.5))
+    near = dict.fromkeys(names[by_part[m]] for m in get_close_matches(text, by_part, n=5, cutoff=0.5))
     hint = f"nearest: {', '.join(list(near)[:3])}" if near else f"classes: {', '.join(names[:5])}, ..."
-    raise InputError(
-        f"class {wanted!r}: there is no such class; {hint} (or give an index 0..{len(names) - 1})"
-    )
+    index = "" if numbered else f" (or give an index 0..{len(names) - 1})"
+    raise InputError(f"class {wanted!r}: there is no such class; {hint}{index}")

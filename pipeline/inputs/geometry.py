@@ -15,7 +15,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
@@ -87,6 +87,41 @@ def open_image(data: bytes) -> Image.Image:
     return image
 
 
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
+
+
+def upright(image: Image.Image, annotated: tuple[int, int] | None) -> Image.Image:
+    """The picture as every viewer shows it, turned by its EXIF orientation.
+
+    ``annotated``: width and height as the annotations state them. Where only the stored picture has that
+    size, the boxes were drawn on it as it is stored, and it is not turned.
+
+    Raises :class:`InputError` when neither has the annotated size, or the data are damaged.
+    """
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception as error:  # Pillow raises many types on damaged metadata
+        raise InputError(f"the image's EXIF data cannot be read: {error or type(error).__name__}") from None
+    shown = image.size[::-1] if orientation in _TURNED else image.size
+    if annotated not in (None, shown, image.size):
+        turned = (
+            f", {shown[0]} x {shown[1]} when turned as its EXIF orientation says"
+            if shown != image.size
+            else ""
+        )
+        raise InputError(
+            f"the annotations are of an image of {annotated[0]} x {annotated[1]} pixels, the file has "
+            f"{image.width} x {image.height}{turned}: its boxes cannot be placed"
+        )
+    if annotated is not None and annotated != shown:
+        return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:
+        raise InputError(f"the image cannot be decoded: {error or type(error).__name__}") from None
+
+
 def image_size(data: bytes) -> tuple[int, int]:
     """Width and height from the header. Raises :class:`InputError`."""
     return open_image(data).size
@@ -96,14 +131,16 @@ def draw(image: Image.Image, placed: Placement, card: ModelCard) -> np.ndarray:
     """What the model sees, as h w 3 uint8 RGB.
 
     Antialiased bilinear (triangle of the width of an output pixel), computed on the crop only: within one
-    grey level of resizing the whole image with Pillow and cropping afterwards. EXIF orientation and colour
-    profiles are ignored, as by everyone who trained on ImageNet.
+    grey level of resizing the whole image with Pillow and cropping afterwards. Colour profiles are ignored,
+    as by everyone who trained on ImageNet.
 
     Raises :class:`InputError` when the data are damaged.
     """
     try:
         image.load()
         image = to_rgb(image)
+    except InputError:
+        raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error ... on damaged data
         raise InputError(f"the image cannot be decoded: {error or type(error).__name__}") from None
     left, top, right, bottom = placed.paste
@@ -121,11 +158,23 @@ def draw(image: Image.Image, placed: Placement, card: ModelCard) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB, 8 bits: grayscale repeated, CMYK converted, 16 bits cut to 8, transparency dropped."""
+    """RGB, 8 bits: grayscale repeated, CMYK converted, 16 bits cut to 8, transparency dropped.
+
+    Raises :class:`InputError` for pixels whose range is not known: 32-bit integers and floating point.
+    """
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I"):
+    if image.mode.startswith("I;16") or (
+        image.mode == "I" and image.format == "PNG"
+    ):  # PNG has 16 bits at most
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    elif image.mode[0] in "IF":
+        low, high = image.getextrema()
+        kind = "32-bit integers" if image.mode[0] == "I" else "floating-point numbers"
+        raise InputError(
+            f"its pixels are {kind} from {low:g} to {high:g}, of which black and white are not known; "
+            "valid: 8 or 16 bits per channel"
+        )
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")

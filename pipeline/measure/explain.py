@@ -12,7 +12,7 @@ from explainers import Explanation, Fitted, analyze_many
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.classes import find_class
-from pipeline.inputs.geometry import draw, open_image, place_image
+from pipeline.inputs.geometry import draw, open_image, place_image, upright
 from pipeline.inputs.models import LoadedModel
 from pipeline.measure.rows import probabilities
 
@@ -63,7 +63,7 @@ def read_photo(path: str | Path, card: ModelCard) -> Photo:
     except OSError as error:
         raise InputError(f"{path}: cannot read the image: {error.strerror}") from None
     try:
-        image = open_image(data)
+        image = upright(open_image(data), None)
         picture = draw(image, place_image(*image.size, card), card)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -83,16 +83,16 @@ def find_output(card: ModelCard, text: str, outputs: int) -> int:
         InputError: there is none, or a name fits several.
     """
     text = text.strip()
-    if text.isdecimal():
-        if int(text) >= outputs:
-            raise InputError(f"target {text}: the network has {outputs} outputs; valid: 0 to {outputs - 1}")
-        return int(text)
-    if not (card.class_names or card.class_ids):
+    if card.class_names or card.class_ids:
+        return find_class(text, card.class_names or card.class_ids, card.class_ids)
+    if not text.isdecimal():
         raise InputError(
             f"target {text!r}: the model's card names no classes; valid: topN or an output's number, "
             f"0 to {outputs - 1}"
         )
-    return find_class(text, card.class_names or card.class_ids, card.class_ids)
+    if int(text) >= outputs:
+        raise InputError(f"target {text}: the network has {outputs} outputs; valid: 0 to {outputs - 1}")
+    return int(text)
 
 
 def choose_targets(text: str, logits: np.ndarray, card: ModelCard, label: int | None = None) -> list[int]:

@@ -28,7 +28,11 @@ class Record:
     """One example as it is stored: nothing decoded, nothing corrected.
 
     ``boxes``: (n, 4) xmin, ymin, xmax, ymax, 0-based, inclusive, pixels of the original image.
+    ``label``: index of the class, -1 where the data give none.
     ``error``: why the record cannot be used, for a row that could not be read; ``image`` is then None.
+    ``viewed``: it was annotated as viewers show it, turned by its EXIF orientation; pictures of prepared
+    datasets are taken as they are stored, as by everyone who trained on them. ``size``: width and height of
+    what was annotated, where that is stated. ``remark``: what the annotations say of it that is no box.
     """
 
     example_id: str
@@ -38,6 +42,9 @@ class Record:
     label: int
     boxes: np.ndarray
     error: str | None = None
+    viewed: bool = False
+    size: tuple[int, int] | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ class DatasetInfo:
 
     ``class_ids`` are the dataset's own ids (synsets), equal to the names where it has none.
     ``fingerprint`` is the sha256 of what identifies the data. ``planted`` names the artefact of each planted
-    class, from the dataset's own metadata; None where nothing is planted.
+    class, from the dataset's own metadata; None where nothing is planted. ``decisions``: what was decided by
+    position, by default or by rule while reading, a sentence each.
     """
 
     name: str
@@ -56,6 +64,7 @@ class DatasetInfo:
     class_ids: tuple[str, ...]
     fingerprint: str
     planted: dict[str, str] | None = None
+    decisions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For the run's manifest."""

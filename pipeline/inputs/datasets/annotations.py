@@ -1,4 +1,4 @@
-"""Boxes from CSV, COCO JSON and VOC XML: image name -> labelled boxes, 0-based inclusive pixels."""
+"""Boxes from CSV, COCO JSON and VOC XML: labelled boxes per image, 0-based inclusive pixels."""
 
 from __future__ import annotations
 
@@ -17,17 +17,32 @@ from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+MAX_BOXES = 10_000  # of one image: no annotator draws more, and every one costs a pass over the mask
 
 
 @dataclass
-class BoxList:
-    """The boxes of one image with their labels ("" where the annotations have none)."""
+class ImageBoxes:
+    """What the annotations say of one image.
 
+    Attributes:
+        names: what the image may be called, the likeliest first; the first names the entry.
+        labels, boxes: of every box; a label is "" where the annotations have none.
+        image_labels: classes that are given without a box.
+        size: width and height of the image as the annotator saw it, where it is stated.
+        left_out: why something was not taken as a box.
+    """
+
+    names: tuple[str, ...]
     labels: list[str] = field(default_factory=list)
     boxes: list[list[float]] = field(default_factory=list)
+    image_labels: list[str] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    left_out: list[str] = field(default_factory=list)
 
     def add(self, label: str, box: list[float]) -> None:
-        """One more box."""
+        """One more box. Raises :class:`InputError` for more than an image can have."""
+        if len(self.boxes) == MAX_BOXES:
+            raise InputError(f"{self.names[0]}: more than {MAX_BOXES} boxes in one image; it is refused")
         self.labels.append(label)
         self.boxes.append(box)
 
@@ -35,20 +50,28 @@ class BoxList:
         """The image's class, and its boxes.
 
         The sub-folder, if there is one, is the class; boxes of other classes are left out if any box is of
-        this one (a folder may be named by id, the boxes by name: then all of them count).
+        this one (a folder may be named by id, the boxes by name: then all of them count). Without one it is
+        that of the largest box, else the one that is given without a box; "" where there is none.
         """
         boxes = np.array(self.boxes, np.float32).reshape(-1, 4)
         label = folder
         if not label and len(boxes):
             area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
             label = self.labels[int(np.argmax(area))]
-        elif not label:
-            label = self.labels[0] if self.labels else ""
+        label = label or next((given for given in self.image_labels if given), "")
         own = np.array([name == label for name in self.labels], bool)
         return label, (boxes[own] if own.any() else boxes) if len(boxes) else NO_BOXES
 
 
-def read_boxes(path: Path, form: str) -> dict[str, BoxList]:
+@dataclass(frozen=True)
+class Annotations:
+    """Entries per image, and the classes in the order of the annotations' own numbers if they have any."""
+
+    entries: tuple[ImageBoxes, ...]
+    class_order: tuple[str, ...] = ()
+
+
+def read_boxes(path: Path, form: str) -> Annotations:
     """Read annotations; ``form`` "" is told from the suffix. Raises :class:`InputError`."""
     if not form:
         form = "voc" if path.is_dir() or path.suffix == ".xml" else {".json": "coco"}.get(path.suffix, "csv")
@@ -63,84 +86,137 @@ def read_boxes(path: Path, form: str) -> dict[str, BoxList]:
 def _number(value: Any, where: str) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: {value!r} is not a number") from None
+    except (TypeError, ValueError, OverflowError):
+        shown = repr(value)
+        shown = shown if len(shown) <= 60 else shown[:57] + "..."
+        raise InputError(f"{where}: {shown} is not a number") from None
 
 
-def _read_csv(path: Path) -> dict[str, BoxList]:
+def _read_csv(path: Path) -> Annotations:
     """Columns file, xmin, ymin, xmax, ymax (0-based, inclusive), optionally label; one row per box.
 
     A row with empty coordinates gives an image its label without a box.
     """
-    found: dict[str, BoxList] = {}
+    entries: dict[str, ImageBoxes] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
-        if missing := {"file", *SIDES} - set(rows.fieldnames or ()):
-            raise InputError(
-                f"{path}: columns {sorted(missing)} are missing; valid: file, label, {', '.join(SIDES)}"
-            )
         for row in _rows(rows, path):
-            own = found.setdefault(row["file"], BoxList())
+            name, where = row["file"], f"{path}, line {rows.line_num}"
+            if not name:
+                raise InputError(f"{where}: the file is missing; valid: file, label, {', '.join(SIDES)}")
+            own = entries.setdefault(name, ImageBoxes((name,)))
             sides = [row[side] for side in SIDES]
             if any(sides):
-                where = f"{path}, line {rows.line_num}"
                 own.add(row.get("label") or "", [_number(side, where) for side in sides])
             elif row.get("label"):
-                own.labels.append(str(row["label"]))
-    return found
+                own.image_labels.append(str(row["label"]))
+    return Annotations(tuple(entries.values()))
 
 
 def _rows(rows: csv.DictReader, path: Path) -> Iterator[dict[str, str]]:
     try:
+        if missing := {"file", *SIDES} - set(rows.fieldnames or ()):
+            raise InputError(
+                f"{path}: columns {sorted(missing)} are missing; valid: file, label, {', '.join(SIDES)}"
+            )
         yield from rows
     except csv.Error as error:
         raise InputError(f"{path}, line {rows.line_num}: not readable as CSV: {error}") from None
 
 
-def _read_coco(path: Path) -> dict[str, BoxList]:
-    """``bbox`` is x, y, width, height in continuous coordinates; crowds are left out."""
+def _read_coco(path: Path) -> Annotations:
+    """``bbox`` is x, y, width, height in continuous coordinates. Crowds and boxes without an area give their
+    image its class, but no box."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        names = {item["id"]: str(item["file_name"]) for item in data["images"]}
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries = _coco_images(data["images"], path)
         categories = {item["id"]: str(item["name"]) for item in data["categories"]}
-        found = {name: BoxList() for name in names.values()}
         for item in data["annotations"]:
-            x, y, width, height = (_number(v, f"{path}: annotation {item.get('id')}") for v in item["bbox"])
-            if not item.get("iscrowd"):
-                box = [round(x), round(y), round(x + width) - 1, round(y + height) - 1]
-                found[names[item["image_id"]]].add(categories[item["category_id"]], [float(v) for v in box])
+            own, category = entries[item["image_id"]], categories[item["category_id"]]
+            box = _coco_box(item, path)
+            if isinstance(box, str):
+                own.image_labels.append(category)
+                own.left_out.append(box)
+            else:
+                own.add(category, box)
+        ordered = tuple(dict.fromkeys(categories[k] for k in sorted(categories)))
     except InputError:
         raise
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not valid JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path}: its JSON is nested too deeply to be COCO's") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path}: not COCO's layout (images, annotations, categories): {error!r}") from None
-    return found
+        fault = f"{type(error).__name__}: {str(error)[:80]}"
+        raise InputError(f"{path}: not COCO's layout (images, annotations, categories): {fault}") from None
+    return Annotations(tuple(entries.values()), ordered)
 
 
-def _read_voc(path: Path) -> dict[str, BoxList]:
-    """One XML file per image; PASCAL VOC counts from 1, so 1 is subtracted."""
+def _coco_images(items: list[dict[str, Any]], path: Path) -> dict[Any, ImageBoxes]:
+    entries: dict[Any, ImageBoxes] = {}
+    names: set[str] = set()
+    for item in items:
+        name = str(item["file_name"])
+        if item["id"] in entries or name in names:
+            raise InputError(
+                f"{path}: image {item['id']} ({name!r}) occurs twice; valid is one entry per image"
+            )
+        names.add(name)
+        size = tuple(int(item.get(side) or 0) for side in ("width", "height"))
+        entries[item["id"]] = ImageBoxes((name,), size=(size[0], size[1]) if all(size) else None)
+    return entries
+
+
+def _coco_box(item: dict[str, Any], path: Path) -> list[float] | str:
+    """The inclusive box of an annotation, or why it has none."""
+    if item.get("iscrowd"):
+        return "a crowd, which has no box of its own"
+    x, y, width, height = (_number(v, f"{path}: annotation {item.get('id')}") for v in item["bbox"])
+    if not (width > 0 and height > 0):
+        return f"box of width {width:g} and height {height:g}"
+    left, top = round(x), round(y)
+    return [float(v) for v in (left, top, max(left, round(x + width) - 1), max(top, round(y + height) - 1))]
+
+
+def _read_voc(path: Path) -> Annotations:
+    """One XML file per image; PASCAL VOC counts from 1, so 1 is subtracted.
+
+    The file's own stem names the image; what stands in ``<filename>`` counts where there is no such image,
+    since tools leave a template's name there.
+    """
     files = sorted(path.rglob("*.xml")) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path}: holds no XML file")
-    found: dict[str, BoxList] = {}
-    for file in files:
-        try:
-            root = SafeXml.fromstring(file.read_bytes(), forbid_dtd=True)
-        except DefusedXmlException as error:
-            raise InputError(
-                f"{file}: refused, it defines entities or a DTD ({type(error).__name__})"
-            ) from None
-        except (SafeXml.ParseError, ValueError, LookupError) as error:  # the latter two: encodings
-            raise InputError(f"{file}: not well-formed XML: {error}") from None
-        own = found.setdefault(root.findtext("filename", "").strip() or file.stem, BoxList())
-        for item in root.iter("object"):
-            box = [_number(item.findtext(f"bndbox/{side}"), str(file)) - 1 for side in SIDES]
-            own.add(item.findtext("name", "").strip(), box)
-    return found
+    base = path if path.is_dir() else path.parent
+    return Annotations(tuple(_voc_image(file, base) for file in files))
 
 
-FORMATS: dict[str, Callable[[Path], dict[str, BoxList]]] = {
+def _voc_image(file: Path, base: Path) -> ImageBoxes:
+    try:
+        root = SafeXml.fromstring(file.read_bytes(), forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise InputError(f"{file}: refused, it defines entities or a DTD ({type(error).__name__})") from None
+    except (SafeXml.ParseError, ValueError, LookupError) as error:  # the latter two: encodings
+        raise InputError(f"{file}: not well-formed XML: {error}") from None
+    stem = file.relative_to(base).with_suffix("").as_posix()
+    stated = (root.findtext("filename") or "").strip()
+    names = dict.fromkeys((stem, file.stem, *([stated] if stated else [])))
+    own = ImageBoxes(tuple(names), size=_voc_size(root))
+    for item in root.iter("object"):
+        box = [_number(item.findtext(f"bndbox/{side}"), str(file)) - 1 for side in SIDES]
+        own.add((item.findtext("name") or "").strip(), box)
+    return own
+
+
+def _voc_size(root: Any) -> tuple[int, int] | None:
+    """Width and height where both are stated; tools without the picture at hand write 0."""
+    sides = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    if not all(side.isdecimal() and len(side) < 10 and int(side) for side in sides):
+        return None
+    return int(sides[0]), int(sides[1])
+
+
+FORMATS: dict[str, Callable[[Path], Annotations]] = {
     "csv": _read_csv,
     "coco": _read_coco,
     "voc": _read_voc,

@@ -13,7 +13,7 @@ from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Record, open_dataset
 from pipeline.inputs.datasets.recordfiles import read_tfrecords, record_offsets
-from tests.pipeline.inputs.test_batches import CARD, batches_of
+from tests.pipeline.inputs.test_batches import IMAGENET, batches_of
 from tests.pipeline.inputs.test_datasets import read_all
 
 
@@ -52,7 +52,7 @@ def test_a_truncated_shard_loses_only_its_tail(copy: Path, tiny_prepared: Path) 
     assert [r.image for r in records[:8]] == [r.image for r in whole[:8]]
     assert all("the file ends or is damaged after 8 records" in str(r.error) for r in records[8:])
     dataset = open_dataset(DatasetConfig(source="tfds", path=str(copy)))
-    status = [s for batch in batches_of(dataset, CARD, 5) for s in batch.status if s]
+    status = [s for batch in batches_of(dataset, IMAGENET, 5) for s in batch.status if s]
     assert status.count(schema.STATUS_FAILED) == 4
     assert len(status) == 12
 

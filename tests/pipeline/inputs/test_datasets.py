@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -325,8 +326,11 @@ def test_bad_folders_say_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is no folder"):
         open_dataset(DatasetConfig(source="folder", path=str(tmp_path / "none")))
+    (tmp_path / "bare" / "cat").mkdir(parents=True)
+    (tmp_path / "bare" / "cat" / "a.jpg").write_bytes(jpeg(8, 8))
     with pytest.raises(InputError, match="no boxes"):
-        open_dataset(DatasetConfig(source="folder", path=str(tmp_path / "empty")))
+        open_dataset(DatasetConfig(source="folder", path=str(tmp_path / "bare")))
+    shutil.rmtree(tmp_path / "bare")
     make_folder(tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):
         open_dataset(DatasetConfig(source="folder", path=str(tmp_path), annotations="nothing.csv"))

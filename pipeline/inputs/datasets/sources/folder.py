@@ -10,37 +10,24 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import (
     INFO_FILE,
-    NO_BOXES,
     DatasetInfo,
     Record,
     Source,
     failed,
-    limited,
     register,
 )
-from pipeline.inputs.datasets.annotations import FORMATS, BoxList, read_boxes
+from pipeline.inputs.datasets.annotations import FORMATS, read_boxes
+from pipeline.inputs.datasets.image_files import ImageFile, choose_split, find_images, match, sample
 from pipeline.inputs.shards import Shard
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-
-
-@dataclass(frozen=True)
-class _Item:
-    name: str  # relative, "/" between parts
-    label: str
-    boxes: np.ndarray
-    missing: bool
 
 
 class FolderDataset:
@@ -48,15 +35,22 @@ class FolderDataset:
 
     def __init__(self, config: DatasetConfig) -> None:
         self.config = config
-        self.root = Path(config.path)
-        if not config.path or not self.root.is_dir():
+        if not config.path or not Path(config.path).is_dir():
             raise InputError(
                 f"dataset source 'folder': {config.path!r} is no folder; give the images' folder as path"
             )
-        where = _annotations(config, self.root)
-        boxes = read_boxes(where, config.annotations_format)
-        self._items = _match(_find_images(self.root), boxes, str(where))
-        self._classes = tuple(sorted({item.label for item in self._items if item.label}))
+        top = Path(config.path)
+        names, ignored = find_images(top)
+        self.root = choose_split(top, names, config.split)
+        if self.root != top:
+            names, ignored = find_images(self.root)
+        where = _annotations(config, self.root, top)
+        annotations = read_boxes(where, config.annotations_format)
+        split = config.split if self.root != top else ""
+        images = match(names, annotations.entries, str(where), split)
+        self._images = sample(images, config.limit)
+        self._classes = _class_order(images, annotations.class_order)
+        self._decisions = tuple(_decisions(self, images, ignored, annotations.class_order))
         if not self._classes:
             raise InputError(f"{self.root}: no image has a class; put images in one sub-folder per class")
 
@@ -67,38 +61,70 @@ class FolderDataset:
     def info(self) -> DatasetInfo:
         """See :class:`DatasetInfo`; the fingerprint covers names, sizes, classes and boxes, not pixels."""
         digest = hashlib.sha256()
-        for item in self._items:
-            path = self.root / item.name
-            size = 0 if item.missing else path.stat().st_size
-            digest.update(json.dumps([item.name, item.label, size, item.boxes.tolist()]).encode())
+        for image in self._images:
+            size = 0 if image.error else (self.root / image.name).stat().st_size
+            digest.update(json.dumps([image.id, image.label, size, image.boxes.tolist()]).encode())
         return DatasetInfo(
             name=self.root.resolve().name,
             split=self.config.split or "all",
-            n_examples=limited(len(self._items), self.config.limit),
+            n_examples=len(self._images),
             class_names=self._classes,
             class_ids=self._classes,
             fingerprint=digest.hexdigest(),
+            decisions=self._decisions,
         )
 
     def read(self, shard: Shard) -> Iterator[Record]:
         """See :class:`Dataset`."""
         for index in range(shard.start, shard.stop):
-            yield self._record(index, self._items[index])
+            yield self._record(index, self._images[index])
 
-    def _record(self, index: int, item: _Item) -> Record:
-        if item.missing:
-            return failed(
-                item.name, index, f"{item.name}: the annotations name it, but there is no such file"
-            )
+    def _record(self, index: int, image: ImageFile) -> Record:
+        if image.error:
+            return failed(image.id, index, f"{image.id}: {image.error}")
         try:
-            data = (self.root / item.name).read_bytes()
+            data = (self.root / image.name).read_bytes()
         except OSError as error:
-            return failed(item.name, index, f"{item.name}: cannot read the file: {error.strerror}")
-        label = self._classes.index(item.label) if item.label else -1
-        return Record(item.name, index, item.name, data, label, item.boxes)
+            return failed(image.id, index, f"{image.id}: cannot read the file: {error.strerror}")
+        label = self._classes.index(image.label) if image.label else -1
+        return Record(
+            image.id,
+            index,
+            image.id,
+            data,
+            label,
+            image.boxes,
+            viewed=True,
+            size=image.size,
+            remark=image.remark,
+        )
 
 
-def _annotations(config: DatasetConfig, root: Path) -> Path:
+def _class_order(images: Sequence[ImageFile], numbered: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes by the annotations' own numbers where these know them all, else by their names."""
+    labels = {image.label for image in images if image.label}
+    return numbered if labels.issubset(numbered) and labels else tuple(sorted(labels))
+
+
+def _decisions(
+    dataset: FolderDataset, images: Sequence[ImageFile], ignored: Counter[str], numbered: tuple[str, ...]
+) -> Iterator[str]:
+    """What was decided without being asked for."""
+    if ignored:
+        where = ", ".join(f"{folder} ({count})" for folder, count in sorted(ignored.items()))
+        yield f"images in hidden or system folders are ignored: {where}"
+    if numbered and dataset._classes == numbered:
+        yield f"classes are in the order of the annotations' category ids: {', '.join(numbered[:5])}" + (
+            ", ..." if len(numbered) > 5 else ""
+        )
+    if len(dataset._images) < len(images):
+        yield f"{len(dataset._images)} of {len(images)} images, a seeded choice spread over the classes"
+    if nameless := sum(not image.label and not image.error for image in images):
+        yield f"{nameless} images have no class, neither by folder nor by annotation; they count for none"
+
+
+def _annotations(config: DatasetConfig, root: Path, top: Path) -> Path:
+    """What the configuration names, else what lies in the images' folder, or in the one of all splits."""
     if config.annotations:
         path = Path(config.annotations)
         if not path.exists():
@@ -106,54 +132,14 @@ def _annotations(config: DatasetConfig, root: Path) -> Path:
                 f"annotations {path}: no such file or folder; valid formats: {', '.join(FORMATS)}"
             )
         return path
-    for name in ("annotations.csv", "annotations.json", "annotations", "Annotations"):
-        if (root / name).exists():
-            return root / name
+    for folder in dict.fromkeys((root, top)):
+        for name in ("annotations.csv", "annotations.json", "annotations", "Annotations"):
+            if (folder / name).exists():
+                return folder / name
     raise InputError(
         f"{root}: no boxes: name a CSV, COCO JSON or folder of VOC XML files as annotations, or put "
         "annotations.csv into the folder"
     )
-
-
-def _find_images(root: Path) -> list[str]:
-    found = [p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
-    outside = [p for p in found if not p.resolve().is_relative_to(root.resolve())]
-    if outside:
-        raise InputError(f"{outside[0]}: is a link to a file outside the folder; it is refused")
-    if not found:
-        raise InputError(f"{root}: holds no image ({', '.join(sorted(SUFFIXES))})")
-    return sorted(p.relative_to(root).as_posix() for p in found)
-
-
-def _match(images: list[str], boxes: dict[str, BoxList], where: str) -> list[_Item]:
-    """Annotations find their image by relative path, else by base name where that is unique."""
-    by_base: dict[str, list[str]] = {}
-    for name in images:
-        by_base.setdefault(name.rpartition("/")[2], []).append(name)
-    stems = {base.rpartition(".")[0]: names for base, names in by_base.items()}
-    found: dict[str, BoxList] = {}
-    items = []
-    for key, own in boxes.items():
-        if key.startswith("/") or ".." in key.split("/"):
-            raise InputError(f"{where}: image name {key!r} points outside the folder; it is refused")
-        names = (
-            [key]
-            if key in set(by_base.get(key.rpartition("/")[2], ()))
-            else by_base.get(key, stems.get(key, []))
-        )
-        if len(names) > 1:
-            raise InputError(
-                f"{where}: image name {key!r} fits {len(names)} files, such as {names[0]} and {names[1]}"
-            )
-        if names:
-            found[names[0]] = own
-        else:
-            items.append(_Item(key, "", NO_BOXES, missing=True))
-    for name in images:
-        folder = name.partition("/")[0] if "/" in name else ""
-        label, own_boxes = (found.get(name) or BoxList()).choose(folder)
-        items.append(_Item(name, label, own_boxes, missing=False))
-    return sorted(items, key=lambda item: item.name)
 
 
 def _section(text: str) -> dict[str, str] | None:
