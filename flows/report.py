@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import RankingConfig
 from pipeline.run.documents import records
+from pipeline.run.folder import RankingFiles, RunFolder
+from pipeline.run.ranking_settings import own_settings, ranking_files, read_settings
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import RankingVerdict
@@ -25,13 +28,22 @@ _ARTIFACT_COLUMNS = (
 )
 
 
-def rank_run(run: str, config: RankingConfig) -> Ranking:
-    """Rank the classes of a run and write ``ranking.csv`` and ``ranking.json`` into it."""
+def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
+    """Rank the classes of a run and write table and document into it (:func:`files_of` says where).
+
+    ``config``: the run's own settings if None.
+    """
     store = Store(run)
     ranking = rank(store, config)
-    store.files.put("ranking.csv", ranking.csv().encode())
-    store.files.put("ranking.json", ranking.json().encode())
+    files = files_of(store, ranking)
+    store.files.put(files.table, ranking.csv().encode())
+    ranking.document().write(store, files.document)
     return ranking
+
+
+def files_of(run: RunFolder, ranking: Ranking) -> RankingFiles:
+    """Names of a ranking's files in its run: one by other settings than the run's own lies beside its own."""
+    return ranking_files(run.manifest, ranking.settings)
 
 
 def write_report_file(run: str, ranking: Ranking, out: str | None = None) -> str:
@@ -39,12 +51,18 @@ def write_report_file(run: str, ranking: Ranking, out: str | None = None) -> str
     from reports.page.html import write_report
 
     path = str(write_report(run, ranking, out))
-    return path if out is not None or "://" not in run else f"{run.rstrip('/')}/report.html"
+    if out is not None or "://" not in run:
+        return path
+    return f"{run.rstrip('/')}/{files_of(RunFolder(run), ranking).report}"
 
 
-def stored_config(run: str) -> RankingConfig:
-    """The ranking settings that the run was made with."""
-    return RankingConfig.model_validate(Store(run).manifest["config"].get("ranking", {}))
+def changed_settings(run: str, changes: Mapping[str, str | int | None]) -> RankingConfig:
+    """The run's own ranking settings with ``changes`` laid over them; None changes nothing.
+
+    Raises :class:`pipeline.config.ConfigError` for a change that is not valid.
+    """
+    own = own_settings(RunFolder(run).manifest).model_dump()
+    return read_settings(own | {k: v for k, v in changes.items() if v is not None}, "options")
 
 
 def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:

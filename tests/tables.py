@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,16 +121,19 @@ def write_run(
     thumbnails: bool = True,
     shard_size: int = 128,
     failures: float = 0.01,
+    ranking: Mapping[str, Any] | None = None,
 ) -> Truth:
     """Write a whole run folder (manifest and parts, as the audit would) and return its truth.
 
-    ``effect`` maps a class index to the shift of its lift; those classes are the dataset's ``planted`` ones.
+    ``ranking``: the run's own ranking settings. ``effect`` maps a class index to the shift of its lift; those
+    classes are the dataset's ``planted`` ones.
     """
     root = Path(path)
     effect = dict(effect or {})
     frame = draw_examples(n_classes, per_class, seed, effect, failures)
     names = tuple(f"class {k:03d}" for k in range(n_classes))
-    config = parse_config({"audit": {"maps": CELLS if maps else 0, "thumbnails": thumbnails, "seed": seed}})
+    audit = {"maps": CELLS if maps else 0, "thumbnails": thumbnails, "seed": seed}
+    config = parse_config({"audit": audit, "ranking": dict(ranking or {})})
     starts = range(0, len(frame), shard_size)
     keys = [f"validation-{s:09d}-{min(s + shard_size, len(frame)):09d}" for s in starts]
     root.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands import examples
+
+if TYPE_CHECKING:
+    from pipeline.statistics.ranking import Ranking
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
@@ -36,37 +39,56 @@ def register(app: typer.Typer) -> None:
 
 def rank(
     run: Run,
-    method: Annotated[str | None, typer.Option(help="Explanation method; default the run's first.")] = None,
+    method: Annotated[str | None, typer.Option(help="Explanation method; default the run's.")] = None,
     images: Annotated[str | None, typer.Option(help="Images that count: correct or all.")] = None,
     fdr: Annotated[str | None, typer.Option(help="False discovery rate: bh or by.")] = None,
     draws: Annotated[int | None, typer.Option(help="Bootstrap and permutation draws.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the resampling.")] = None,
     top: Annotated[int, typer.Option(help="Classes to print.", min=1)] = 15,
 ) -> None:
-    """Rank the classes of a run again, from its tables; writes ranking.csv and ranking.json."""
-    from flows import terminal
-    from flows.report import rank_run
+    """Rank the classes of a run again, from its tables; writes ranking.csv and ranking.json.
 
-    ranking = rank_run(
-        run, _ranking_config(run, method=method, images=images, fdr=fdr, draws=draws, seed=seed)
-    )
+    With options other than the run's own settings it writes beside them, under a name that says what differs.
+    """
+    from flows import terminal
+    from flows.report import changed_settings, rank_run
+
+    options = {"method": method, "images": images, "fdr": fdr, "draws": draws, "seed": seed}
+    ranking = rank_run(run, changed_settings(run, options))
     terminal.print_ranking(ranking, top)
-    terminal.console.print(f"written: {run}/ranking.csv, {run}/ranking.json", markup=False, soft_wrap=True)
+    _print_written(run, ranking)
 
 
 def report(
     run: Run,
-    out: Annotated[str | None, typer.Option(help="HTML file; default report.html in the run.")] = None,
-    method: Annotated[str | None, typer.Option(help="Explanation method; default the run's first.")] = None,
+    out: Annotated[str | None, typer.Option(help="HTML file; default a report.html in the run.")] = None,
+    method: Annotated[str | None, typer.Option(help="Explanation method; default the run's.")] = None,
     images: Annotated[str | None, typer.Option(help="Images that count: correct or all.")] = None,
 ) -> None:
-    """Write the self-contained HTML report of a run again, from its tables."""
-    from flows import terminal
-    from flows.report import rank_run, write_report_file
+    """Write the self-contained HTML report of a run again, from its tables.
 
-    ranking = rank_run(run, _ranking_config(run, method=method, images=images))
+    With options other than the run's own settings, report and ranking lie beside the run's own.
+    """
+    from flows import terminal
+    from flows.report import changed_settings, rank_run, write_report_file
+
+    ranking = rank_run(run, changed_settings(run, {"method": method, "images": images}))
     path = write_report_file(run, ranking, out)
+    _print_written(run, ranking)
     terminal.print_path("report", path)
+
+
+def _print_written(run: str, ranking: Ranking) -> None:
+    """Where a ranking was written, and why not in the place of the run's own, if so."""
+    from flows import terminal
+    from flows.report import files_of
+    from pipeline.run.folder import RANKING, RunFolder
+
+    folder = RunFolder(run)
+    files = files_of(folder, ranking)
+    beside = "" if files.document == RANKING else f"; the run's own {RANKING} stays as it is"
+    written = f"written: {run}/{files.table}, {run}/{files.document}{beside}"
+    terminal.console.print(written, markup=False, soft_wrap=True)
 
 
 def gate(
@@ -90,13 +112,3 @@ def gate(
     terminal.print_outcome(outcome)
     if not outcome.passed:
         raise typer.Exit(1)
-
-
-def _ranking_config(run: str, **given: str | int | None):
-    """The run's own ranking settings with the options laid over them."""
-    from flows.report import stored_config
-    from pipeline.config import parse_config
-
-    stored = stored_config(run).model_dump()
-    changed = {name: value for name, value in given.items() if value is not None}
-    return parse_config({"ranking": stored | changed}, "options").ranking

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,25 @@ METHODS: Final = "methods.json"
 CANARY: Final = "canary.json"
 TRIAL: Final = "trial.json"  # of a canary's own runs
 REPORT: Final = "report.html"
+
+
+@dataclass(frozen=True)
+class RankingFiles:
+    """Names of what belongs to one ranking of a run."""
+
+    document: str = RANKING
+    table: str = RANKING_TABLE
+    report: str = REPORT
+
+    def beside(self, slug: str) -> RankingFiles:
+        """The same for another ranking; ``slug`` says what it differs in.
+
+        >>> RankingFiles().beside("images-all").document
+        'ranking-images-all.json'
+        """
+        names = (name.partition(".") for name in (self.document, self.table, self.report))
+        return RankingFiles(*(f"{stem}-{slug}.{suffix}" for stem, _, suffix in names))
+
 
 COMMIT: Final = "examples"  # the table whose part is written last: with it a shard is finished
 _PREFIX, _SUFFIX = "part-", ".parquet"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pipeline.config import MethodConfig, RankingConfig, parse_config
+from pipeline.run.folder import RankingFiles
 
 _LONGEST: Final = 80  # characters of a slug; a file name has 255 at most, and people read them
 
@@ -39,12 +40,20 @@ def differing_settings(manifest: Mapping[str, Any], settings: RankingConfig) -> 
     return {name: (here[name], own[name]) for name in here if here[name] != own[name]}
 
 
-def settings_slug(manifest: Mapping[str, Any], settings: RankingConfig) -> str:
-    """What sets ``settings`` apart from the run's own, fit for a file name; empty where nothing does.
+def ranking_files(manifest: Mapping[str, Any], settings: RankingConfig) -> RankingFiles:
+    """Where a ranking by ``settings`` is stored: the run's own in its place, any other beside it."""
+    slug = _slug(differing_settings(manifest, settings))
+    return RankingFiles().beside(slug) if slug else RankingFiles()
+
+
+def _slug(differing: Mapping[str, tuple[Any, Any]]) -> str:
+    """What differs, fit for a file name.
 
     Where that cannot be said in plain characters, or only at length, a hash keeps two of them apart.
+
+    >>> _slug({"images": ("all", "correct"), "draws": (100, 2000)})
+    'images-all-draws-100'
     """
-    differing = differing_settings(manifest, settings)
     said = "-".join(f"{name}-{value}" for name, (value, _) in differing.items())
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", said).strip("_")
     if plain == said and len(said) <= _LONGEST:

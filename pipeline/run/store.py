@@ -72,6 +72,9 @@ class Store(RunFolder):
     def open_or_create(self, config: Config, provenance: Provenance) -> dict[str, Any]:
         """Begin a run, or go on with the same one. Call it inside :meth:`lock`.
 
+        What follows the audit (ranking, follow-ups) may be asked for differently each time: the manifest
+        says what was asked last, and the run's own ranking is made by that.
+
         Raises:
             InputError: the folder holds a run of another configuration, dataset or model (what differs is
                 listed, field by field), or other things than a run.
@@ -91,7 +94,11 @@ class Store(RunFolder):
                 f"{self.path}: holds another run; choose another folder, or the same settings:\n"
                 + "\n".join(differences)
             )
-        return old
+        afterwards = {name: new["config"][name] for name in AFTERWARDS if name != "execution"}
+        current = old | {"config": old["config"] | afterwards}
+        if current != old:
+            self._put_manifest(current)
+        return current
 
     def record(self, session: Session) -> None:
         """Note a session in the manifest; the same one (by its start) is replaced."""

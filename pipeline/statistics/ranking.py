@@ -27,7 +27,7 @@ from pipeline.run.documents import (
 )
 from pipeline.run.folder import SCHEMA_VERSION
 from pipeline.run.images import Images, read_images
-from pipeline.run.ranking_settings import ranking_method
+from pipeline.run.ranking_settings import own_settings, ranking_method, read_settings
 from pipeline.run.store import Store
 from pipeline.schema import STATUSES
 from pipeline.statistics import resampling as statistics
@@ -62,7 +62,7 @@ class Ranking:
     @property
     def settings(self) -> RankingConfig:
         """What it was made with."""
-        return RankingConfig.model_validate(self.summary["config"])
+        return read_settings(self.summary["config"], "ranking")
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table; undefined values are empty."""
@@ -95,15 +95,15 @@ class Ranking:
 def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Ranking:
     """Rank the classes of a run by adjusted lift, with both tests, intervals, verdicts and baselines.
 
-    Only finished shards count. Seeds are fixed by ``config.seed``; neither the order nor the size of the
-    shards changes a number.
+    ``config``: the run's own settings if None. Only finished shards count. Seeds are fixed by
+    ``config.seed``; neither the order nor the size of the shards changes a number.
 
     Raises:
         InputError: not a run folder, no scores of the method (the known ones are named), parts that disagree.
     """
     store = store if isinstance(store, Store) else Store(store)
-    config = config or RankingConfig()
     manifest = store.manifest
+    config = config or own_settings(manifest)
     method = ranking_method(manifest, config)
     images = read_images(store, method)
     used = images.ok & (images.label >= 0)

@@ -1,7 +1,8 @@
 """Is a run good enough? A policy's checks against the stored tables.
 
 Reads ``manifest.json`` and ``ranking.json`` only; the Parquet tables where a check asks for a stored metric,
-or where the ranking is missing or older than the run. Missing data fails, never passes.
+or where no ranking is stored. One that does not fit the run as it is (other shards, method or settings than
+the run's own) is refused. Missing data fails, never passes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from reports.gate.gated_run import GatedRun
 from reports.gate.operators import Value, show
 from reports.gate.outcome import Finding, Outcome, Result
 from reports.gate.policy import Check, Policy, load_policy
-from reports.gate.run_folder import RunFolder
 from reports.gate.statistics import AGGREGATES, OF_RUN, Measured
 
 
@@ -22,24 +23,24 @@ def evaluate(run: str | Path, policy: Policy | str | Path) -> Outcome:
     Raises:
         PolicyError: a policy that is not valid, or asks for a class, metric or method that the run does not
             have (the nearest is named).
-        InputError: not a run folder.
+        InputError: not a run folder, or its stored ranking is not that of the run as it is.
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
-    evidence = RunFolder(str(run))
-    excused = {k for name in policy.known for k in evidence.labels_of(name, "known class")}
-    results = [] if policy.allow_incomplete else [_complete(evidence)]
-    results += [_apply(check, evidence, excused) for check in policy.checks]
+    gated = GatedRun(str(run))
+    excused = {k for name in policy.known for k in gated.labels_of(name, "known class")}
+    results = [] if policy.allow_incomplete else [_complete(gated)]
+    results += [_apply(check, gated, excused) for check in policy.checks]
     return Outcome(str(run), tuple(results))
 
 
-def _complete(run: RunFolder) -> Result:
+def _complete(run: GatedRun) -> Result:
     planned = run.manifest.get("shards") or []
     missing = [key for key in planned if key not in run.done]
     message = f"{len(planned) - len(missing)} of {len(planned)} planned shards are finished"
     return Result("run complete", (Finding("", None, not missing and bool(planned), message),))
 
 
-def _apply(check: Check, run: RunFolder, excused: Collection[int]) -> Result:
+def _apply(check: Check, run: GatedRun, excused: Collection[int]) -> Result:
     if check.scope == "class":
         return _per_class(check, run, excused)
     measured = _overall(check, run, excused)
@@ -57,7 +58,7 @@ def _finding(check: Check, subject: str, value: Value | None, missing: str) -> F
     return Finding(subject, value, not broken, text)
 
 
-def _per_class(check: Check, run: RunFolder, excused: Collection[int]) -> Result:
+def _per_class(check: Check, run: GatedRun, excused: Collection[int]) -> Result:
     asked = {k for name in check.classes for k in run.labels_of(name, f"check {check.title!r}: class")}
     values = run.metric(check, per_class=True) if check.metric else None
     findings, spared = [], []
@@ -78,7 +79,7 @@ def _per_class(check: Check, run: RunFolder, excused: Collection[int]) -> Result
     return Result(check.title, tuple(findings), tuple(spared))
 
 
-def _absent(run: RunFolder, asked: Collection[int]) -> list[Finding]:
+def _absent(run: GatedRun, asked: Collection[int]) -> list[Finding]:
     """Classes that were asked for by name and have no image."""
     absent = set(asked) - {row["label"] for row in run.classes}
     return [
@@ -87,7 +88,7 @@ def _absent(run: RunFolder, asked: Collection[int]) -> list[Finding]:
     ]
 
 
-def _overall(check: Check, run: RunFolder, excused: Collection[int]) -> Measured:
+def _overall(check: Check, run: GatedRun, excused: Collection[int]) -> Measured:
     """What a check of the whole run judges."""
     if check.statistic in OF_RUN:
         return OF_RUN[check.statistic](run, excused)

@@ -9,6 +9,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.run.files import open_files
+from pipeline.run.ranking_settings import ranking_files
 from reports.inline import assets, environment
 from reports.page import words
 from reports.page.data import RunData, load_run
@@ -16,8 +17,6 @@ from reports.page.sections import Section, all_sections
 
 if TYPE_CHECKING:
     from pipeline.statistics.ranking import Ranking
-
-NAME = "report.html"
 _PACKAGE = "reports.page"
 
 
@@ -27,8 +26,8 @@ def write_report(run_dir: str | Path, ranking: Ranking, out: str | Path | None =
     Args:
         run_dir: folder that the audit wrote.
         ranking: what :func:`pipeline.statistics.ranking.rank` made of it.
-        out: file to write; default ``report.html`` in the run, which may be in an object store. Written whole
-            or not at all.
+        out: file to write; default the ranking's place in the run (``report.html`` for the run's own), which
+            may be in an object store. Written whole or not at all.
 
     Raises:
         InputError: the folder is no run or has no finished shard, or the file cannot be written.
@@ -36,8 +35,9 @@ def write_report(run_dir: str | Path, ranking: Ranking, out: str | Path | None =
     run = load_run(run_dir, ranking)
     page = render(run).encode("utf-8")
     if out is None:
-        run.store.files.put(NAME, page)
-        return Path(run_dir) / NAME
+        name = ranking_files(run.manifest, ranking.settings).report
+        run.store.files.put(name, page)
+        return Path(run_dir) / name
     folder, _, name = str(out).rpartition("/")  # not Path: it would make one slash of s3://
     open_files(folder or ".").put(name, page)
     return Path(out)

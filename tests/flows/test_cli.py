@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ HEAVY = ("tensorflow", "keras", "prefect", "pandas", "pyarrow", "matplotlib", "s
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("synthetic") / "run"
-    write_run(path, 6, 40, seed=3, effect={2: -3.0})
+    write_run(path, 6, 40, seed=3, effect={2: -3.0}, ranking={"draws": 100})
     return path
 
 
@@ -109,7 +110,7 @@ def test_ranking_reporting_and_gating_never_load_tensorflow(run_folder: Path, tm
     policy.write_text(LENIENT)
     code = f"""
 from flows import cli
-assert cli.run(["rank", {str(run_folder)!r}, "--draws", "100"]) == 0
+assert cli.run(["rank", {str(run_folder)!r}]) == 0
 assert cli.run(["report", {str(run_folder)!r}, "--out", {str(tmp_path / "r.html")!r}]) == 0
 assert cli.run(["gate", {str(run_folder)!r}, "--policy", {str(policy)!r}]) == 0
 """
@@ -197,7 +198,7 @@ def test_an_interruption_is_code_130(monkeypatch, run_folder: Path, capsys):
 
 
 def test_rank_writes_what_it_prints(run_folder: Path, capsys):
-    assert cli.run(["rank", str(run_folder), "--draws", "100", "--top", "2"]) == cli.DONE
+    assert cli.run(["rank", str(run_folder), "--top", "2"]) == cli.DONE
     out = capsys.readouterr().out
     assert "class 002" in out
     assert "and 4 more classes" in out
@@ -207,6 +208,50 @@ def test_rank_writes_what_it_prints(run_folder: Path, capsys):
     assert json.loads((run_folder / "ranking.json").read_text())["classes"][0]["verdict"] == "suspicious"
 
 
+EARLIER = ROOT / "tests" / "fixtures" / "run-schema-1"  # two methods, with its ranking
+
+
+def test_rank_and_report_with_other_options_write_beside_the_own_ranking(tmp_path: Path, capsys):
+    run = Path(shutil.copytree(EARLIER, tmp_path / "run"))
+    policy = tmp_path / "gate.toml"
+    policy.write_text(LENIENT + '[[check]]\nscope = "class"\nstatistic = "lift"\nmin = 0.5\n')
+
+    def gated() -> tuple[int, str]:
+        code = cli.run(["gate", str(run), "--policy", str(policy), "--markdown", str(tmp_path / "g.md")])
+        return code, (tmp_path / "g.md").read_text()
+
+    before, own = gated(), (run / "ranking.json").read_bytes()
+    capsys.readouterr()
+    assert cli.run(["rank", str(run), "--method", "gradient"]) == cli.DONE
+    said = capsys.readouterr().out
+    assert f"{run}/ranking-method-gradient.csv, {run}/ranking-method-gradient.json; the run's own" in said
+    assert cli.run(["report", str(run), "--images", "all"]) == cli.DONE
+    assert str(run / "report-images-all.html") in capsys.readouterr().out
+    assert (run / "ranking.json").read_bytes() == own
+    assert not (run / "report.html").exists()
+    assert json.loads((run / "ranking-method-gradient.json").read_text())["method"] == "gradient"
+    assert json.loads((run / "ranking-images-all.json").read_text())["summary"]["config"]["images"] == "all"
+    assert (run / "report-images-all.html").exists()
+    assert gated() == before
+    # by the run's own settings, named or not, it is the run's own ranking that is written
+    assert cli.run(["rank", str(run), "--method", "lrp.preset_a", "--images", "correct"]) == cli.DONE
+    assert "stays as it is" not in capsys.readouterr().out
+    assert json.loads((run / "ranking.json").read_text())["run_id"] is not None
+    assert gated() == before
+
+
+def test_the_gate_refuses_a_ranking_that_is_not_the_run_s_own(tmp_path: Path, capsys):
+    run = Path(shutil.copytree(EARLIER, tmp_path / "run"))
+    cli.run(["rank", str(run), "--method", "gradient"])
+    shutil.copy(run / "ranking-method-gradient.json", run / "ranking.json")
+    (tmp_path / "gate.toml").write_text(LENIENT)
+    capsys.readouterr()
+    assert cli.run(["gate", str(run), "--policy", str(tmp_path / "gate.toml")]) == cli.WRONG_INPUT
+    said = " ".join(capsys.readouterr().err.split())
+    assert "it was made with method = 'gradient', the run's own is 'lrp.preset_a'" in said
+    assert f"`hansaudit rank {run}`" in said
+
+
 def test_a_run_in_an_object_store_is_ranked_and_reported_there(run_folder: Path, capsys):
     import fsspec
 
@@ -214,7 +259,7 @@ def test_a_run_in_an_object_store_is_ranked_and_reported_there(run_folder: Path,
     for path in run_folder.rglob("*"):
         if path.is_file():
             memory.pipe_file(f"/bucket/ranked/{path.relative_to(run_folder)}", path.read_bytes())
-    assert cli.run(["rank", "memory://bucket/ranked", "--draws", "100"]) == cli.DONE
+    assert cli.run(["rank", "memory://bucket/ranked"]) == cli.DONE
     assert cli.run(["report", "memory://bucket/ranked"]) == cli.DONE
     assert "report: memory://bucket/ranked/report.html" in capsys.readouterr().out
     assert b"class 002" in memory.cat_file("/bucket/ranked/report.html")
@@ -233,7 +278,6 @@ def test_names_with_markup_are_printed_as_they_are(run_folder: Path, monkeypatch
 
 @pytest.mark.parametrize(("limit", "code"), [("6", 0), ("0", 1)])
 def test_gate_decides_the_exit_code(run_folder: Path, tmp_path: Path, limit: str, code: int, capsys):
-    cli.run(["rank", str(run_folder), "--draws", "100"])
     policy = tmp_path / "gate.toml"
     policy.write_text(LENIENT.replace("max = 6", f"max = {limit}"))
     arguments = ["--junit", str(tmp_path / "g.xml"), "--markdown", str(tmp_path / "g.md")]

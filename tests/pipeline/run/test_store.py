@@ -146,8 +146,12 @@ def test_a_part_that_is_no_parquet_is_named(store: Store):
 def test_the_same_audit_goes_on(store: Store):
     store.write_shard(KEYS[0], tables())
     again = parse_config({"execution": {"batch_size": 2}, "ranking": {"draws": 100}})
-    store.open_or_create(again, provenance())
+    given = store.open_or_create(again, provenance())
     assert store.missing() == KEYS[1:]
+    # the ranking is the one asked for last; how the shards were cut stays
+    assert given == store.manifest
+    assert store.manifest["config"]["ranking"]["draws"] == 100
+    assert store.manifest["config"]["execution"]["batch_size"] == 16
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.columns import RANKING
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
+from pipeline.run.folder import MANIFEST, RunFolder
 from pipeline.statistics.ranking import rank
 from reports.gate.evaluate import evaluate
 from reports.gate.junit import junit_xml
@@ -32,9 +33,10 @@ from tests.tables import write_run
 def run(tmp_path_factory):
     """Ten classes; class 2 and class 5 look beside their objects. With its ranking."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    truth = write_run(path, 10, 40, 7, {2: -2.0, 5: -1.5}, maps=False, thumbnails=False, failures=0.02)
-    ranking = rank(path, RankingConfig(draws=300))
-    ranking.to_json(path / "ranking.json")
+    effect, own = {2: -2.0, 5: -1.5}, {"draws": 300}
+    truth = write_run(path, 10, 40, 7, effect, False, False, failures=0.02, ranking=own)
+    ranking = rank(path)
+    ranking.document().write(RunFolder(path))
     return path, truth, ranking.table.set_index("label")
 
 
@@ -263,15 +265,35 @@ def test_an_unfinished_run_fails_unless_allowed(tmp_path):
     assert (allowed.passed, allowed.exit_code) == (True, 0)
 
 
-def test_a_ranking_older_than_the_run_is_not_believed(tmp_path):
-    write_run(tmp_path, 4, 40, 0, maps=False, thumbnails=False)
+def test_a_ranking_older_than_the_run_is_refused(tmp_path):
+    write_run(tmp_path, 4, 40, 0, maps=False, thumbnails=False, ranking={"draws": 100})
     part = sorted((tmp_path / "examples").iterdir())[-1]
     content = part.read_bytes()
     part.unlink()
-    rank(tmp_path, RankingConfig(draws=100)).to_json(tmp_path / "ranking.json")
+    rank(tmp_path).document().write(RunFolder(tmp_path))
     part.write_bytes(content)
     policy = parse_policy({"check": [{"statistic": "n_images", "min": 160}]})
+    said = r"ranking\.json: .* it is of 1 finished shards, the run has 2; .* `hansaudit rank "
+    with pytest.raises(InputError, match=said) as caught:
+        evaluate(tmp_path, policy)
+    assert "\n" not in str(caught.value)
+    rank(tmp_path).document().write(RunFolder(tmp_path))
     assert evaluate(tmp_path, policy).passed
+
+
+def test_a_ranking_by_other_settings_is_refused(tmp_path):
+    write_run(tmp_path, 4, 20, 0, maps=False, thumbnails=False)
+    rank(tmp_path, RankingConfig(images="all", draws=100)).document().write(RunFolder(tmp_path))
+    with pytest.raises(InputError, match=r"it was made with images = 'all', the run's own is 'correct'"):
+        evaluate(tmp_path, parse_policy({"check": [{"statistic": "n_images", "min": 1}]}))
+
+
+def test_a_run_of_another_schema_version_is_refused(tmp_path):
+    write_run(tmp_path, 2, 5, 0, maps=False, thumbnails=False)
+    path = tmp_path / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 7}))
+    with pytest.raises(InputError, match="has schema version 7, this hansaudit reads 1"):
+        evaluate(tmp_path, parse_policy({"check": [{"metric": "lift", "min": 1}]}))
 
 
 def test_what_the_run_does_not_have(tmp_path, run):
@@ -283,7 +305,7 @@ def test_what_the_run_does_not_have(tmp_path, run):
         PolicyError, match=r"method 'lrp\.preset_b' is not known; did you mean 'lrp\.preset_a'"
     ):
         check(run, metric="mass", method="lrp.preset_b", min=0)
-    with pytest.raises(InputError, match="not a run folder"):
+    with pytest.raises(InputError, match=r"no manifest\.json, so this is no run folder"):
         check((tmp_path,), statistic="n_suspicious", max=0)
 
 
@@ -341,7 +363,7 @@ def test_the_gate_is_light(run, tmp_path):
     )
     code = (
         "import sys; from reports.gate.evaluate import evaluate; v = evaluate(sys.argv[1], sys.argv[2]);"
-        "heavy = {'tensorflow', 'keras', 'pandas', 'pyarrow', 'scipy', 'matplotlib', 'pydantic'};"
+        "heavy = {'tensorflow', 'keras', 'pandas', 'pyarrow', 'scipy', 'matplotlib'};"
         "print(sorted(heavy & set(sys.modules))); sys.exit(v.exit_code)"
     )
     done = subprocess.run(

@@ -48,10 +48,10 @@ def planted_run(
 ) -> Ranking:
     """12 classes of 30 images, classes 0, 1 and 7 with a strong effect, a few failures; ranked."""
     effect = {0: -2.5, 1: -2.2, 7: -2.0}
-    write_run(folder, 12, 30, 5, effect, maps, thumbnails, shard_size=150, failures=0.02)
+    write_run(folder, 12, 30, 5, effect, maps, thumbnails, 150, 0.02, QUICK.model_dump())
     if hostile:
         rename_classes(folder, HOSTILE)
-    return rank(folder, QUICK)
+    return rank(folder)
 
 
 class Page(HTMLParser):
