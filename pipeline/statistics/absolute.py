@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from scipy import special, stats
 
 from pipeline.config import RankingConfig
@@ -25,11 +23,9 @@ from pipeline.errors import InputError
 from pipeline.run.images import shard_tables
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose
+from pipeline.statistics.arrays import Floats, Ints
 from pipeline.statistics.boxes import Masks, concatenate, draw, inside, masks_from, tiled_sums
 from pipeline.statistics.permutation import TAIL, area_strata
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.signedinteger[Any]]
 
 PARTNERS = 32  # exchanged masks, and shifts, per image; every draw takes one of them per image
 OVERLAPS = 8  # of them that tell how far the boxes overlap

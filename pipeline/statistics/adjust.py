@@ -2,20 +2,18 @@
 
 The expected lift is a smooth function of ``z = logit(A)`` (area of the box) and ``d`` (its distance from the
 centre), fitted over all images of a run by Huber regression, **leaving the image's own class out**: a class
-that looks beside its objects must not set the standard that it is judged by (MATHS section 6.2).
+that looks beside its objects must not set the standard that it is judged by.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.signedinteger[Any]]
+from pipeline.statistics.arrays import Floats, Ints
 
 HUBER = 1.345  # 95 % efficient under normal errors (Huber 1981)
 AREA_KNOTS = (0.02, 0.25, 0.5, 0.75, 0.98)  # quantiles of z

@@ -7,25 +7,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pipeline.config import RankingConfig
 from pipeline.run.images import Images
 from pipeline.run.store import Store
-from pipeline.statistics import resampling as statistics
+from pipeline.statistics import resampling
 from pipeline.statistics.absolute import Absolute, Used, absolute_test
 from pipeline.statistics.adjust import Adjusted, adjust
+from pipeline.statistics.arrays import Floats, Ints
 from pipeline.statistics.permutation import area_strata, relative_p
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.signedinteger[Any]]
 
 ROUNDS = 5
 NEGLIGIBLE = 0.01  # share of the images; fewer cannot move the null
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ClassEvidence:
     """The statistics of the classes that have ranked images; arrays (C,) in order of the label.
 
     Without a second class there is nothing to compare with: all but ``absolute`` is nan, ``adjusted`` None.
@@ -46,7 +43,7 @@ class Evidence:
     images: pd.DataFrame
 
     @classmethod
-    def of(cls, images: Images, rows: Ints, store: Store, config: RankingConfig) -> Evidence:
+    def of(cls, images: Images, rows: Ints, store: Store, config: RankingConfig) -> ClassEvidence:
         """Adjust, resample and test the images at ``rows`` (sorted by label)."""
         label, first, n = np.unique(images.label[rows], return_index=True, return_counts=True)
         bounds = np.concatenate([first, [len(rows)]]).astype(np.int64)
@@ -93,15 +90,15 @@ def estimate(adjusted: Adjusted, bounds: Ints, config: RankingConfig) -> dict[st
     the curve is no better known than a class mean. The shrunken mean never leaves the interval.
     """
     n = np.diff(bounds)
-    mean = statistics.class_means(adjusted.residual, bounds)
-    variance = statistics.class_variances(adjusted.residual, bounds)
+    mean = resampling.class_means(adjusted.residual, bounds)
+    variance = resampling.class_variances(adjusted.residual, bounds)
     error = np.sqrt(variance / n + adjusted.curve_variance)
-    tau2 = statistics.between_variance(mean, error)
-    low, high = statistics.bca_intervals(adjusted.residual, bounds, config.draws, config.seed)
+    tau2 = resampling.between_variance(mean, error)
+    low, high = resampling.bca_intervals(adjusted.residual, bounds, config.draws, config.seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         wider = np.sqrt(1 + adjusted.curve_variance * n / variance)
-    low, high = statistics.widen(low, high, mean, wider)
-    shrunk = np.fmin(np.fmax(statistics.shrink(mean, error, tau2), low), high)
+    low, high = resampling.widen(low, high, mean, wider)
+    shrunk = np.fmin(np.fmax(resampling.shrink(mean, error, tau2), low), high)
     return {
         "mean": mean,
         "shrunk": shrunk,
@@ -129,7 +126,7 @@ def relative(adjusted: Adjusted, area: Floats, bounds: Ints, high: Floats, confi
         p[active] = relative_p(
             adjusted.pooled[rows], edges, area_strata(area[rows]), config.draws, config.seed
         )
-        q = statistics.discovery_rates(p, sizes >= config.n_min, config.fdr)
+        q = resampling.discovery_rates(p, sizes >= config.n_min, config.fdr)
         rest = active[~((q[active] <= config.level) & (high[active] < 0))]
         leaving = sizes[active].sum() - sizes[rest].sum()
         if leaving <= NEGLIGIBLE * len(rows) or len(rest) < 2:

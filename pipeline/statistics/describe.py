@@ -9,9 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.run.images import Images
-
-Floats = NDArray[Any]
-Flags = NDArray[np.bool_]
+from pipeline.statistics.arrays import Flags
 
 
 def describe(images: Images, used: Flags, dataset: dict[str, Any]) -> pd.DataFrame:
@@ -19,10 +17,10 @@ def describe(images: Images, used: Flags, dataset: dict[str, Any]) -> pd.DataFra
     known = images.label >= 0
     labels, group = np.unique(images.label[known], return_inverse=True)
 
-    def total(values: NDArray[Any], rows: Flags) -> Floats:
+    def total(values: NDArray[Any], rows: Flags) -> NDArray[Any]:
         return np.bincount(group[rows[known]], values[rows].astype(float), minlength=len(labels))
 
-    def mean(values: NDArray[Any], rows: Flags) -> Floats:
+    def mean(values: NDArray[Any], rows: Flags) -> NDArray[Any]:
         rows = rows & known & np.isfinite(values)
         with np.errstate(invalid="ignore", divide="ignore"):
             return total(values, rows) / total(np.ones(len(values)), rows)

@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from pipeline.seeds import Purpose
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.signedinteger[Any]]
+from pipeline.statistics.arrays import Floats, Ints
 
 STRATUM = 50  # images per stratum of box area, at least
 MAX_STRATA = 20

@@ -1,4 +1,4 @@
-"""From the stored scores of a run to a ranking of its classes: most suspicious first (MATHS section 6).
+"""From the stored scores of a run to a ranking of its classes, most suspicious first.
 
 ``rank(folder)`` reads tables only; images and TensorFlow are never needed again.
 """
@@ -30,8 +30,8 @@ from pipeline.run.images import Images, read_images
 from pipeline.run.ranking_settings import own_settings, ranking_method, read_settings
 from pipeline.run.store import Store
 from pipeline.schema import STATUSES
-from pipeline.statistics import resampling as statistics
-from pipeline.statistics.class_evidence import Evidence
+from pipeline.statistics import resampling
+from pipeline.statistics.class_evidence import ClassEvidence
 from pipeline.statistics.describe import describe
 from pipeline.verdicts import RankingVerdict
 
@@ -110,7 +110,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     if config.images == "correct":
         used &= images.correct
     table = describe(images, used, manifest["dataset"])
-    found = Evidence.of(images, np.flatnonzero(used), store, config)
+    found = ClassEvidence.of(images, np.flatnonzero(used), store, config)
     _fill(table, found, config)
     table["verdict"] = verdicts(table, config)
     _needed(table, found, config)
@@ -136,7 +136,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
 _ABSOLUTE = ("p_absolute", "p_exchange", "p_shift", "q_absolute", "power_absolute")
 
 
-def _fill(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None:
+def _fill(table: pd.DataFrame, found: ClassEvidence, config: RankingConfig) -> None:
     """Put the evidence into the rows of its classes; others stay undefined."""
     tested = found.n >= config.n_min
     columns = {
@@ -145,13 +145,13 @@ def _fill(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None:
         "low": found.low,
         "high": found.high,
         "p_relative": found.p_relative,
-        "q_relative": statistics.discovery_rates(found.p_relative, tested, config.fdr),
+        "q_relative": resampling.discovery_rates(found.p_relative, tested, config.fdr),
     }
     undefined = np.full(len(found.label), np.nan)
     columns |= dict.fromkeys(_ABSOLUTE, undefined)
     if found.absolute is not None:
         p, tested = found.absolute.p, found.absolute.n_maps >= config.n_min
-        q = statistics.discovery_rates(p, tested, config.fdr)
+        q = resampling.discovery_rates(p, tested, config.fdr)
         both = (found.absolute.p_exchange, found.absolute.p_shift)
         columns |= dict(zip(_ABSOLUTE, (p, *both, q, found.absolute.power), strict=True))
     position = np.searchsorted(table["label"], found.label)
@@ -177,14 +177,14 @@ def verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
     return np.select([suspicious, unfocused, undecided], choices, default=RankingVerdict.UNREMARKABLE)
 
 
-def _needed(table: pd.DataFrame, found: Evidence, config: RankingConfig) -> None:
+def _needed(table: pd.DataFrame, found: ClassEvidence, config: RankingConfig) -> None:
     """Images a class needs for a statement; null where it has enough or nothing is known of the spread."""
     typical = np.nanmedian(found.variance) if np.isfinite(found.variance).any() else np.nan
     variance = np.full(len(table), typical)
     position = np.searchsorted(table["label"], found.label)
     variance[position] = np.where(np.isfinite(found.variance), found.variance, typical)
     undecided = (table["verdict"] == RankingVerdict.UNDECIDED).to_numpy() & np.isfinite(variance)
-    needed = statistics.images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
+    needed = resampling.images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
     needed = np.maximum(needed, table["n"].to_numpy() + 1)
     table["n_needed"] = pd.array(np.where(undecided, needed, 0), dtype="Int64")
     table.loc[~undecided, "n_needed"] = pd.NA
@@ -197,7 +197,7 @@ def _baselines(table: pd.DataFrame) -> None:
 
 
 def _summary(
-    store: Store, table: pd.DataFrame, images: Images, found: Evidence, config: RankingConfig
+    store: Store, table: pd.DataFrame, images: Images, found: ClassEvidence, config: RankingConfig
 ) -> RankingSummary:
     """Counts and correlations, JSON-ready."""
     failures = sanity_failures(store, images.method)
@@ -213,9 +213,9 @@ def _summary(
         "n_outside": int((images.label < 0).sum()),
         "statuses": {s: int(k) for s, k in zip(STATUSES, codes, strict=True)},
         "accuracy": _share(int(images.correct.sum()), int(images.predicted.sum())),
-        "correlations": {name: statistics.rank_correlation(own, r) for name, r in ranks.items()},
+        "correlations": {name: resampling.rank_correlation(own, r) for name, r in ranks.items()},
         "ratio_correlations": {
-            name: statistics.rank_correlation(ranks["ratio"], r)
+            name: resampling.rank_correlation(ranks["ratio"], r)
             for name, r in ranks.items()
             if name != "ratio"
         },
@@ -233,7 +233,7 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _expected(found: Evidence) -> Curve | None:
+def _expected(found: ClassEvidence) -> Curve | None:
     """The curve of all images at their median distance from the centre, for pictures."""
     if found.adjusted is None:
         return None

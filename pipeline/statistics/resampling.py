@@ -5,16 +5,14 @@ All take values sorted by class and ``bounds`` (C + 1,): rows ``bounds[c]:bounds
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
 from pipeline.seeds import Purpose
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.signedinteger[Any]]
+from pipeline.statistics.arrays import Floats, Ints
 
 PRIOR_DF = 4.0  # weight of the pooled variance in a class's own, in images
 _PICKS = 1 << 22  # resampled values held at once
@@ -147,7 +145,8 @@ def shrink(means: Floats, errors: Floats, tau2: float) -> Floats:
 def discovery_rates(p: Floats, tested: NDArray[np.bool_], method: Literal["bh", "by"]) -> Floats:
     """q values (C,) over the classes that are ``tested``; nan for the others.
 
-    Which classes are tested may depend on their number of images but not on p (MATHS section 6.3).
+    Which classes are tested may depend on their number of images but not on p: the procedure is that of
+    Benjamini and Hochberg (1995), or Benjamini and Yekutieli (2001), over that family.
     """
     q = np.full(len(p), np.nan)
     family = tested & np.isfinite(p)

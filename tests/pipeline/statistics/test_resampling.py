@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import interpolate, optimize, stats
 from statsmodels.robust.robust_linear_model import RLM
 
-from pipeline.statistics import resampling as statistics
+from pipeline.statistics import resampling
 from pipeline.statistics.adjust import HUBER, Basis, adjust, huber, leave_one_out_median, natural_spline
 from tests.tables import draw_examples
 
@@ -143,8 +143,8 @@ def test_leave_one_out_median(pairs):
 def test_bca_equals_scipy(n):
     rng = np.random.default_rng(n)
     x = np.stack([rng.gamma(1.0, size=n), -rng.gamma(0.5, size=n), rng.standard_t(3, n)])
-    resampled = statistics.resampled_means(x, 20_000, rng)
-    low, high = statistics.bca(x, resampled, stats.norm.isf(0.025))
+    resampled = resampling.resampled_means(x, 20_000, rng)
+    low, high = resampling.bca(x, resampled, stats.norm.isf(0.025))
     for row, found in zip(x, zip(low, high, strict=True), strict=True):
         expected = stats.bootstrap((row,), np.mean, n_resamples=20_000, method="BCa", rng=rng)
         error = row.std() / np.sqrt(n)
@@ -153,15 +153,15 @@ def test_bca_equals_scipy(n):
 
 def test_intervals_of_small_classes_are_expanded():
     x = np.random.default_rng(0).standard_normal(5)
-    low, high = statistics.bca_intervals(np.tile(x, 2), np.array([0, 5, 10]), 4000, seed=1)
-    plain = statistics.bca(x[None], statistics.resampled_means(x[None], 4000, np.random.default_rng(1)), 1.96)
+    low, high = resampling.bca_intervals(np.tile(x, 2), np.array([0, 5, 10]), 4000, seed=1)
+    plain = resampling.bca(x[None], resampling.resampled_means(x[None], 4000, np.random.default_rng(1)), 1.96)
     assert low[0] < plain[0][0]
     assert high[0] > plain[1][0]
     assert (low[0], high[0]) == (low[1], high[1])  # the same images, the same resamplings
 
 
 def test_intervals_without_spread_are_undefined():
-    low, high = statistics.bca_intervals(np.array([1.0, 2.0, 2.0, 2.0]), np.array([0, 1, 4]), 200, seed=0)
+    low, high = resampling.bca_intervals(np.array([1.0, 2.0, 2.0, 2.0]), np.array([0, 1, 4]), 200, seed=0)
     assert np.isnan(low).all()
     assert np.isnan(high).all()
 
@@ -170,7 +170,7 @@ def test_coverage_of_the_interval():
     rng = np.random.default_rng(5)
     for n, draw in ((5, rng.standard_normal), (20, lambda s: rng.gamma(2, size=s) - 2)):
         values = draw(2000 * n)
-        low, high = statistics.bca_intervals(values, np.arange(0, 2000 * n + 1, n), 1000, seed=2)
+        low, high = resampling.bca_intervals(values, np.arange(0, 2000 * n + 1, n), 1000, seed=2)
         assert 0.9 <= ((low <= 0) & (high >= 0)).mean() <= 0.98
 
 
@@ -178,18 +178,18 @@ def test_variances_borrow_the_pooled_one():
     values, bounds = np.array([1.0, 3.0, 5.0, 5.0, 8.0, 2.0]), np.array([0, 2, 5, 6])
     pooled = (2.0 + 6.0) / (1 + 2)
     expected = [(4 * pooled + 2) / 5, (4 * pooled + 6) / 6, (4 * pooled + 0) / 4]
-    np.testing.assert_allclose(statistics.class_variances(values, bounds), expected)
-    assert np.isnan(statistics.class_variances(np.ones(2), np.array([0, 1, 2]))).all()
+    np.testing.assert_allclose(resampling.class_variances(values, bounds), expected)
+    assert np.isnan(resampling.class_variances(np.ones(2), np.array([0, 1, 2]))).all()
 
 
 def test_between_variance_recovers_the_truth():
     rng = np.random.default_rng(0)
     errors = rng.uniform(0.1, 0.6, 4000)
     means = rng.normal(0, 0.5, 4000) + errors * rng.standard_normal(4000)
-    assert statistics.between_variance(means, errors) == pytest.approx(0.25, rel=0.1)
-    tau2 = statistics.between_variance(means, errors)
+    assert resampling.between_variance(means, errors) == pytest.approx(0.25, rel=0.1)
+    tau2 = resampling.between_variance(means, errors)
     assert np.sum(means**2 / (tau2 + errors**2)) == pytest.approx(4000)
-    assert statistics.between_variance(0.1 * errors, errors) == 0.0
+    assert resampling.between_variance(0.1 * errors, errors) == 0.0
 
 
 @given(
@@ -198,7 +198,7 @@ def test_between_variance_recovers_the_truth():
 )
 def test_shrinkage_moves_towards_zero_by_at_most_one_error(pairs, tau2):
     means, errors = np.array(pairs).T
-    found = statistics.shrink(means, errors, tau2)
+    found = resampling.shrink(means, errors, tau2)
     assert (np.abs(found) <= np.abs(means) + 1e-12).all()
     assert (found * means >= -1e-12).all()
     assert (np.abs(found - means) <= errors + 1e-12).all()
@@ -219,26 +219,26 @@ def test_discovery_rates_follow_the_definition(p, method):
     rank = stats.rankdata(p, method="max")
     raw = factor * m * p / rank
     expected = np.minimum([raw[p >= value].min() for value in p], 1)
-    found = statistics.discovery_rates(p, np.ones(m, dtype=bool), method)
+    found = resampling.discovery_rates(p, np.ones(m, dtype=bool), method)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_untested_classes_have_no_rate_and_do_not_count():
     p = np.array([0.01, 0.5, np.nan, 0.02])
-    found = statistics.discovery_rates(p, np.array([True, False, True, True]), "bh")
+    found = resampling.discovery_rates(p, np.array([True, False, True, True]), "bh")
     np.testing.assert_allclose(found, [0.02, np.nan, np.nan, 0.02])
 
 
 def test_images_needed_make_the_interval_shorter_than_the_effect():
-    (n,) = statistics.images_needed(np.array([1.3]), 5, -0.5)
+    (n,) = resampling.images_needed(np.array([1.3]), 5, -0.5)
     assert 2 * 1.96 * np.sqrt(1.3 / n) <= 0.5 < 2 * 1.959 * np.sqrt(1.3 / (n - 1))
-    assert statistics.images_needed(np.array([0.0]), 5, -0.5).tolist() == [5]
+    assert resampling.images_needed(np.array([0.0]), 5, -0.5).tolist() == [5]
 
 
 def test_rank_correlation_equals_scipy():
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 9, 40).astype(float), rng.standard_normal(40)
     expected = stats.spearmanr(a, b).statistic
-    assert statistics.rank_correlation(np.append(a, np.nan), np.append(b, 1)) == pytest.approx(expected)
-    assert statistics.rank_correlation(np.ones(5), b[:5]) is None
-    assert statistics.rank_correlation(a[:2], b[:2]) is None
+    assert resampling.rank_correlation(np.append(a, np.nan), np.append(b, 1)) == pytest.approx(expected)
+    assert resampling.rank_correlation(np.ones(5), b[:5]) is None
+    assert resampling.rank_correlation(a[:2], b[:2]) is None
