@@ -7,7 +7,7 @@ from explainers.model.graph import Graph, Node
 from explainers.model.trace import trace
 from explainers.preflight import Plan, plan
 from explainers.registry import MethodInfo, create_analyzer, list_methods, method_info
-from explainers.rules.backward import Ledger
+from explainers.rules.ledger import Ledger
 
 __all__ = [
     "Analyzer",

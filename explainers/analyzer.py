@@ -12,8 +12,9 @@ from keras import ops
 
 from explainers.inputs import check_input, explained_index
 from explainers.network import Head, Network, network
-from explainers.rules.backward import Ledger, assign
+from explainers.rules.assign import assign
 from explainers.rules.bounds import check_boxes
+from explainers.rules.ledger import Ledger
 from explainers.rules.presets import Preset
 from explainers.targets import Goal, resolve
 

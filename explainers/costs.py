@@ -7,9 +7,9 @@ import functools
 import keras
 import numpy as np
 
-from explainers.model.graph import LINEAR, Graph, Node
+from explainers.model.graph import Graph, Node
 from explainers.network import prepare
-from explainers.rules.backward import Step, assign
+from explainers.rules.assign import Step, assign
 from explainers.rules.presets import Preset
 
 
@@ -66,7 +66,7 @@ def _every_site() -> Graph:
 
 def work(node: Node, form: str = "stages") -> float:
     """Multiply-adds per image of a linear node in the form that a rule gives it."""
-    if node.kind not in LINEAR or node.linear is None:
+    if node.linear is None:
         return 0.0
     outputs = float(np.prod([n or 1 for n in node.shape[1:]]))
     channels = float(node.shape[-1] or 1)

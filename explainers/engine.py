@@ -7,7 +7,6 @@ functions when Keras runs on them (`KERAS_BACKEND`).
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -76,16 +75,6 @@ def buffers(values: Iterable[Any]) -> dict[int, Tensor]:
 
     tensors = [tf.convert_to_tensor(value) for value in values]
     return {np.asarray(t).ctypes.data: t for t in tensors if "CPU" in t.device and t.dtype.is_floating}
-
-
-def pays_to_multiply_less() -> bool:
-    """Whether a convolution's time is its multiplications: TensorFlow on a CPU. The other libraries
-    choose Winograd's algorithm themselves where it is faster. `HANSAUDIT_WINOGRAD=off` says no."""
-    if backend() != "tensorflow" or os.environ.get("HANSAUDIT_WINOGRAD") == "off":
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
 
 
 def _vjp_tensorflow(function: Callable[..., Tensor], primals: tuple, cotangent: Tensor) -> tuple:

@@ -19,11 +19,14 @@ from explainers.engine import Tensor
 from explainers.errors import InvalidInput, UntraceableModel
 from explainers.model.canonize import canonize
 from explainers.model.equality import check_equality
+from explainers.model.evaluate import evaluate_all
 from explainers.model.graph import Graph
 from explainers.model.subgraph import collapse
 from explainers.model.trace import trace
-from explainers.rules.backward import Step, assign, backward, entry, forward
+from explainers.rules.assign import Step, assign
+from explainers.rules.backward import backward
 from explainers.rules.bounds import bounded
+from explainers.rules.ledger import entry
 from explainers.rules.presets import Preset
 from explainers.targets import Function, Goal, start_of
 
@@ -109,7 +112,7 @@ class Network:
 
     def record(self, weights: Any, x: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The value of every node."""
-        return forward(self.graph, weights, dict(zip(self.graph.inputs, x, strict=True)), self.dtype)
+        return evaluate_all(self.graph, dict(zip(self.graph.inputs, x, strict=True)), weights)
 
     def _output(self, weights: Any, x: tuple[Tensor, ...]) -> Tensor:
         return self.record(weights, x)[self.graph.output]

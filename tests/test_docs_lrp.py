@@ -11,11 +11,9 @@ import pytest
 import typer
 from typer.main import get_command
 
-from explainers import list_methods
+from explainers import list_methods, rules
 from explainers.methods.lrp import PROFILES
-from explainers.rules import weighted as rules
-from explainers.rules import weightless as structure
-from explainers.rules.base import Rule
+from explainers.rules import Rule
 from flows.cli import app
 from tests.explainers import zoo
 
@@ -54,11 +52,10 @@ def test_tables_name_every_preset_rule_profile_and_network() -> None:
     for info in list_methods():
         for name in (info.name, *info.aliases) if info.family == "lrp" and info.name != "lrp" else ():
             assert f"`{name}`" in presets, name
-    for module in (rules, structure):
-        for name, value in vars(module).items():
-            if isinstance(value, type) and issubclass(value, Rule) and value is not Rule:
-                known = name in ("Deconvolve", "Guided")  # they are the presets deconvnet and guided_backprop
-                assert known or f"`{name}`" in section("Rules"), name
+    for name, value in vars(rules).items():
+        if isinstance(value, type) and issubclass(value, Rule) and value is not Rule:
+            preset = name in ("Deconvolve", "Guided")  # they are the presets deconvnet and guided_backprop
+            assert preset or f"`{name}`" in section("Rules"), name
     for name in PROFILES:
         assert f"| `{name}` |" in section("Profiles")
     for name in zoo.NETWORKS:

@@ -15,12 +15,13 @@ from explainers.checks import Numbers, per_channel, reference, reference_value, 
 from explainers.engine import Tensor
 from explainers.errors import InvalidInput
 from explainers.inputs import channels, explained_index
-from explainers.model.graph import LINEAR
+from explainers.model.kinds import LINEAR_WEIGHTLESS, WEIGHTED
 from explainers.network import Network
 from explainers.registry import register
 from explainers.rules.backward import backward
+from explainers.rules.base import Constants, Flow, Rule, Site, total
 from explainers.rules.presets import Kinds, Preset
-from explainers.rules.weighted import Constants, Flow, Gradient, Rule, Site, total
+from explainers.rules.weighted import Gradient
 from explainers.rules.weightless import ChainRule
 from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted
 from explainers.sampling.runner import Program, RunnerByTarget, add_rows
@@ -101,26 +102,14 @@ class Midpoint(Multiplier):
         return engine.vjp(site.node.call, middle, m)
 
 
-LINEAR_KINDS = (
-    "avg_pool",
-    "add",
-    "subtract",
-    "average",
-    "concat",
-    "reshape",
-    "pad",
-    "crop",
-    "slice",
-    "upsample",
-)
 PRESET = Preset(
     "deeplift",
     (
         (Kinds("activation"), Rescale()),
         (Kinds("max_pool", "maximum", "minimum"), RescaleWinner()),
         (Kinds("multiply", "matmul"), Midpoint()),
-        (Kinds(*LINEAR), Gradient()),
-        (Kinds(*LINEAR_KINDS), ChainRule()),
+        (Kinds(*WEIGHTED), Gradient()),
+        (Kinds(*LINEAR_WEIGHTLESS), ChainRule()),
     ),
 )
 

@@ -17,16 +17,14 @@ from explainers.inputs import image_shape
 from explainers.model.graph import Graph, Node
 from explainers.network import Network
 from explainers.registry import register
-from explainers.rules.backward import Step, backward
+from explainers.rules.assign import Step
+from explainers.rules.backward import backward
+from explainers.rules.base import divide
 from explainers.rules.presets import GRADIENT, Preset
-from explainers.rules.weighted import divide
 from explainers.sampling.analyzer import Maps, SamplingAnalyzer, SamplingFitted, spread
 from explainers.sampling.runner import Program, RunnerByTarget
 from explainers.sampling.windows import enlarged
 from explainers.targets import Function, Goal, start_of
-
-CONV = ("conv", "depthwise_conv", "separable_conv", "conv_transpose")
-_SAME_PLACE = ("activation", "scale", "normalize", "add", "concat", "multiply", "average", "maximum")
 
 
 @dataclass(frozen=True)
@@ -106,9 +104,9 @@ def last_maps(graph: Graph) -> Node | None:
     for node in graph:
         if len(node.shape) != 4 or node.name == graph.output:
             continue
-        if node.kind in CONV or (
+        if node.traits.convolves or (
             last is not None
-            and node.kind in _SAME_PLACE
+            and node.traits.same_place
             and last.name in node.inputs
             and node.shape[1:3] == last.shape[1:3]
         ):

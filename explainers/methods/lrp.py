@@ -14,8 +14,8 @@ from explainers.checks import Numbers, numbers
 from explainers.errors import InvalidParameter
 from explainers.network import STARTS
 from explainers.registry import register
+from explainers.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
 from explainers.rules.presets import Pair, Preset, Until, compose, structure
-from explainers.rules.weighted import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
 
 BACH = "Bach et al. 2015, PLOS ONE 10(7) e0130140"
 LAPUSCHKIN = "Lapuschkin et al. 2017, arXiv:1708.07689"

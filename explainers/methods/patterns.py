@@ -10,11 +10,11 @@ import numpy as np
 
 from explainers.analyzer import BackwardAnalyzer, BackwardFitted, State
 from explainers.engine import Tensor
-from explainers.model.graph import LINEAR
+from explainers.model.kinds import WEIGHTED, WEIGHTLESS
 from explainers.network import Network
 from explainers.registry import register
-from explainers.rules.presets import WEIGHTLESS, Kinds, Preset
-from explainers.rules.weighted import Constants, Flow, Rule, Site, total
+from explainers.rules.base import Constants, Flow, Rule, Site, total
+from explainers.rules.presets import Kinds, Preset
 from explainers.rules.weightless import ChainRule
 from explainers.sampling.pattern_moments import estimate
 
@@ -74,7 +74,7 @@ class PatternAnalyzer(BackwardAnalyzer):
 
     def _along(self, state: State) -> Preset:
         along = AlongPattern(dict(state), self.times_weight)
-        kinds = tuple(kind for kind in LINEAR if kind != "einsum")
+        kinds = tuple(kind for kind in WEIGHTED if kind != "einsum")
         return Preset(self.method, ((Kinds(*kinds), along), (Kinds(*WEIGHTLESS), ChainRule())))
 
 

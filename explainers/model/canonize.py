@@ -15,11 +15,8 @@ from typing import Any
 import numpy as np
 
 from explainers.model.activations import kind_and_note
-from explainers.model.graph import LINEAR, Graph, Node
-from explainers.model.linear import Conv, DepthwiseConv, Separable
-
-_AVERAGING = ("nearest", "bilinear", "area")
-_NON_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "softmax")
+from explainers.model.convolutions import Conv, DepthwiseConv, Separable
+from explainers.model.graph import Graph, Node
 
 
 def canonize(graph: Graph, fold: bool = True) -> Graph:
@@ -32,26 +29,6 @@ def canonize(graph: Graph, fold: bool = True) -> Graph:
     for step in steps:
         graph = step(graph)
     return graph
-
-
-def non_negative(graph: Graph) -> frozenset[str]:
-    """Names of the nodes whose output cannot be negative, whatever the input: a static property."""
-    known: set[str] = set()
-    inherit = ("max_pool", "avg_pool", "add", "average", "multiply", "concat", "reshape", "pad", "crop",
-               "slice", "upsample", "maximum", "minimum", "matmul", "identity")  # fmt: skip
-    for node in graph:
-        inputs = [name in known for name in node.inputs]
-        if node.foreign or getattr(node.layer, "interpolation", "nearest") not in _AVERAGING:
-            continue  # a layer of one's own may add what it likes; bicubic and lanczos overshoot
-        if (
-            (node.function in _NON_NEGATIVE and node.kind in ("activation", "softmax"))
-            or (node.kind in inherit and inputs and all(inputs))
-            or (node.kind == "maximum" and any(inputs))
-            or (node.kind == "scale" and all(inputs) and np.all(node.kernel >= 0)
-            and (node.bias is None or np.all(node.bias >= 0)))
-        ):  # fmt: skip
-            known.add(node.name)
-    return frozenset(known)
 
 
 def open_attention(graph: Graph) -> Graph:
@@ -77,7 +54,7 @@ def split_activations(graph: Graph) -> Graph:
     nodes: list[Node] = []
     renamed, changes = {}, []
     for node in graph:
-        if node.kind not in LINEAR or not node.function:
+        if not node.traits.weighted or not node.function:
             nodes.append(node)
             continue
         name = f"{node.name}/{node.function}"
@@ -103,7 +80,7 @@ def split_activations(graph: Graph) -> Graph:
 def cut_output(graph: Graph) -> Graph:
     """The explained output is a logit: remove a trailing softmax, log-softmax or sigmoid."""
     last = graph[graph.output]
-    if last.function not in ("softmax", "log_softmax", "sigmoid"):
+    if not last.activation.ends:
         return graph
     output = last.inputs[0]
     keep = {output, *graph.ancestors(graph[output]), *graph.inputs}
@@ -134,7 +111,7 @@ def fold_into_previous(graph: Graph) -> Graph:
         scale = graph[name]  # as it is now: an earlier fold may have changed its input
         before = graph[scale.inputs[0]]
         only_reader = graph.children(before) == (graph[scale.name],) and before.name != graph.output
-        if not only_reader or before.kind not in LINEAR or before.name in graph.input_part:
+        if not only_reader or not before.traits.weighted or before.name in graph.input_part:
             continue
         if np.ndim(scale.kernel) > 1 or (scale.bias is not None and scale.bias.ndim > 1):
             continue

@@ -16,6 +16,7 @@ from explainers.model import linear_layers
 from explainers.model.activations import function_name, kind_and_note
 from explainers.model.attention import open_attention
 from explainers.model.graph import Arguments, Node
+from explainers.model.kinds import DECLARABLE
 
 Builder = Callable[[Node, Arguments], Node]
 
@@ -23,12 +24,12 @@ _REGISTERED: dict[type, str] = {}
 
 
 def register_kind(layer: type, kind: str) -> None:
-    """Declare that a layer class of one's own behaves like `kind` (see `KINDS`).
+    """Declare that a layer class of one's own behaves like `kind` (see `explainers.model.kinds`).
 
     Kinds with weights (dense, conv, ...) cannot be declared: their operator would be unknown.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is not known or needs weights; valid: {', '.join(KINDS)}")
+    if kind not in DECLARABLE:
+        raise ValueError(f"kind {kind!r} is not known or needs weights; valid: {', '.join(DECLARABLE)}")
     _REGISTERED[layer] = kind
 
 
@@ -212,9 +213,3 @@ _OPERATIONS: dict[str, Builder] = {
     "Mean": _pool("avg_pool"),
     "Cast": _is("identity"),
 }
-
-# Kinds that a class of one's own can be declared to be.
-KINDS = (
-    "activation", "softmax", "max_pool", "avg_pool", "add", "subtract", "average", "multiply", "maximum",
-    "minimum", "matmul", "concat", "reshape", "pad", "crop", "slice", "upsample", "normalize", "identity",
-)  # fmt: skip

@@ -10,6 +10,7 @@ from keras import ops
 
 from explainers.engine import Tensor
 from explainers.errors import UnequalForward
+from explainers.model.evaluate import evaluate
 from explainers.model.graph import Graph
 from explainers.model.trace import outputs, trace
 
@@ -118,6 +119,4 @@ def _before_activation(graph: Graph, x: tuple[Tensor, ...], dtype: str) -> Tenso
             break
     if last.linear is None:
         return values[last.inputs[0]]
-    kernel = keras.tree.map_structure(lambda k: ops.convert_to_tensor(np.asarray(k, dtype)), last.kernel)
-    z = last.linear.apply(ops.cast(values[last.inputs[0]], dtype), kernel)
-    return z if last.bias is None else z + ops.convert_to_tensor(np.asarray(last.bias, dtype))
+    return evaluate(last, [ops.cast(values[last.inputs[0]], dtype)])

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Kinds whose operator is linear with weights: a rule decides how relevance crosses them.
-LINEAR = ("dense", "conv", "depthwise_conv", "separable_conv", "conv_transpose", "einsum", "scale")
+from explainers.model.activations import Activation, activation
+from explainers.model.kinds import NODE_KINDS, NodeKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,21 @@ class Node:
     state: tuple[np.ndarray, ...] = ()
 
     @property
+    def traits(self) -> NodeKind:
+        """What holds for nodes of its kind."""
+        return NODE_KINDS[self.kind]
+
+    @property
+    def activation(self) -> Activation:
+        """What holds for its activation function."""
+        return activation(self.function)
+
+    @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """All weights of the node and its parts."""
         kernels = self.kernel if isinstance(self.kernel, tuple) else (self.kernel,)
-        found = [*kernels, self.bias, *self.state, *(a for part in self.parts for a in part.arrays)]
-        return tuple(a for a in found if a is not None)
+        weights = [*kernels, self.bias, *self.state, *(a for part in self.parts for a in part.arrays)]
+        return tuple(array for array in weights if array is not None)
 
     @property
     def foreign(self) -> bool:
@@ -123,23 +133,22 @@ class Graph:
 
     @cached_property
     def _ancestors(self) -> dict[str, frozenset[str]]:
-        known: dict[str, frozenset[str]] = {}
+        above: dict[str, frozenset[str]] = {}
         for node in self.nodes:
-            known[node.name] = frozenset(node.inputs).union(*(known[name] for name in node.inputs))
-        return known
+            above[node.name] = frozenset(node.inputs).union(*(above[name] for name in node.inputs))
+        return above
 
     @cached_property
     def input_part(self) -> frozenset[str]:
         """Names of the nodes that only prepare the input: rescaling, normalisation, padding, reshaping."""
         part: set[str] = set()
         for node in self.nodes:
-            prepares = node.kind in ("scale", "pad", "crop", "reshape", "identity", "slice", "upsample")
-            if node.kind == "input" or (prepares and part.issuperset(node.inputs)):
+            if node.kind == "input" or (node.traits.prepares and part.issuperset(node.inputs)):
                 part.add(node.name)
         return frozenset(part)
 
     @cached_property
     def first_linear(self) -> frozenset[str]:
         """Names of the first real linear nodes: the input-layer rule lands there."""
-        linear = {node.name for node in self.nodes if node.kind in LINEAR} - self.input_part
+        linear = {node.name for node in self.nodes if node.traits.weighted} - self.input_part
         return frozenset(name for name in linear if not linear & self._ancestors[name])

@@ -10,17 +10,9 @@ import numpy as np
 
 from explainers import engine
 from explainers.model.activations import function_name
+from explainers.model.convolutions import Conv, ConvTranspose, DepthwiseConv, Separable
 from explainers.model.graph import Arguments, Node
-from explainers.model.linear import (
-    Conv,
-    ConvTranspose,
-    Dense,
-    DepthwiseConv,
-    Einsum,
-    Linear,
-    Scale,
-    Separable,
-)
+from explainers.model.linear import Dense, Einsum, Linear, Scale
 
 
 def host_array(variable: Any) -> np.ndarray:

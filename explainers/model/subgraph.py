@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-import keras
-from keras import ops
-
 from explainers.engine import Tensor
 from explainers.errors import InvalidParameter
+from explainers.model.evaluate import evaluate_all
 from explainers.model.graph import Graph, Node
 
 
@@ -37,7 +35,7 @@ def collapse(graph: Graph, patterns: Sequence[str]) -> Graph:
         why = f"{stray[0]!r} does not lead to {last.name!r}" if stray else f"{between[0]!r} lies between them"
         raise InvalidParameter(f"{what}: the nodes are not connected: {why}")
     node = Node(
-        last.name, "subgraph", outer, last.shape, last.layer, _evaluate(inside, outer),
+        last.name, "subgraph", outer, last.shape, last.layer, _forward(inside, outer),
         note=" ".join(patterns), parts=tuple(inside),
     )  # fmt: skip
     nodes = tuple(node if n is last else n for n in graph if n is last or n.name not in names)
@@ -49,22 +47,10 @@ def _read_outside(graph: Graph, node: Node, names: set[str]) -> bool:
     return node.name == graph.output or any(child.name not in names for child in graph.children(node))
 
 
-def _evaluate(inside: Sequence[Node], outer: Sequence[str]) -> Callable[..., Tensor]:
+def _forward(inside: Sequence[Node], outer: Sequence[str]) -> Callable[..., Tensor]:
     """The part's forward function of its outer inputs."""
 
     def call(*tensors: Tensor) -> Tensor:
-        values = dict(zip(outer, tensors, strict=True))
-        dtype = tensors[0].dtype
-        value = tensors[0]
-        for node in inside:
-            a = [values[name] for name in node.inputs]
-            if node.linear is None:
-                value = node.call(*a)  # type: ignore[misc]
-            else:
-                kernel = keras.tree.map_structure(lambda k: ops.convert_to_tensor(k, dtype), node.kernel)
-                value = node.linear.apply(a[0], kernel)
-                value = value if node.bias is None else value + ops.convert_to_tensor(node.bias, dtype)
-            values[node.name] = value
-        return value
+        return evaluate_all(inside, dict(zip(outer, tensors, strict=True)))[inside[-1].name]
 
     return call

@@ -1,0 +1,24 @@
+"""Rules: how relevance crosses a node. `from explainers.rules import Epsilon, Flat`."""
+
+from explainers.rules.base import Constants, Flow, Rule, Site
+from explainers.rules.input_layer import Flat, WSquare, ZBox
+from explainers.rules.weighted import AlphaBeta, Epsilon, Gamma, Gradient, Zero, ZPlus
+from explainers.rules.weightless import (
+    Adjoint,
+    Bilinear,
+    ChainRule,
+    Custom,
+    Deconvolve,
+    Guided,
+    Norm,
+    Pass,
+    SoftmaxTaylor,
+    Split,
+    Winner,
+)
+
+__all__ = [
+    "Adjoint", "AlphaBeta", "Bilinear", "ChainRule", "Constants", "Custom", "Deconvolve", "Epsilon", "Flat",
+    "Flow", "Gamma", "Gradient", "Guided", "Norm", "Pass", "Rule", "Site", "SoftmaxTaylor", "Split",
+    "WSquare", "Winner", "ZBox", "ZPlus", "Zero",
+]  # fmt: skip

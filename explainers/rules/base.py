@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,8 +16,10 @@ from explainers.engine import Tensor
 from explainers.model.graph import Node
 from explainers.model.linear import Linear
 
-# Denominators of positive sums below this are zero: a quotient by less could overflow.
+# Denominators below this are zero: a quotient by less could overflow.
 TINY = 1e-25
+# No quotient is larger: what is multiplied with it stays finite.
+LARGE = 1e30
 
 Constants = Mapping[str, Any]
 
@@ -27,15 +29,13 @@ class Site:
     """Where a rule works: the node and what is statically known about its values.
 
     `non_negative`: every input is >= 0. `active`: `z` is the output of the ReLU that alone reads
-    this node, and `R` is 0 where it is 0. `tiny`: inputs may be many orders of magnitude smaller than
-    others without being 0, as behind a smooth activation. `low`, `high`: bounds of the node's input, where
-    the method was given the model's input range.
+    this node, and `R` is 0 where it is 0. `low`, `high`: bounds of the node's input, where the method
+    was given the model's input range.
     """
 
     node: Node
     non_negative: bool = False
     active: bool = False
-    tiny: bool = False
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
@@ -87,14 +87,42 @@ def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     )
 
 
+def divide_by_sum(numerator: Tensor, summed: Tensor) -> Tensor:
+    """`numerator / summed` for a sum of magnitudes, 0 where it is 0; at most LARGE.
+
+    However small the sum is, what its summands get is no more than the numerator.
+    """
+    return ops.clip(ops.divide_no_nan(numerator, summed), -LARGE, LARGE)
+
+
 def stab(z: Tensor, eps: float) -> Tensor:
     """`z + eps sign(z)` with `sign(0) = +1`."""
     return ops.where(z >= 0, z + eps, z - eps)
 
 
+def positive_part(w: np.ndarray) -> np.ndarray:
+    """`w+`."""
+    return np.maximum(w, 0)
+
+
+def negative_part(w: np.ndarray) -> np.ndarray:
+    """The magnitude of `w-`."""
+    return np.maximum(-w, 0)
+
+
 def none(R: Tensor) -> Tensor:
     """0 per image."""
     return ops.zeros_like(total(R))
+
+
+def shares_account(shares: Sequence[tuple[Tensor, Tensor | None, float]], R: Tensor) -> tuple[Tensor, Tensor]:
+    """`(absorbed, lost)` of shares `(ratio, bias in the denominator, factor)`; lost: met an empty sum."""
+    absorbed, lost = none(R), none(R)
+    for ratio, bias, factor in shares:
+        if bias is not None:
+            absorbed = absorbed + factor * total(ratio * bias)
+        lost = lost + total(ops.where(ratio == 0, factor * R, ops.zeros_like(R)))
+    return absorbed, lost
 
 
 class Parts:
@@ -113,25 +141,14 @@ class Parts:
 
     @staticmethod
     def kernels(
-        linear: Linear,
-        name: str,
-        *kernels: Any,
-        back: float = 1.0,
-        apply: bool = True,
-        fast: bool = False,
+        linear: Linear, name: str, *kernels: Any, back: float = 1.0, apply: bool = True
     ) -> dict[str, Any]:
         """The constants that `apply` (if it will be asked) and `back` (times a factor) need as `name`."""
         if linear.joins and len(kernels) > 1:
             kernels = (np.concatenate(kernels, axis=-2),)
         backward = kernels if back == 1 else [linear.scale_output(w, np.asarray(back)) for w in kernels]
-        found = {f"{name}{i} flipped": linear.flip(w, fast) for i, w in enumerate(backward)}
-        if apply:
-            found |= {f"{name}{i}": linear.fast(w) if fast else w for i, w in enumerate(kernels)}
-        return found
-
-    def is_fast(self, c: Constants, name: str) -> bool:
-        """Whether `apply` is precise relative to neighbouring values only."""
-        return any(self.linear.is_fast(c[f"{name}{i}"]) for i in range(len(self.parts)))
+        flipped = {f"{name}{i} flipped": linear.flip(w) for i, w in enumerate(backward)}
+        return flipped | ({f"{name}{i}": w for i, w in enumerate(kernels)} if apply else {})
 
     def apply(self, c: Constants, name: str) -> Tensor:
         """`sum_p apply(x_p, w_p)`."""

@@ -11,9 +11,10 @@ from keras import ops
 
 from explainers.checks import contained
 from explainers.errors import InvalidInput
+from explainers.model.evaluate import evaluate
 from explainers.model.graph import Graph
-from explainers.rules.backward import Step
-from explainers.rules.weighted import ZBox
+from explainers.rules.assign import Step
+from explainers.rules.input_layer import ZBox
 
 Bounds = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -23,17 +24,17 @@ def bounded(steps: Sequence[Step], graph: Graph, dtype: str) -> tuple[Step, ...]
 
     Behind any other node the rule's own bounds are taken as they are: those of that node's values.
     """
-    known: dict[ZBox, Bounds] = {}
-    found = []
+    bounds: dict[ZBox, Bounds] = {}
+    placed = []
     for step in steps:
         rule, source = step.rule, step.site.node.inputs[0]
         if isinstance(rule, ZBox) and source in graph.input_part:
-            if rule not in known:
-                known[rule] = input_bounds(graph, dtype, rule.low, rule.high)
-            low, high = known[rule][source]
+            if rule not in bounds:
+                bounds[rule] = input_bounds(graph, dtype, rule.low, rule.high)
+            low, high = bounds[rule][source]
             step = replace(step, site=replace(step.site, low=low, high=high))
-        found.append(step)
-    return tuple(found)
+        placed.append(step)
+    return tuple(placed)
 
 
 def input_bounds(graph: Graph, dtype: str, low: Any, high: Any) -> Bounds:
@@ -47,11 +48,8 @@ def input_bounds(graph: Graph, dtype: str, low: Any, high: Any) -> Bounds:
             ends = []
             for side in (0, 1):
                 inputs = [values[name][side] for name in node.inputs]
-                if node.linear is None:
-                    value = node.call(*(ops.convert_to_tensor(v.astype(dtype)) for v in inputs))
-                    ends.append(np.asarray(ops.convert_to_numpy(value), np.float64))
-                else:
-                    ends.append(inputs[0] * node.kernel + (0.0 if node.bias is None else node.bias))
+                value = evaluate(node, [ops.convert_to_tensor(v.astype(dtype)) for v in inputs])
+                ends.append(np.asarray(ops.convert_to_numpy(value), np.float64))
             values[node.name] = (np.minimum(*ends), np.maximum(*ends))
     return values
 

@@ -4,7 +4,7 @@ A preset of one's own in five lines:
 
     from explainers import create_analyzer
     from explainers.rules.presets import compose, structure
-    from explainers.rules.weighted import AlphaBeta, Epsilon, Flat
+    from explainers.rules import AlphaBeta, Epsilon, Flat
     mine = compose("mine", dense=Epsilon(0.1), conv=AlphaBeta(2, 1), first=Flat(), rest=structure())
     analyzer = create_analyzer("lrp", preset=mine)
 """
@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from explainers.errors import InvalidParameter, UnsupportedLayer
-from explainers.model.graph import LINEAR, Graph, Node
-from explainers.rules.weighted import Gradient, Rule
+from explainers.model.graph import Graph, Node
+from explainers.model.kinds import CONVOLUTIONS, WEIGHTED, WEIGHTLESS
+from explainers.rules.base import Rule
+from explainers.rules.weighted import Gradient
 from explainers.rules.weightless import (
     Adjoint,
     Bilinear,
@@ -151,9 +153,9 @@ class Until(Condition):
 
     def __call__(self, node: Node, graph: Graph) -> bool:
         if self.name not in graph:
-            names = ", ".join(n.name for n in graph if n.kind in LINEAR)
+            names = ", ".join(n.name for n in graph if n.traits.weighted)
             raise InvalidParameter(f"flat_until: no node is named {self.name!r}; linear nodes: {names}")
-        if node.kind not in LINEAR or node.name in graph.input_part:
+        if not node.traits.weighted or node.name in graph.input_part:
             return False
         return node.name == self.name or node.name in graph.ancestors(graph[self.name])
 
@@ -174,8 +176,8 @@ class Subgraph(Condition):
         return node.kind == "subgraph" and node.note == " ".join(self.patterns)
 
 
-DENSE = Kinds("dense", "einsum", "scale")
-CONV = Kinds("conv", "depthwise_conv", "separable_conv", "conv_transpose")
+CONV = Kinds(*CONVOLUTIONS)
+DENSE = Kinds(*(kind for kind in WEIGHTED if kind not in CONVOLUTIONS))
 
 Pair = tuple[Predicate, Rule]
 
@@ -200,8 +202,8 @@ class Preset:
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds that some pair names."""
-        found = [kind for condition, _ in self.pairs for kind in getattr(condition, "kinds", ())]
-        return tuple(dict.fromkeys(found))
+        named = [kind for condition, _ in self.pairs for kind in getattr(condition, "kinds", ())]
+        return tuple(dict.fromkeys(named))
 
     def before(self, *pairs: Pair) -> Preset:
         """The preset with pairs placed in front: they win."""
@@ -230,12 +232,7 @@ def compose(name: str, dense: Rule, conv: Rule, first: Rule, rest: tuple[Pair, .
 def by_chain_rule(name: str, activation: Rule | None = None) -> Preset:
     """The gradient's preset; `activation` takes the place of the chain rule at activations."""
     gate = ((Kinds("activation"), activation),) if activation else ()
-    return Preset(name, (*gate, (Kinds(*LINEAR), Gradient()), (Kinds(*WEIGHTLESS), ChainRule())))
+    return Preset(name, (*gate, (Kinds(*WEIGHTED), Gradient()), (Kinds(*WEIGHTLESS), ChainRule())))
 
-
-WEIGHTLESS = (
-    "activation", "normalize", "max_pool", "maximum", "minimum", "avg_pool", "add", "subtract", "average",
-    "concat", "reshape", "pad", "crop", "slice", "upsample", "multiply", "softmax", "matmul",
-)  # fmt: skip
 
 GRADIENT = by_chain_rule("gradient")

@@ -13,7 +13,7 @@ from explainers.checks import per_channel
 from explainers.errors import InvalidParameter
 from explainers.inputs import channels, check_input, explained_index
 from explainers.network import Network
-from explainers.rules.backward import Ledger
+from explainers.rules.ledger import Ledger
 from explainers.targets import Goal, resolve
 
 

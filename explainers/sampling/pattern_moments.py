@@ -23,20 +23,19 @@ from keras import ops
 from explainers import engine
 from explainers.engine import Tensor
 from explainers.inputs import stream
+from explainers.model.convolutions import ConvTranspose, DepthwiseConv
 from explainers.model.graph import Graph, Node
-from explainers.model.linear import ConvTranspose, DepthwiseConv, Linear
+from explainers.model.linear import Linear
 from explainers.network import Network
 from explainers.progress import report
 
-KINDS = ("dense", "conv", "depthwise_conv", "separable_conv", "conv_transpose")
-_RECTIFIERS = ("relu", "relu6")
 _TINY = 1e-12
 
 
 def rectified(graph: Graph, node: Node) -> bool:
     """Only a ReLU reads the node: examples with y <= 0 never get past it."""
     children = graph.children(node)
-    return len(children) == 1 and children[0].function in _RECTIFIERS and node.name != graph.output
+    return len(children) == 1 and children[0].activation.rectifies and node.name != graph.output
 
 
 def per_output(linear: Linear, kernel: np.ndarray) -> np.ndarray:
@@ -96,7 +95,7 @@ class Joint:
 
 def estimate(net: Network, data: Any, method: str) -> dict[str, np.ndarray]:
     """The patterns of all linear nodes by name, float32. `data`: images b h w c or an iterable of batches."""
-    nodes = [node for node in net.graph if node.kind in KINDS]
+    nodes = [node for node in net.graph if node.traits.neurons]
     program = engine.compile(_moments_of(net, nodes), net.weights)
     joints: dict[str, Joint] = {}
     for done, batch in enumerate(stream(net, data, method), start=1):

@@ -16,8 +16,8 @@ import keras
 import numpy as np
 
 from explainers import analyze_many, create_analyzer
+from explainers.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
 from explainers.rules.presets import compose, structure
-from explainers.rules.weighted import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
 from tests import oracles
 from tests.explainers import numpy_networks
 from tests.explainers.model.linear_cases import CASES, built, draw, stages

@@ -15,8 +15,8 @@ from keras import ops
 from explainers import analyze_many, create_analyzer, trace
 from explainers import network as networks
 from explainers.network import network
+from explainers.rules import ChainRule
 from explainers.rules.presets import Subgraph
-from explainers.rules.weightless import ChainRule
 from tests.explainers.zoo import randomise
 
 layers = keras.layers
@@ -50,13 +50,13 @@ def images(n: int, seed: int = 3) -> np.ndarray:
 def forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one whenever a forward pass becomes part of a program."""
     passes: list[int] = []
-    real = networks.forward
+    real = networks.evaluate_all
 
     def counted(*arguments: Any) -> Any:
         passes.append(1)
         return real(*arguments)
 
-    monkeypatch.setattr(networks, "forward", counted)
+    monkeypatch.setattr(networks, "evaluate_all", counted)
     return passes
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from explainers import ExplainError, create_analyzer, register_kind
 from explainers.errors import InvalidInput, InvalidParameter, UnsupportedLayer, UntraceableModel
+from explainers.rules import AlphaBeta, Epsilon, ZBox
 from explainers.rules.presets import Kinds, compose, structure
-from explainers.rules.weighted import AlphaBeta, Epsilon, ZBox
 
 layers = keras.layers
 

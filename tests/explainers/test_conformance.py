@@ -15,8 +15,8 @@ from keras import ops
 
 from explainers import Explanation, Fitted, analyze_many, create_analyzer, list_methods, method_info, plan
 from explainers.errors import ExplainError, InvalidInput, InvalidParameter, UnknownMethod
+from explainers.rules import Epsilon
 from explainers.rules.presets import compose, structure
-from explainers.rules.weighted import Epsilon
 from explainers.saving import from_config, load_fitted, save_fitted, to_config
 
 layers = keras.layers

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from explainers import create_analyzer
-from explainers.rules.backward import Ledger
+from explainers.rules.ledger import Ledger
 from tests.explainers import zoo
 
 METHODS = ("lrp.preset_a", "lrp.epsilon", "lrp.alpha_2_beta_1")

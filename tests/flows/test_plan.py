@@ -14,9 +14,8 @@ import pytest
 from keras import layers
 
 from explainers import create_analyzer, plan
+from explainers.rules import ChainRule, Flat
 from explainers.rules.presets import Named, Subgraph
-from explainers.rules.weighted import Flat
-from explainers.rules.weightless import ChainRule
 from flows import cli
 from tests.explainers.zoo import randomise
 

@@ -10,9 +10,10 @@ import pytest
 
 from explainers import create_analyzer, plan, trace
 from explainers.errors import UnequalForward
-from explainers.model.canonize import canonize, non_negative
+from explainers.model.canonize import canonize
 from explainers.model.graph import Graph
 from explainers.network import Network, network
+from explainers.rules.facts import non_negative
 from tests.explainers.zoo import randomise
 
 layers = keras.layers

@@ -13,9 +13,8 @@ from keras import ops
 from explainers import analyze_many, create_analyzer, register_kind
 from explainers.errors import InvalidParameter
 from explainers.model.graph import Graph, Node
+from explainers.rules import AlphaBeta, ChainRule, Custom, Epsilon, Flat, Pass, WSquare
 from explainers.rules.presets import Everything, Kinds, Named, OfType, Preset, Subgraph, compose, structure
-from explainers.rules.weighted import AlphaBeta, Epsilon, Flat, WSquare
-from explainers.rules.weightless import ChainRule, Custom, Pass
 from tests import oracles
 
 layers = keras.layers
@@ -270,3 +269,27 @@ def test_methods_with_rules_of_ones_own_are_explained_together_with_others() -> 
     fitted = [create_analyzer(name, rules=rules).fit(model) for name in ("lrp.epsilon", "lrp.z_plus")]
     for one, e in zip(fitted, analyze_many(fitted, x, 0), strict=True):
         np.testing.assert_allclose(e.relevance, one.analyze(x, 0).relevance, rtol=1e-10)
+
+
+def test_relevance_at_zeros_that_a_passed_scale_lets_through_is_not_taken_for_nothing() -> None:
+    """A constant is added behind a ReLU: where the ReLU is 0 its output has relevance all the same."""
+    options = {"dtype": "float64"}
+    x = keras.Input((3,), **options)
+    hidden, top = layers.Dense(6, **options), layers.Dense(2, **options)
+    shift = layers.Rescaling(1.0, offset=1.0, **options)
+    model = keras.Model(x, top(shift(layers.ReLU(**options)(hidden(x)))))
+    rng = np.random.default_rng(4)
+    model.set_weights([rng.normal(size=w.shape) for w in model.weights])
+    image = rng.normal(size=3)
+    rule = AlphaBeta(2, 1)
+    preset = compose("own", rule, rule, rule, structure())
+    preset = preset.before((Kinds("scale"), Pass()))
+    analyzer = create_analyzer("lrp", preset=preset, batch_norm="apart")
+    got = analyzer.fit(model).analyze(image[None], target=0).relevance[0]
+
+    (w, b), (v, c) = ([np.asarray(p) for p in layer.get_weights()] for layer in (hidden, top))
+    z = image @ w + b
+    assert (z < 0).any()
+    a = np.maximum(z, 0) + 1
+    r = oracles.alpha_beta(a, v, c, np.array([(a @ v + c)[0], 0.0]), 2, 1)
+    np.testing.assert_allclose(got, oracles.alpha_beta(image, w, b, r, 2, 1), rtol=1e-9)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers import create_analyzer
+from explainers.rules import AlphaBeta, ZBox, Zero
 from explainers.rules.presets import Named, compose, structure
-from explainers.rules.weighted import AlphaBeta, ZBox, Zero
 
 layers = keras.layers
 SIDE = 8

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers import Ledger, create_analyzer, list_methods
-from explainers.rules.presets import compose, structure
-from explainers.rules.weighted import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
+from explainers.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
+from explainers.rules.presets import Named, compose, structure
+from tests import oracles
 from tests.explainers.rules.test_identities import Network, build, networks
 
 layers = keras.layers
@@ -119,6 +120,21 @@ def test_it_closes_where_a_smooth_activation_makes_inputs_tiny() -> None:
     ledger = fitted.analyze(np.ones((1, 4), "float32"), target=0, ledger=True).ledger
     assert ledger is not None
     assert ledger.gap[ledger.nodes.index("top"), 0] < 1e-5
+
+
+def test_weights_that_training_drove_to_nothing_pass_on_what_they_receive() -> None:
+    """Decay leaves kernels like 1e-28: their shares are as well defined as any in float32."""
+    x = keras.Input((5,))
+    model = keras.Model(x, layers.Dense(2, name="top")(layers.Dense(4, use_bias=False, name="faint")(x)))
+    rng = np.random.default_rng(0)
+    kernel, image = 1e-28 * rng.normal(size=(5, 4)), np.abs(rng.normal(size=5))
+    model.get_layer("faint").set_weights([kernel])
+    model.get_layer("top").set_weights([np.ones((4, 2)), np.ones(2)])
+    rules = ((Named("top"), Flat()), (Named("faint"), AlphaBeta(2, 1)))
+    e = create_analyzer("lrp.zero", rules=rules).fit(model).analyze(image[None].astype("float32"), target=0)
+    w = kernel.astype("float32").astype("float64")
+    want = oracles.alpha_beta(image, w, np.zeros(4), np.full(4, 0.25), 2, 1)
+    np.testing.assert_allclose(e.relevance[0], want, rtol=1e-5)
 
 
 def test_every_lrp_method_keeps_one_and_its_lines_are_in_backward_order() -> None:

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from explainers import create_analyzer
+from explainers.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
 from explainers.rules.presets import compose, structure
-from explainers.rules.weighted import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
 from tests import oracles
 
 layers = keras.layers

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from explainers.errors import ExplainError
-from explainers.rules.weighted import ZBox
+from explainers.rules import ZBox
 from pipeline.config import DatasetConfig, MethodConfig, ModelConfig, parse_config
 from pipeline.errors import InputError
 from pipeline.inputs.models import load_model
