@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flows.canary import run_trials
+from flows.settings import load_tensorflow
 from pipeline.canary.detection import CLASS_ORDERS, mean_figures
 from pipeline.inputs.datasets.planted import DEFAULT_ARTEFACTS, PlantedSpec
 
@@ -60,6 +60,9 @@ def main() -> None:
     parser.add_argument("--out", default="runs/canary-benchmark")
     parser.add_argument("--method", default="lrp.preset_a")
     options = parser.parse_args()
+    load_tensorflow()
+    from pipeline.canary.planted_canary import run_planted_trials
+
     results: dict[float, list[dict[str, Any]]] = {}
     for probability in PROBABILITIES:
 
@@ -68,7 +71,7 @@ def main() -> None:
             print(f"{p:.0%} seed {n}: accuracy {trial['accuracy']:.3f}, AP {shown}", flush=True)
 
         specs = specs_of(probability, options.seeds)
-        results[probability] = run_trials(specs, options.out, options.method, tell)
+        results[probability] = run_planted_trials(specs, Path(options.out), options.method, tell)
     print(table(results))
     Path(options.out, "benchmark.json").write_text(json.dumps(list(results.items()), indent=1))
 

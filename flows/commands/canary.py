@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from flows.commands import examples
 
 if TYPE_CHECKING:
-    from flows.canary import PhotoSource
+    from pipeline.canary.photo_trials import PhotoSource
 
 
 def register(app: typer.Typer) -> None:
@@ -68,15 +67,15 @@ def canary(
     Finished networks are kept, so the same command goes on where it stopped.
     """
     from flows import terminal
-    from flows.canary import run_photo_trials, run_trials
     from flows.options import listed
     from flows.settings import load_tensorflow
 
     load_tensorflow()
-    from pipeline.canary.trials import SUMMARY, Grid, plan_networks, summarise_trials
-    from pipeline.canary.trials import attach as attach_to
+    from pipeline.canary.campaign import Campaign, run_campaign
+    from pipeline.canary.grid import Grid
+    from pipeline.canary.summary import attach as attach_to
+    from pipeline.run.folder import CANARY
     from pipeline.run.store import Store
-    from pipeline.verdicts import RankingVerdict
 
     grid = Grid(
         tuple(listed(kinds or ("patch,text" if photos else "patch,text,stripe")) or ()),
@@ -84,37 +83,29 @@ def canary(
         _shares("probabilities", probabilities),
         controls,
     )
-    source = _photo_source(photos, model, card)
-
-    def tell(n: int, trial: dict[str, Any]) -> None:
-        found = sum(c["verdict"] == RankingVerdict.SUSPICIOUS for c in trial["cells"])
-        terminal.console.print(
-            f"network {n + 1} of {networks}: accuracy {trial['accuracy']:.1%}, "
-            f"{found} of {len(trial['cells'])} planted classes suspicious, "
-            f"{trial['false_suspicious']} of {trial['classes_clean']} others"
-        )
-
-    if source is None:
-        trials = run_trials(plan_networks(grid, networks, seed), out, method, tell)
-        about = f"{method}, {networks} planted networks"
-    else:
-        from pipeline.canary.photo_canary import plan_photos
-        from pipeline.canary.photos import Choice
-
-        choice = Choice(max(grid.sizes), images, seed)
-        trials = run_photo_trials(plan_photos(grid, networks, choice), source, out, method, tell)
-        about = f"{method}, {networks} linear heads on {Path(str(model)).stem}, real photographs"
-    summary = summarise_trials(trials, about)
-    Path(out, SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    campaign = Campaign(grid, networks, method, seed, _photo_source(photos, model, card), images)
+    summary = run_campaign(campaign, Path(out), lambda n, trial: _print_trial(n, networks, trial))
     for run in attach or ():
         attach_to(Store(run), summary)
     print_canary(summary)
-    terminal.console.print(f"written: {out}/{SUMMARY}", markup=False, soft_wrap=True)
+    terminal.console.print(f"written: {out}/{CANARY}", markup=False, soft_wrap=True)
+
+
+def _print_trial(n: int, networks: int, trial: dict[str, Any]) -> None:
+    from flows import terminal
+    from pipeline.verdicts import RankingVerdict
+
+    suspicious = sum(c["verdict"] == RankingVerdict.SUSPICIOUS for c in trial["cells"])
+    terminal.console.print(
+        f"network {n + 1} of {networks}: accuracy {trial['accuracy']:.1%}, "
+        f"{suspicious} of {len(trial['cells'])} planted classes suspicious, "
+        f"{trial['false_suspicious']} of {trial['classes_clean']} others"
+    )
 
 
 def _photo_source(photos: str | None, model: str | None, card: str | None) -> PhotoSource | None:
     """What ``--photos`` asks for; None: the planted data."""
-    from flows.canary import PhotoSource
+    from pipeline.canary.photo_trials import PhotoSource
     from pipeline.config import DatasetConfig, ModelConfig
     from pipeline.errors import InputError
     from pipeline.inputs.datasets import section_of
@@ -137,7 +128,7 @@ def _photo_source(photos: str | None, model: str | None, card: str | None) -> Ph
 def print_canary(summary: dict[str, Any]) -> None:
     """Cells, figures and the line."""
     from flows import terminal
-    from pipeline.canary.trials import USED
+    from pipeline.canary.detection import USED
 
     rows = [
         (

@@ -17,6 +17,8 @@ CLASS_ORDERS: Final = {
     "small_box": "small box",
 }
 
+USED: Final = 0.1  # probability that a mark must add on its class for the network to use it
+
 
 def detection(order: Sequence[int], planted: Collection[int]) -> dict[str, float | None]:
     """Figures of ``order`` (classes, most suspicious first) for the classes ``planted``.
@@ -47,5 +49,5 @@ def recall_curve(order: Sequence[int], planted: Collection[int]) -> list[float]:
 def mean_figures(figures: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """Mean of each figure over those trials that have it."""
     names = figures[0].keys() if figures else ()
-    known = {name: [f[name] for f in figures if f[name] is not None] for name in names}
-    return {name: float(np.mean(np.array(v, float))) if v else None for name, v in known.items()}
+    defined = {name: [f[name] for f in figures if f[name] is not None] for name in names}
+    return {name: float(np.mean(np.array(v, float))) if v else None for name, v in defined.items()}

@@ -18,9 +18,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from pipeline.canary.grid import Grid, Marks, deal_marks
 from pipeline.canary.photos import Choice, Photos, free_places
 from pipeline.canary.super_classes import SUPER_CLASSES
-from pipeline.canary.trials import Grid, deal_marks
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, drawing
 from pipeline.inputs.datasets.planted import Artefact
@@ -31,7 +31,7 @@ from pipeline.seeds import Purpose, stable_hash
 
 PHOTO_KINDS = ("patch", "text", "blur")
 BLUR = 0.125  # radius of the blur over its size, in shares of the side; as in the planted data
-MARKS = 3  # marked super-classes per network: seven others stay to compare with
+MARKS_PER_NETWORK = 3  # marked super-classes: seven others stay to compare with
 DEFAULT_CHOICE = Choice()
 STRENGTH = 0.05  # inverse strength of the head's penalty (scikit-learn's C)
 
@@ -40,7 +40,7 @@ STRENGTH = 0.05  # inverse strength of the head's penalty (scikit-learn's C)
 class PhotoSpec:
     """Marks on photographs, (super-class, artefact) pairs; () is clean. ``seed``: marks and halves."""
 
-    artefacts: tuple[tuple[str, Artefact], ...]
+    artefacts: Marks
     seed: int = 0
     choice: Choice = DEFAULT_CHOICE
     classes: tuple[str, ...] = SUPER_CLASSES
@@ -55,8 +55,8 @@ class PhotoSpec:
 
 
 def plan_photos(grid: Grid, networks: int, choice: Choice) -> list[PhotoSpec]:
-    """One specification per network: first a clean one, then ``MARKS`` marks each, in a seeded order."""
-    dealt = deal_marks(grid, SUPER_CLASSES, MARKS, (networks, choice.seed))
+    """One specification per network: first a clean one, then ``MARKS_PER_NETWORK`` marks each, seeded."""
+    dealt = deal_marks(grid, SUPER_CLASSES, MARKS_PER_NETWORK, networks, choice.seed)
     return [PhotoSpec(artefacts, choice.seed + n, choice) for n, artefacts in enumerate(dealt)]
 
 
@@ -147,16 +147,16 @@ def photo_usage(
     spec: PhotoSpec, head: LoadedModel, photos: Photos, marked: np.ndarray, carries: np.ndarray
 ) -> dict[str, float]:
     """Per marked super-class: mean probability that its mark adds, over pairs (marked, clean)."""
-    evaluator, found = Evaluator(head.model, 16), {}
+    evaluator, added = Evaluator(head.model, 16), {}
     for name, _ in spec.artefacts:
         label = spec.classes.index(name)
         rows = np.flatnonzero(carries & (photos.labels == label))
         if not len(rows):
-            found[name] = 0.0
+            added[name] = 0.0
             continue
         p = [
             probabilities(evaluator.logits(head.card.prepare(pictures[rows])), "softmax")[:, label]
             for pictures in (marked, photos.pictures)
         ]
-        found[name] = float(np.mean(p[0] - p[1]))
-    return found
+        added[name] = float(np.mean(p[0] - p[1]))
+    return added

@@ -69,33 +69,42 @@ def read_photos(dataset: Dataset, card: ModelCard, choice: Choice) -> Photos:
     """
     groups = super_classes_of(dataset)
     candidates = _candidates(dataset, groups, choice)
-    found: dict[int, list[_Row]] = {}
-    for row, label in _with_room(Picked(dataset, tuple(sorted(candidates))), card, choice.room):
-        found.setdefault(groups[label], []).append(row)
-    if sum(len(rows) > 1 for rows in found.values()) < FEWEST_CLASSES:
+    by_group: dict[int, list[_Photo]] = {}
+    for photo in _with_room(Picked(dataset, tuple(sorted(candidates))), card, choice.room):
+        by_group.setdefault(groups[photo.label], []).append(photo)
+    if sum(len(photos) > 1 for photos in by_group.values()) < FEWEST_CLASSES:
+        usable = sum(map(len, by_group.values()))
         raise InputError(
-            f"photo canary: {sum(map(len, found.values()))} photographs of {dataset.info.name!r} have room "
+            f"photo canary: {usable} photographs of {dataset.info.name!r} have room "
             f"for a mark; needed are two or more in at least {FEWEST_CLASSES} super-classes"
         )
     kept = [
-        (row, group)
-        for group, rows in found.items()
-        for row in sorted(rows, key=lambda row: candidates[row[0]])[: choice.most]
+        photo
+        for photos in by_group.values()
+        for photo in sorted(photos, key=lambda photo: candidates[photo.index])[: choice.most]
     ]
-    kept.sort(key=lambda item: item[0][0])
+    kept.sort(key=lambda photo: photo.index)
     return Photos(
-        names=tuple(row[1] for row, _ in kept),
-        labels=np.array([group for _, group in kept]),
-        pictures=np.stack([row[2] for row, _ in kept]),
-        boxes=tuple(row[3] for row, _ in kept),
+        names=tuple(photo.example_id for photo in kept),
+        labels=np.array([groups[photo.label] for photo in kept]),
+        pictures=np.stack([photo.picture for photo in kept]),
+        boxes=tuple(photo.boxes for photo in kept),
     )
 
 
-_Row = tuple[int, str, np.ndarray, np.ndarray]  # index, example id, picture, boxes
+@dataclass(frozen=True)
+class _Photo:
+    """A photograph in the model's geometry; ``label``: of the dataset."""
+
+    index: int
+    example_id: str
+    label: int
+    picture: np.ndarray
+    boxes: np.ndarray
 
 
-def _with_room(picked: Picked, card: ModelCard, room: float) -> Iterator[tuple[_Row, int]]:
-    """The photographs with a free square of ``room`` of the side, and their labels."""
+def _with_room(picked: Picked, card: ModelCard, room: float) -> Iterator[_Photo]:
+    """The photographs with a free square of ``room`` of the side."""
     for batch in iter_batches(picked, picked.shard, card, 32) if picked.chosen else ():
         shape = batch.pictures.shape[1:3]
         side = round(room * min(shape))
@@ -103,7 +112,8 @@ def _with_room(picked: Picked, card: ModelCard, room: float) -> Iterator[tuple[_
             if record is not None and batch.status[i] == STATUS_OK:
                 boxes = batch.boxes_model[i]
                 if len(free_places(boxes, shape, (side, side))):
-                    yield (record.index, record.example_id, batch.pictures[i].copy(), boxes), record.label
+                    picture = batch.pictures[i].copy()
+                    yield _Photo(record.index, record.example_id, record.label, picture, boxes)
 
 
 def super_classes_of(dataset: Dataset) -> tuple[int, ...]:

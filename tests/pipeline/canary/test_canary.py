@@ -9,15 +9,10 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.canary.detection import detection, mean_figures, recall_curve
-from pipeline.canary.trials import (
-    Grid,
-    attach,
-    plan_networks,
-    summarise_trials,
-    summary_line,
-    trial_result,
-    usage,
-)
+from pipeline.canary.grid import Grid
+from pipeline.canary.planted_canary import plan_networks, usage
+from pipeline.canary.summary import attach, summarise_trials, summary_line
+from pipeline.canary.trials import trial_result
 from pipeline.errors import InputError
 from pipeline.run.store import Store
 
@@ -148,3 +143,39 @@ def test_attach_needs_a_run(small_run, tmp_path):
     assert json.loads(small_run.files.get("canary.json")) == summary
     with pytest.raises(InputError, match=r"no manifest\.json"):
         attach(Store(tmp_path), summary)
+
+
+def test_a_campaign_ends_in_a_summary_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    from dataclasses import replace
+    from functools import partial
+
+    from pipeline.canary import campaign, planted_canary
+    from pipeline.canary.campaign import Campaign, run_campaign
+    from pipeline.config import ConfirmConfig
+    from pipeline.inputs.datasets.planted import PlantedSpec
+
+    # few classes, few images, few edits: seconds
+    small = PlantedSpec(
+        classes=("square", "rhombus", "ring", "star", "cross"),
+        artefacts=(),
+        train_per_class=40,
+        validation_per_class=6,
+        side=32,
+    )
+
+    def small_networks(*plan):
+        specs = plan_networks(*plan)
+        marks = [tuple(zip(small.classes, (mark for _, mark in s.artefacts), strict=False)) for s in specs]
+        return [replace(small, artefacts=a, seed=s.seed) for a, s in zip(marks, specs, strict=True)]
+
+    monkeypatch.setattr(campaign, "plan_networks", small_networks)
+    monkeypatch.setattr("pipeline.canary.trials.ConfirmConfig", partial(ConfirmConfig, images=3, pairs=1))
+    asked = Campaign(Grid(kinds=("patch",), sizes=(0.17,), probabilities=(1.0,)), 2, "gradient")
+    told = []
+    summary = run_campaign(asked, tmp_path, lambda n, trial: told.append((n, trial)))
+    assert [n for n, _ in told] == [0, 1]
+    assert [len(trial["cells"]) for _, trial in told] == [0, 4]
+    assert summary["about"] == "gradient, 2 planted networks"
+    assert json.loads((tmp_path / "canary.json").read_text()) == summary
+    monkeypatch.setattr(planted_canary, "audit_and_confirm", lambda *_: pytest.fail("made again"))
+    assert run_campaign(asked, tmp_path, lambda n, trial: None) == summary

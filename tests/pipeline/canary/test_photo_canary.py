@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pipeline.canary import photo_canary as photo
 from pipeline.canary import photos as reading
+from pipeline.canary.grid import Grid
 from pipeline.canary.photo_canary import PhotoSpec
 from pipeline.canary.photos import Choice, Photos
 from pipeline.canary.super_classes import ARTEFACTS, RANGES, SUPER_CLASSES, THING, super_class
-from pipeline.canary.trials import Grid
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import drawing
@@ -272,19 +272,19 @@ def test_written_photos_are_read_back(tmp_path):
 def test_a_trial_on_real_photographs(ilsvrc, ilsvrc_dataset, tmp_path, monkeypatch):
     from functools import partial
 
-    from flows.canary import PhotoSource, run_photo_trials
-    from pipeline.canary.trials import summarise_trials
+    from pipeline.canary.photo_trials import PhotoSource, run_photo_trials
+    from pipeline.canary.summary import summarise_trials
     from pipeline.config import ConfirmConfig, ModelConfig
 
     # fewer edits: seconds
-    monkeypatch.setattr("flows.canary.ConfirmConfig", partial(ConfirmConfig, images=3, pairs=1))
+    monkeypatch.setattr("pipeline.canary.trials.ConfirmConfig", partial(ConfirmConfig, images=3, pairs=1))
     source = PhotoSource(
         DatasetConfig(source="tfds", path=str(ilsvrc_dataset), limit=110),
         ModelConfig(source=str(ilsvrc / "squeezenet_v1.1.keras")),
     )
     specs = [PhotoSpec((("other mammal", Artefact("patch", 1.0)),), seed=1)]
     said: list[int] = []
-    (trial,) = run_photo_trials(specs, source, str(tmp_path), "lrp.preset_a", lambda n, t: said.append(n))
+    (trial,) = run_photo_trials(specs, source, tmp_path, "lrp.preset_a", lambda n, t: said.append(n))
     (cell,) = trial["cells"]
     assert cell["carried"] == 1.0
     assert cell["added"] > 0.02  # the head has learnt something of the mark
@@ -294,4 +294,4 @@ def test_a_trial_on_real_photographs(ilsvrc, ilsvrc_dataset, tmp_path, monkeypat
     # a finished trial is read, not made again
     (folder,) = tmp_path.iterdir()
     (folder / "head.keras").unlink()
-    assert run_photo_trials(specs, source, str(tmp_path), "lrp.preset_a", lambda n, t: None) == [trial]
+    assert run_photo_trials(specs, source, tmp_path, "lrp.preset_a", lambda n, t: None) == [trial]
