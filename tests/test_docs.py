@@ -13,7 +13,10 @@ from typer.main import get_command
 
 from flows.cli import app
 from pipeline.columns import RANKING
+from pipeline.config import RankingConfig
 from pipeline.inputs.planted_model import planted_card
+from pipeline.statistics.decision import criteria
+from pipeline.verdicts import RankingVerdict
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -49,6 +52,15 @@ def test_the_columns_of_the_ranking_are_documented() -> None:
     (section,) = re.findall(r"^## Columns of `ranking\.csv`\n(.*?)^## ", text, re.M | re.S)
     rows = re.findall(r"^\| `(\w+)` \| (?:(.*?) )?\| (.*) \|$", section, re.M)
     assert rows == [(name, column.unit, column.about) for name, column in RANKING.items()]
+
+
+def test_the_conditions_of_the_verdicts_are_those_that_decide() -> None:
+    text = (DOCS / "statistics.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Verdicts\n(.*?)^## ", text, re.M | re.S)
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| ", section, re.M))
+    rules = criteria(RankingConfig()).items()
+    decide = {verdict: ", ".join(f"`{rule}`" for rule in demanded) for verdict, demanded in rules}
+    assert rows == decide | {RankingVerdict.UNDECIDED: "none of these"}
 
 
 def test_the_monitor_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.statistics.decision import Criterion
 from pipeline.statistics.resampling import bca_intervals, images_needed
 from pipeline.verdicts import InterventionVerdict
 
@@ -109,6 +110,11 @@ def summarise(values: np.ndarray, seed: int, level: float = LEVEL) -> Effect:
     return Effect(len(known), mean, float(low[0]), float(high[0]))
 
 
+def depends_on_background(relevant: float = RELEVANT) -> Criterion:
+    """What a class that depends on its background fulfils; ``low`` is that of its :class:`Judgement`."""
+    return Criterion("low", ">", relevant)
+
+
 def judge(classes: Sequence[ClassEffects], n_min: int = 5, seed: int = 0) -> list[Judgement]:
     """The verdict of each class, in the light of the others.
 
@@ -143,7 +149,7 @@ def _judge_one(
         typical = [o[name].mean for o in others if o[name].n]
         base = max(0.0, float(np.median(typical))) if typical else 0.0
         margin[name], low[name] = effect.mean - base, effect.low - base
-    depends = max(low.values()) > RELEVANT
+    depends = depends_on_background().holds(max(low.values()))
     verdict = {
         (True, True): InterventionVerdict.CONFIRMED,
         (True, False): InterventionVerdict.ATTRIBUTION_ONLY,

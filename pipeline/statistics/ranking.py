@@ -7,37 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.columns import BASELINES, RANKING, rank_column
 from pipeline.config import RankingConfig
-from pipeline.run.documents import (
-    Curve,
-    RankedClass,
-    RankingDocument,
-    RankingSummary,
-    ShardsSeen,
-    records,
-    sanity_failures,
-)
+from pipeline.run.documents import RankedClass, RankingDocument, RankingSummary, ShardsSeen, records
 from pipeline.run.folder import SCHEMA_VERSION
 from pipeline.run.images import Images, read_images
 from pipeline.run.ranking_settings import own_settings, ranking_method, read_settings
 from pipeline.run.store import Store
-from pipeline.schema import STATUSES
-from pipeline.statistics import resampling
+from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.class_evidence import ClassEvidence
+from pipeline.statistics.decision import verdicts
 from pipeline.statistics.describe import describe
+from pipeline.statistics.resampling import discovery_rates, images_needed
+from pipeline.statistics.summary import summarise
 from pipeline.verdicts import RankingVerdict
-
-POWER = 0.95  # of the absolute test, for "there is power to": not finding the object must be no accident
-
-Floats = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -104,141 +92,89 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     store = store if isinstance(store, Store) else Store(store)
     manifest = store.manifest
     config = config or own_settings(manifest)
-    method = ranking_method(manifest, config)
-    images = read_images(store, method)
-    used = images.ok & (images.label >= 0)
-    if config.images == "correct":
-        used &= images.correct
-    table = describe(images, used, manifest["dataset"])
-    found = ClassEvidence.of(images, np.flatnonzero(used), store, config)
-    _fill(table, found, config)
-    table["verdict"] = verdicts(table, config)
-    _needed(table, found, config)
-    _baselines(table)
-    order = table["verdict"].map(list(RankingVerdict).index)
-    table = (
-        table.assign(order=order)
-        .sort_values(["order", "adjusted_lift", "adjusted_lift_raw", "label"], kind="stable")
-        .drop(columns="order")
-        .reset_index(drop=True)
-    )
-    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    images = read_images(store, ranking_method(manifest, config))
+    used = ranked_images(images, config)
+    evidence = ClassEvidence.of(images, np.flatnonzero(used), store, config)
+    table = class_table(describe(images, used, manifest["dataset"]), evidence, config)
     return Ranking(
-        table[list(RANKING)],
-        found.images,
-        method,
-        _summary(store, table, images, found, config),
-        manifest["run_id"],
-        ShardsSeen.of(store.done),
+        table=table,
+        images=evidence.images,
+        method=images.method,
+        summary=summarise(store, table, images, evidence, config),
+        run_id=manifest["run_id"],
+        shards=ShardsSeen.of(store.done),
     )
 
 
-_ABSOLUTE = ("p_absolute", "p_exchange", "p_shift", "q_absolute", "power_absolute")
+def ranked_images(images: Images, config: RankingConfig) -> Flags:
+    """Which images count: those with a defined localisation and a known class; see ``config.images``."""
+    used = images.ok & (images.label >= 0)
+    return used & images.correct if config.images == "correct" else used
 
 
-def _fill(table: pd.DataFrame, found: ClassEvidence, config: RankingConfig) -> None:
-    """Put the evidence into the rows of its classes; others stay undefined."""
-    tested = found.n >= config.n_min
-    columns = {
-        "adjusted_lift": found.shrunk,
-        "adjusted_lift_raw": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "p_relative": found.p_relative,
-        "q_relative": resampling.discovery_rates(found.p_relative, tested, config.fdr),
-    }
-    undefined = np.full(len(found.label), np.nan)
-    columns |= dict.fromkeys(_ABSOLUTE, undefined)
-    if found.absolute is not None:
-        p, tested = found.absolute.p, found.absolute.n_maps >= config.n_min
-        q = resampling.discovery_rates(p, tested, config.fdr)
-        both = (found.absolute.p_exchange, found.absolute.p_shift)
-        columns |= dict(zip(_ABSOLUTE, (p, *both, q, found.absolute.power), strict=True))
-    position = np.searchsorted(table["label"], found.label)
-    for name, values in columns.items():
-        full = np.full(len(table), np.nan)
-        full[position] = values
-        table[name] = full
-
-
-def verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
-    """The first that applies, in this order (MATHS section 6.3).
-
-    suspicious: relative q <= level, the interval lies below 0, and n >= n_min.
-    unfocused: absolute q > level although a relevant lift would have been seen with probability >= 0.95.
-    undecided: n < n_min, or neither 0 nor a relevant effect is excluded. An interval below 0 whose q is above
-    the level counts as not excluding 0: allowing for the number of classes, it does not.
-    """
-    enough = (table["n"] >= config.n_min) & table["low"].notna()
-    suspicious = enough & (table["q_relative"] <= config.level) & (table["high"] < 0)
-    unfocused = (table["q_absolute"] > config.level) & (table["power_absolute"] >= POWER)
-    undecided = ~enough | (table["low"] <= config.relevant_effect)
-    choices = [RankingVerdict.SUSPICIOUS, RankingVerdict.UNFOCUSED, RankingVerdict.UNDECIDED]
-    return np.select([suspicious, unfocused, undecided], choices, default=RankingVerdict.UNREMARKABLE)
-
-
-def _needed(table: pd.DataFrame, found: ClassEvidence, config: RankingConfig) -> None:
-    """Images a class needs for a statement; null where it has enough or nothing is known of the spread."""
-    typical = np.nanmedian(found.variance) if np.isfinite(found.variance).any() else np.nan
-    variance = np.full(len(table), typical)
-    position = np.searchsorted(table["label"], found.label)
-    variance[position] = np.where(np.isfinite(found.variance), found.variance, typical)
-    undecided = (table["verdict"] == RankingVerdict.UNDECIDED).to_numpy() & np.isfinite(variance)
-    needed = resampling.images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
-    needed = np.maximum(needed, table["n"].to_numpy() + 1)
-    table["n_needed"] = pd.array(np.where(undecided, needed, 0), dtype="Int64")
-    table.loc[~undecided, "n_needed"] = pd.NA
-
-
-def _baselines(table: pd.DataFrame) -> None:
-    """Rank by the chapter's ratio and by the trivial baselines: 1 = lowest; ties share the lower rank."""
-    for name, column in BASELINES.items():
+def class_table(described: pd.DataFrame, evidence: ClassEvidence, config: RankingConfig) -> pd.DataFrame:
+    """The ranking: a row per class of ``described`` with its evidence, verdict and places, in order."""
+    position = np.searchsorted(described["label"], evidence.label)
+    columns = evidence_columns(evidence, config)
+    table = described.assign(
+        **{name: _spread(values, position, len(described)) for name, values in columns.items()}
+    )
+    table["verdict"] = verdicts(table, config)
+    variance = _spread(evidence.variance, position, len(described))
+    table["n_needed"] = needed_images(table, variance, config)
+    for name, column in BASELINES.items():  # 1 = lowest; ties share the lower place
         table[rank_column(name)] = table[column].rank(method="min").astype("Int64")
+    table = _ordered(table)
+    table["rank"] = np.arange(1, len(table) + 1)
+    return table[list(RANKING)]
 
 
-def _summary(
-    store: Store, table: pd.DataFrame, images: Images, found: ClassEvidence, config: RankingConfig
-) -> RankingSummary:
-    """Counts and correlations, JSON-ready."""
-    failures = sanity_failures(store, images.method)
-    own = table["rank"].where(table["adjusted_lift"].notna()).to_numpy(dtype=float)
-    ranks = {name: table[rank_column(name)].to_numpy(dtype=float, na_value=np.nan) for name in BASELINES}
-    codes = np.bincount(images.status[images.status >= 0], minlength=len(STATUSES))
+def evidence_columns(evidence: ClassEvidence, config: RankingConfig) -> dict[str, Floats]:
+    """Column -> values (C,) of the classes that have ranked images."""
+
+    def q(p: Floats, n: Ints) -> Floats:
+        return discovery_rates(p, n >= config.n_min, config.fdr)
+
+    absolute, undefined = evidence.absolute, np.full(len(evidence.label), np.nan)
     return {
-        "verdicts": {v.value: int((table["verdict"] == v).sum()) for v in RankingVerdict},
-        "n_classes": len(table),
-        "n_classes_tested": int((found.n >= config.n_min).sum()),
-        "n_images": len(images),
-        "n_images_used": int(found.n.sum()),
-        "n_outside": int((images.label < 0).sum()),
-        "statuses": {s: int(k) for s, k in zip(STATUSES, codes, strict=True)},
-        "accuracy": _share(int(images.correct.sum()), int(images.predicted.sum())),
-        "correlations": {name: resampling.rank_correlation(own, r) for name, r in ranks.items()},
-        "ratio_correlations": {
-            name: resampling.rank_correlation(ranks["ratio"], r)
-            for name, r in ranks.items()
-            if name != "ratio"
-        },
-        "tau": found.tau,
-        "scale": None if found.adjusted is None else found.adjusted.fit.scale,
-        "expected": _expected(found),
-        "absolute_test": found.absolute is not None,
-        "method_marks": None if failures is None else list(failures),
-        "n_shards": len(store.done),
-        "config": config.model_dump(mode="json"),
+        "adjusted_lift": evidence.shrunk,
+        "adjusted_lift_raw": evidence.mean,
+        "low": evidence.low,
+        "high": evidence.high,
+        "p_relative": evidence.p_relative,
+        "q_relative": q(evidence.p_relative, evidence.n),
+        "p_absolute": undefined if absolute is None else absolute.p,
+        "p_exchange": undefined if absolute is None else absolute.p_exchange,
+        "p_shift": undefined if absolute is None else absolute.p_shift,
+        "q_absolute": undefined if absolute is None else q(absolute.p, absolute.n_maps),
+        "power_absolute": undefined if absolute is None else absolute.power,
     }
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _spread(values: Floats, position: Ints, length: int) -> Floats:
+    """``values`` at their ``position`` among ``length`` classes; nan elsewhere."""
+    full = np.full(length, np.nan)
+    full[position] = values
+    return full
 
 
-def _expected(found: ClassEvidence) -> Curve | None:
-    """The curve of all images at their median distance from the centre, for pictures."""
-    if found.adjusted is None:
-        return None
-    area = found.area
-    z = np.linspace(stats.logistic.ppf(area.min()), stats.logistic.ppf(area.max()), 41)
-    distance = np.full(len(z), found.adjusted.median_distance)
-    lift = found.adjusted.basis.design(z, distance) @ found.adjusted.fit.beta
-    return {"box_area": stats.logistic.cdf(z).tolist(), "lift": lift.tolist()}
+def needed_images(
+    table: pd.DataFrame, variance: Floats, config: RankingConfig
+) -> pd.api.extensions.ExtensionArray:
+    """Images a class needs for a statement; null where it has enough or nothing is known of the spread.
+
+    ``variance`` (C,) of one image; a class of which none is known is taken to be a typical one.
+    """
+    typical = np.nanmedian(variance) if np.isfinite(variance).any() else np.nan
+    variance = np.where(np.isfinite(variance), variance, typical)
+    undecided = (table["verdict"] == RankingVerdict.UNDECIDED).to_numpy() & np.isfinite(variance)
+    needed = images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
+    needed = np.maximum(needed, table["n"].to_numpy() + 1)
+    return pd.arrays.IntegerArray(np.where(undecided, needed, 0), ~undecided)
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows by verdict, worst first, then by adjusted lift."""
+    order = table["verdict"].map(list(RankingVerdict).index)
+    by = ["order", "adjusted_lift", "adjusted_lift_raw", "label"]
+    return table.assign(order=order).sort_values(by, kind="stable").reset_index(drop=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.followup.effects import depends_on_background
 from pipeline.run.documents import EditEffect
 from pipeline.verdicts import InterventionVerdict
 from reports.page import words
@@ -67,9 +68,8 @@ images with 95 % interval, on one scale from −0.3 to 1; the dotted line is 0. 
 <em>object
 alone</em> decide: each compares the same picture, cut in the same way, on a background of its own class
 and of another.
-A class depends on its background if either lies more than {{ relevant | number(1) }} above what is usual
-for the
-other classes. Controls were chosen at random.</p>
+A class depends on its background if the lower end of the interval of either, less what is usual for the
+other classes, is {{ demand }}. Controls were chosen at random.</p>
 """
 
 
@@ -102,7 +102,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "counts": [(v, counts[v], v.meaning) for v in InterventionVerdict if counts.get(v)],
         "effects": EFFECTS,
         "rows": rows,
-        "relevant": content.relevant,
+        "demand": depends_on_background(content.relevant).demand,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.statistics.decision import criteria
 from pipeline.verdicts import RankingVerdict
 from reports.page.data import RunData
 from reports.page.sections import Section
@@ -37,8 +38,9 @@ classes within strata of box area, corrected for the number of classes ({{ corre
 <div><dt>q absolute</dt><dd>Does the map find the object at all? Boxes exchanged between images of similar
 box area,
 corrected the same way.</dd></div>
-{% for verdict, meaning in verdicts %}
-<div><dt>{{ m.chip(verdict) }}</dt><dd>{{ meaning[0] | upper }}{{ meaning[1:] }}.</dd></div>
+{% for verdict, meaning, rule in verdicts %}
+<div><dt>{{ m.chip(verdict) }}</dt><dd>{{ meaning[0] | upper }}{{ meaning[1:] }}
+(<span class="formula">{{ rule }}</span>).</dd></div>
 {% endfor %}
 </dl>
 <p class="reading"><b>Which images?</b> {{ images }} {{ target }}</p>
@@ -47,12 +49,14 @@ corrected the same way.</dd></div>
 
 def build(run: RunData) -> dict[str, Any]:
     correct = run.rule("images") == "correct"
+    demanded = criteria(run.ranking.settings).items()
+    rules = {verdict: " and ".join(map(str, rule)) for verdict, rule in demanded}
     predicted = run.setting("audit", "target", "predicted") != "label"
     return {
         "method": run.method,
         "pooling": run.setting("audit", "pooling", "abs_sum"),
         "correction": {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}.get(run.rule("fdr"), ""),
-        "verdicts": [(v, v.meaning) for v in RankingVerdict],
+        "verdicts": [(v, v.meaning, rules.get(v, "none of the others")) for v in RankingVerdict],
         "images": "Right for the wrong reason presupposes right: only correctly classified images count."
         if correct
         else "All images with a usable box count, whether classified correctly or not.",

@@ -18,7 +18,8 @@ from pipeline.columns import RANKING
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.schema import SCORES
-from pipeline.statistics.ranking import rank, verdicts
+from pipeline.statistics.decision import verdicts
+from pipeline.statistics.ranking import rank
 from pipeline.verdicts import RankingVerdict
 from tests.tables import write_run
 

@@ -98,6 +98,11 @@ def test_the_table_holds_every_class_with_the_ranking_s_figures(source, ranking)
         assert words.probability(row["q_relative"]) in text
 
 
+def test_the_page_says_what_decides_a_verdict(page):
+    assert "beyond chance (q_relative <= 0.05 and high < 0 and n >= 5)" in page.text
+    assert "for a statement either way (none of the others)" in page.text
+
+
 def test_every_section_is_on_the_page_and_in_the_navigation(page):
     names = {s.name for s in sections.all_sections()}
     modules = {p.stem for p in Path(sections.__file__).parent.glob("*.py")} - {"__init__"}
