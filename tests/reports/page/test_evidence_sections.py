@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.statistics.ranking import Ranking
 from reports.page.html import write_report
+from reports.page.sections import all_sections
 from tests.reports.page.pages import (
     HOSTILE,
     Page,
@@ -177,6 +178,18 @@ def test_a_canary_on_photographs_says_so_and_how_many_carry_the_mark(folder, ran
     assert "3 networks were trained on real photographs (a linear head on the frozen features" in page.text
     assert re.search(r"50.%\s+75.% carry it", page.text)
     assert page.text.count("carry it") == 1
+
+
+def test_a_run_with_everything_shows_every_section(folder, ranking):
+    """A section that is registered and not shown here has no run that it is tested with."""
+    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
+    write_confirmation(folder, {0: "confirmed", 1: "hidden"}, names)
+    write_curves(folder, write_strategies(folder, ranking, 1), min((folder / "examples").iterdir()).name)
+    write_sanity(folder, insensitive=False)
+    write_methods(folder)
+    write_canary(folder)
+    shown = [a["id"] for a in page_of(folder, ranking).all("section")]
+    assert shown == [section.name for section in all_sections()]
 
 
 def test_without_their_tables_there_are_no_such_sections(folder, ranking):
