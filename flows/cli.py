@@ -58,8 +58,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import version
 
         typer.echo(version("hansaudit"))
@@ -121,8 +121,8 @@ def _terminated(signum: int, frame: Any) -> None:
 
 
 def _is_input_error(error: BaseException) -> bool:
-    known = [getattr(sys.modules[m], name) for m, name in _INPUT_ERRORS if m in sys.modules]
-    return isinstance(error, tuple(known))
+    loaded = [getattr(sys.modules[m], name) for m, name in _INPUT_ERRORS if m in sys.modules]
+    return isinstance(error, tuple(loaded))
 
 
 def _say(message: str) -> None:

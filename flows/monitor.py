@@ -144,12 +144,12 @@ class Monitor(keras.callbacks.Callback):
         for method, relevance, reasons in zip(
             self.methods, self._maps[epoch], self._notes[epoch], strict=True
         ):
-            found = measure(
+            measured = measure(
                 relevance, images.masks, list(zip(status, reasons, strict=True)), METRICS, "abs_sum"
             )
             for i, name in enumerate(images.names):
                 for j, metric in enumerate(METRICS):
-                    value = found.value[i, j]
+                    value = measured.value[i, j]
                     number = repr(float(value)) if np.isfinite(value) else ""
                     yield (
                         epoch,
@@ -158,7 +158,7 @@ class Monitor(keras.callbacks.Callback):
                         method.key,
                         metric,
                         number,
-                        found.reason[i, j] or "",
+                        measured.reason[i, j] or "",
                     )
 
     def gallery(self) -> Gallery:

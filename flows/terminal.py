@@ -92,13 +92,13 @@ def print_ranking(ranking: Ranking, top: int) -> None:
         console.print(f"... and {len(ranking.table) - top} more classes in ranking.csv", markup=False)
     console.print(Text(sentence(tally(ranking.table)), style="bold"))
     console.print(Text(_NOTE, style="dim"))
-    print_marks(ranking.method, ranking.summary["method_marks"])
+    print_failures(ranking.method, ranking.summary["method_marks"])
 
 
-def print_marks(method: str, marks: Sequence[str] | None) -> None:
+def print_failures(method: str, failures: Sequence[str] | None) -> None:
     """A warning where the sanity check of the run speaks against the method."""
-    if marks:
-        text = f"caution: the maps of {method} are {' and '.join(marks)} (sanity check of this run)"
+    if failures:
+        text = f"caution: the maps of {method} are {' and '.join(failures)} (sanity check of this run)"
         console.print(Text(text, style="yellow"), soft_wrap=True)
 
 

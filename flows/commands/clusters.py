@@ -74,7 +74,7 @@ def clusters(
     terminal.print_list(
         "class", rows, ("images", "clusters", "tau", "Clever-Hans candidates"), whole=("tau",)
     )
-    terminal.print_marks(ranking.method, sanity_failures(store, ranking.method))
+    terminal.print_failures(ranking.method, sanity_failures(store, ranking.method))
     written = f"written: {run}/{CLUSTERS_TABLE}, {run}/{CLUSTERS}"
     terminal.console.print(written, markup=False, soft_wrap=True)
     if virelay:

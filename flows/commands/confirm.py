@@ -87,7 +87,7 @@ def confirm(
         + ("" if all(r[3] == "" for r in rows) else "; needs: images for a statement"),
         style="dim",
     )
-    terminal.print_marks(result.method, sanity_failures(store, result.method))
+    terminal.print_failures(result.method, sanity_failures(store, result.method))
     terminal.console.print(
         f"written: {run}/{CONFIRMATION}, {run}/{CONFIRMATION_TABLE}", markup=False, soft_wrap=True
     )

@@ -78,7 +78,7 @@ def models() -> None:
     from flows import settings, terminal
 
     settings.load_tensorflow()
-    from pipeline.inputs.models import application_names
+    from explainers.model.loading import application_names
 
     terminal.print_list(
         "model",

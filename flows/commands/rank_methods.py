@@ -33,30 +33,34 @@ def rank_methods(
     """
     from flows import terminal
     from pipeline.run.documents import records
+    from pipeline.run.folder import METHODS
     from pipeline.run.store import Store
     from pipeline.statistics.method_ranking import rank_methods
 
-    found = rank_methods(Store(run), metric, seed)
+    ranking = rank_methods(Store(run), metric, seed)
     rows = [
         (
             row["method"],
             "{mean:+.4f} [{low:+.4f}, {high:+.4f}]".format(**row),
             "best" if place == 0 else "{behind:.4f} [{behind_low:+.4f}, {behind_high:+.4f}]".format(**row),
-            ", ".join(_marks(row, place)),
+            ", ".join(_remarks(row, place)),
         )
-        for place, row in enumerate(records(found.table))
+        for place, row in enumerate(records(ranking.table))
     ]
-    terminal.print_list("method", rows, (found.metric, "behind the best (paired)", ""))
+    terminal.print_list("method", rows, (ranking.metric, "behind the best (paired)", ""))
     terminal.console.print(
-        f"{found.n} images; {found.left_out} left out for want of a value. written: {run}/methods.json",
+        f"{ranking.n} images; {ranking.left_out} left out for want of a value. written: {run}/{METHODS}",
         markup=False,
         soft_wrap=True,
     )
 
 
-def _marks(row: dict[str, Any], place: int) -> list[str]:
-    marks = {
+def _remarks(row: dict[str, Any], place: int) -> list[str]:
+    """What is to be said about a method besides its numbers."""
+    from pipeline.run.documents import FAILURES
+
+    remarks = {
         "tied with the best": row["tied"] and place > 0,
-        "insensitive to the weights": row["insensitive"],
+        FAILURES["insensitive"]: row["insensitive"],
     }
-    return [name for name, holds in marks.items() if holds]
+    return [text for text, holds in remarks.items() if holds]

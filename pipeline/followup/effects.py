@@ -78,9 +78,9 @@ def effects_of(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
 
     def mean(name: str) -> np.ndarray:
-        found = np.stack([v for k, v in responses.items() if k.partition(":")[0] == name])
-        count = np.isfinite(found).sum(axis=0)
-        return np.where(count > 0, np.nansum(found, axis=0) / np.maximum(count, 1), np.nan)
+        variants = np.stack([v for k, v in responses.items() if k.partition(":")[0] == name])
+        count = np.isfinite(variants).sum(axis=0)
+        return np.where(count > 0, np.nansum(variants, axis=0) / np.maximum(count, 1), np.nan)
 
     full, removed, control = responses["full"], mean("removed"), mean("control")
     effects = {
@@ -100,14 +100,15 @@ def effects_of(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def summarise(values: np.ndarray, seed: int, level: float = LEVEL) -> Effect:
     """Mean and BCa interval of the finite values."""
-    known = values[np.isfinite(values)]
-    if not len(known):
+    values = values[np.isfinite(values)]
+    n = len(values)
+    if n == 0:
         return Effect(0, np.nan, np.nan, np.nan)
-    low, high = bca_intervals(known, np.array([0, len(known)]), DRAWS, seed, level)
-    mean = float(known.mean())
-    if len(known) > 1 and np.ptp(known) == 0:  # all alike: the bootstrap has no spread to show
-        return Effect(len(known), mean, mean, mean)
-    return Effect(len(known), mean, float(low[0]), float(high[0]))
+    low, high = bca_intervals(values, np.array([0, n]), DRAWS, seed, level)
+    mean = float(values.mean())
+    if n > 1 and np.ptp(values) == 0:  # all alike: the bootstrap has no spread to show
+        return Effect(n, mean, mean, mean)
+    return Effect(n, mean, float(low[0]), float(high[0]))
 
 
 def depends_on_background(relevant: float = RELEVANT) -> Criterion:
@@ -123,25 +124,23 @@ def judge(classes: Sequence[ClassEffects], n_min: int = 5, seed: int = 0) -> lis
     classes that the ranking does not suspect (over all others where these are fewer than 3), if that is above
     0. What ordinary classes share, natural context or a leak of the edit, is therefore no finding.
     """
-    two = LEVEL / len(DECIDING)
-    found = [
-        {k: summarise(v, seed, two if k in DECIDING else LEVEL) for k, v in c.values.items()} for c in classes
-    ]
+    level = dict.fromkeys(DECIDING, LEVEL / len(DECIDING))
+    effects = [{k: summarise(v, seed, level.get(k, LEVEL)) for k, v in c.values.items()} for c in classes]
     ordinary = [i for i, c in enumerate(classes) if not c.attribution]
     judged = []
-    for i, one in enumerate(classes):
+    for i, measured in enumerate(classes):
         rest = [j for j in ordinary if j != i]
         rest = rest if len(rest) >= FEWEST_ORDINARY else [j for j in range(len(classes)) if j != i]
-        judged.append(_judge_one(one, found[i], [found[j] for j in rest], n_min))
+        judged.append(_judge_class(measured, effects[i], [effects[j] for j in rest], n_min))
     return judged
 
 
-def _judge_one(
-    one: ClassEffects, effects: Mapping[str, Effect], others: Sequence[Mapping[str, Effect]], n_min: int
+def _judge_class(
+    measured: ClassEffects, effects: Mapping[str, Effect], others: Sequence[Mapping[str, Effect]], n_min: int
 ) -> Judgement:
     enough = {k: effects[k] for k in DECIDING if effects[k].n >= n_min}
     if not enough:
-        spread = np.nanvar(one.values["sufficiency"]) if effects["sufficiency"].n > 1 else 0.25
+        spread = np.nanvar(measured.values["sufficiency"]) if effects["sufficiency"].n > 1 else 0.25
         needed = int(images_needed(np.array([max(spread, 0.01)]), n_min, RELEVANT)[0])
         return Judgement(InterventionVerdict.UNDECIDED, np.nan, np.nan, needed, effects)
     margin, low = {}, {}
@@ -155,5 +154,5 @@ def _judge_one(
         (True, False): InterventionVerdict.ATTRIBUTION_ONLY,
         (False, True): InterventionVerdict.HIDDEN,
         (False, False): InterventionVerdict.CLEAN,
-    }[one.attribution, depends]
+    }[measured.attribution, depends]
     return Judgement(verdict, max(margin.values()), max(low.values()), None, effects)

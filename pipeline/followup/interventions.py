@@ -55,17 +55,17 @@ def inpaint(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
     def cells(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
 
-    known = cells((~hole).astype(np.float32))
+    there = cells((~hole).astype(np.float32))
     colour = cells(np.where(hole[..., None], 0, picture).astype(np.float32))
-    total = colour.sum(axis=(0, 1)) / max(known.sum(), 1.0)
+    total = colour.sum(axis=(0, 1)) / max(there.sum(), 1.0)
     smooth = np.broadcast_to(total, colour.shape)
     for sigma in (8.0, 4.0, 2.0, 1.0):
-        weight = gaussian_filter(known, sigma)[..., None]
-        found = gaussian_filter(colour, (sigma, sigma, 0))
+        weight = gaussian_filter(there, sigma)[..., None]
+        spread = gaussian_filter(colour, (sigma, sigma, 0))
         # where a narrower Gaussian reaches known pixels it takes over from the wider one
-        share = np.clip(weight / (0.05 * known.max()), 0, 1)
+        share = np.clip(weight / (0.05 * there.max()), 0, 1)
         smooth = np.where(
-            weight > 0, share * found / np.maximum(weight, 1e-12) + (1 - share) * smooth, smooth
+            weight > 0, share * spread / np.maximum(weight, 1e-12) + (1 - share) * smooth, smooth
         )
     small = Image.fromarray(np.clip(np.rint(smooth), 0, 255).astype(np.uint8))
     return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
@@ -117,9 +117,9 @@ def control_box(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | None
         if overlap.min() <= MOST_OVERLAP * h * w:
             places = np.argwhere(overlap == overlap.min())
             top, left = places[rng.integers(len(places))]
-            found = np.zeros_like(mask)
-            found[top : top + h, left : left + w] = True
-            return found
+            control = np.zeros_like(mask)
+            control[top : top + h, left : left + w] = True
+            return control
     return None
 
 
@@ -162,6 +162,6 @@ def exchange(scene: Scene, same: Scene, other: Scene, kind: str, rng: np.random.
     return Exchange(*grounds, *with_object)
 
 
-def closest_mask(wanted: np.ndarray, masks: Sequence[np.ndarray]) -> int:
-    """Index of the mask that adds least to the hole ``wanted``."""
-    return int(np.argmin([np.count_nonzero(m & ~wanted) for m in masks]))
+def closest_mask(hole: np.ndarray, masks: Sequence[np.ndarray]) -> int:
+    """Index of the mask that adds least to ``hole``."""
+    return int(np.argmin([np.count_nonzero(m & ~hole) for m in masks]))

@@ -79,8 +79,8 @@ def _cluster_class(
 
 def _read_maps(store: Store, ids: list[str], method: str) -> tuple[np.ndarray, list[str]]:
     """Stored maps (n, h, w) float32 of those ``ids`` that have one that is not zero, and these ids."""
-    wanted = pc.field("example_id").isin(ids) & (pc.field("method").cast(pa.string()) == method)
-    table = store.read("maps", ["example_id", "height", "width", "values", "scale"], wanted)
+    chosen = pc.field("example_id").isin(ids) & (pc.field("method").cast(pa.string()) == method)
+    table = store.read("maps", ["example_id", "height", "width", "values", "scale"], chosen)
     table = table.filter(pc.greater(table["scale"], 0))
     if table.num_rows == 0:
         return np.zeros((0, 1, 1), np.float32), []

@@ -82,11 +82,12 @@ def _write_category(group: h5py.Group, rows: pd.DataFrame, entry: ClassStrategie
 
 
 def _by_id(run: Store, table: str, columns: Sequence[str], ids: list[str], method: str = "") -> list[dict]:
-    wanted = pc.field("example_id").isin(ids)
+    """One row per id, in that order."""
+    chosen = pc.field("example_id").isin(ids)
     if method:
-        wanted &= pc.field("method").cast(pa.string()) == method
-    found = {row["example_id"]: row for row in run.read(table, ["example_id", *columns], wanted).to_pylist()}
-    return [found[i] for i in ids]
+        chosen &= pc.field("method").cast(pa.string()) == method
+    rows = {row["example_id"]: row for row in run.read(table, ["example_id", *columns], chosen).to_pylist()}
+    return [rows[i] for i in ids]
 
 
 def _pictures(run: Store, ids: list[str]) -> np.ndarray:

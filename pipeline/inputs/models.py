@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from explainers.errors import UntraceableModel
+from explainers.model.loading import SUFFIXES, application_names, load_file
 from pipeline.config import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard, card_from_dict, load_card, read_toml
@@ -45,16 +46,11 @@ def load_model(config: ModelConfig, dataset: Dataset | None = None) -> LoadedMod
     source = config.source
     if source == "planted":
         return _planted(config, dataset)
-    if source.endswith((".keras", ".h5", ".hdf5")):
+    if source.endswith(SUFFIXES):
         return _from_file(config, Path(source))
     if ":" in source:
         return _from_function(config)
     return _from_applications(config)
-
-
-def application_names() -> tuple[str, ...]:
-    """The networks that ``keras.applications`` offers by name."""
-    return tuple(sorted(name for name, f in vars(keras.applications).items() if inspect.isfunction(f)))
 
 
 def _from_file(config: ModelConfig, path: Path) -> LoadedModel:
@@ -63,9 +59,9 @@ def _from_file(config: ModelConfig, path: Path) -> LoadedModel:
     digest = file_sha256(path)
     card = _file_card(config, path, digest)
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=not config.unsafe)
-    except Exception as error:  # Keras raises many types; each means that this file is no usable model
-        raise InputError(f"{path}: Keras cannot load the model: {_first_line(error)}") from None
+        model = load_file(path, config.unsafe)
+    except UntraceableModel as error:
+        raise InputError(str(error)) from None
     return _finish(model, card, digest, path.stem)
 
 
@@ -102,13 +98,13 @@ def _from_function(config: ModelConfig) -> LoadedModel:
 
 
 def _from_applications(config: ModelConfig) -> LoadedModel:
-    build = vars(keras.applications).get(config.source)
-    if not inspect.isfunction(build):
+    if config.source not in application_names():
         names = ", ".join(application_names())
         raise InputError(
             f"model {config.source!r} is unknown; valid: a .keras or .h5 file, package.module:function, "
             f"planted, or one of keras.applications: {names}"
         )
+    build = vars(keras.applications)[config.source]
     weights = None if config.weights == "none" else config.weights
     if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
         raise InputError(f"weights {weights!r}: no such file; valid: imagenet, none, or a weights file")

@@ -110,10 +110,10 @@ def choose_targets(text: str, logits: np.ndarray, card: ModelCard, label: int | 
         if not 1 <= count <= MOST_TARGETS:
             raise InputError(f"targets {text!r}: valid: top1 to top{MOST_TARGETS}")
         return [int(i) for i in np.argsort(-logits, kind="stable")[:count]]
-    wanted = [find_output(card, one, len(logits)) for one in text.split(",") if one.strip()]
-    if not wanted:
+    targets = [find_output(card, name, len(logits)) for name in text.split(",") if name.strip()]
+    if not targets:
         raise InputError(f"targets {text!r}: valid: topN, or comma-separated class names, ids or numbers")
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(targets))
 
 
 def check_size(rows: int, methods: int) -> None:
@@ -164,9 +164,9 @@ def _explanations(
     inputs: np.ndarray, pairs: Sequence[tuple[int, int]], methods: Sequence[Fitted]
 ) -> Iterator[tuple[Explanation, ...]]:
     """The maps of all methods for each pair of image and target, a few at once."""
-    which, wanted = np.array(pairs, np.int32).T
+    which, target = np.array(pairs, np.int32).T
     for rows, count in pieces(len(pairs)):
-        made = analyze_many(methods, inputs[which[rows]], wanted[rows])
+        made = analyze_many(methods, inputs[which[rows]], target[rows])
         yield from (tuple(row_of(e, n) for e in made) for n in range(count))
 
 
@@ -180,5 +180,5 @@ def pieces(total: int) -> Iterator[tuple[np.ndarray, int]]:
 
 def row_of(e: Explanation, row: int) -> Explanation:
     """One image of an explanation, still as a batch."""
-    one = slice(row, row + 1)
-    return Explanation(e.relevance[one], e.output[one], e.target[one], (e.reason[row],))
+    rows = slice(row, row + 1)
+    return Explanation(e.relevance[rows], e.output[rows], e.target[rows], (e.reason[row],))

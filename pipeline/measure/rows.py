@@ -44,7 +44,7 @@ class Recipe:
     def tables(self) -> tuple[str, ...]:
         """Names of the tables that a shard gets."""
         optional = {"maps": self.audit.maps > 0, "thumbnails": self.audit.thumbnails}
-        return ("examples", "scores", *(name for name, wanted in optional.items() if wanted))
+        return ("examples", "scores", *(name for name, asked in optional.items() if asked))
 
 
 def batch_tables(batch: Batch, explanations: Sequence[Explanation], recipe: Recipe) -> dict[str, pa.Table]:

@@ -92,8 +92,8 @@ def similarity(a: Explanation, b: Explanation, keep: np.ndarray) -> tuple[float 
     Both on the absolute relevance summed over channels; for SSIM each map is scaled to a maximum of 1. None
     where no image has both maps.
     """
-    one, two = pool(a.relevance, "abs_sum"), pool(b.relevance, "abs_sum")
-    pairs = [(p, q) for i, (p, q) in enumerate(zip(one, two, strict=True)) if keep[i] and _fit(p) and _fit(q)]
+    maps = zip(pool(a.relevance, "abs_sum"), pool(b.relevance, "abs_sum"), strict=True)
+    pairs = [(p, q) for i, (p, q) in enumerate(maps) if keep[i] and _fit(p) and _fit(q)]
     if not pairs:
         return None, None, 0
     rho = [_rank_correlation(p, q) for p, q in pairs]
@@ -130,7 +130,9 @@ def shuffled(model: keras.Model, share: float, seed: int) -> keras.Model:
 def _leaves(model: keras.Model) -> Sequence[keras.Layer]:
     """The layers in order, nested models opened."""
     return [
-        leaf for layer in model.layers for leaf in (_leaves(layer) if hasattr(layer, "layers") else [layer])
+        leaf
+        for layer in model.layers
+        for leaf in (_leaves(layer) if isinstance(layer, keras.Model) else [layer])
     ]
 
 

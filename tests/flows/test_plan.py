@@ -167,7 +167,7 @@ def test_h5_files_and_names_of_applications(file: Path, tmp_path: Path, capsys) 
 
 
 WRONG = [
-    (["nowhere.keras"], "does not exist"),
+    (["nowhere.keras"], "no such model file"),
     (["NoSuchNet"], "neither a .keras or .h5 file nor a keras.applications name"),
     (["MobileNet", "--method", "lrp.preset_z"], "is not known"),
     (["MobileNet", "--method", "lrp.epsilon(epsilon=1)"], "takes no parameter 'epsilon'; valid: eps"),

@@ -260,8 +260,10 @@ def test_find_output():
     assert [find_output(named, text, 2) for text in ("1", "n1", " Tinca tinca", "SHARK")] == [1, 0, 0, 1]
     with pytest.raises(InputError, match="no such class; nearest: shark"):
         find_output(named, "sharks", 2)
-    with pytest.raises(InputError, match="2 outputs; valid: 0 to 1"):
+    with pytest.raises(InputError, match=r"'2': there is no such class; .* give an index 0\.\.1"):
         find_output(named, "2", 2)
+    with pytest.raises(InputError, match="2 outputs; valid: 0 to 1"):
+        find_output(ModelCard(8, 8, shorter_side=8), "2", 2)
     with pytest.raises(InputError, match="names no classes; valid: topN or an output's number, 0 to 3"):
         find_output(ModelCard(8, 8, shorter_side=8), "shark", 4)
 

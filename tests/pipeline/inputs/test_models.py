@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explainers.model.loading import application_names
 from pipeline.config import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard, load_card, read_class_file
-from pipeline.inputs.models import application_card, application_names, file_sha256, load_model, model_sha256
+from pipeline.inputs.models import application_card, file_sha256, load_model, model_sha256
 
 CARD = """
 height = 16
