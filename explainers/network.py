@@ -7,7 +7,7 @@ together (`analyze_many`) costs one forward pass.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from explainers.model.subgraph import collapse
 from explainers.model.trace import trace
 from explainers.rules.assign import Step, assign
 from explainers.rules.backward import backward
+from explainers.rules.base import Flow
 from explainers.rules.bounds import bounded
 from explainers.rules.ledger import entry
 from explainers.rules.presets import Preset
@@ -45,6 +46,25 @@ class Head:
     start: str = "logit"
     times_input: bool = False
     programs: dict[Any, Callable[..., Any]] = field(default_factory=dict)
+
+    def relevance(
+        self, graph: Graph, constants: Any, record: Mapping[str, Tensor], chosen: Tensor, ledger: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Relevance of the explained input, and the ledger's lines, 6 x nodes x images (none unless asked).
+
+        `chosen` is the derivative of what is explained by the output.
+        """
+        lines: list[Tensor] = []
+
+        def enter(step: Step, R: Tensor, flow: Flow) -> None:
+            if ledger:
+                lines.append(ops.stack(entry(R, flow)))
+
+        start = _start(self.start, record[graph.output], chosen, graph.cut)
+        relevance = backward(graph, self.steps, constants, record, start, enter)[graph.explained]
+        if self.times_input:
+            relevance = relevance * record[graph.explained]
+        return relevance, ops.stack(lines, axis=1) if lines else ops.zeros((6, 0, 1))
 
 
 class Network:
@@ -72,13 +92,13 @@ class Network:
         """A host array (or a tuple of them) on the device; the model's own weights are there once."""
         if isinstance(value, tuple):
             return tuple(self.put(v) for v in value)
-        known = self._device.get(id(value))  # the graph keeps these arrays, so their ids stay theirs
-        if known is not None:
-            return known
+        there = self._device.get(id(value))  # the graph keeps these arrays, so their ids stay theirs
+        if there is not None:
+            return there
         array = np.asarray(value, self.dtype)
-        known = self._buffers.get(array.ctypes.data)
-        if known is not None and known.shape == array.shape and array.flags.c_contiguous:
-            return known
+        shared = self._buffers.get(array.ctypes.data)
+        if shared is not None and shared.shape == array.shape and array.flags.c_contiguous:
+            return shared
         return ops.convert_to_tensor(array)
 
     def head(self, preset: Preset, start: str = "logit", times_input: bool = False) -> Head:
@@ -101,7 +121,7 @@ class Network:
         """`(output, target, [(relevance, ledger lines) per head])`; class -1 is the predicted one."""
         programs, key = heads[0].programs, (*(id(head) for head in heads), ledger, goal.function)
         if key not in programs:
-            for other in [known for known in programs if known[-1] not in (None, goal.function)]:
+            for other in [made for made in programs if made[-1] not in (None, goal.function)]:
                 del programs[other]  # one function at a time: a caller may make a new one for every call
             weights = {"nodes": self.weights, "heads": [head.constants for head in heads]}
             programs[key] = engine.compile(self._pass(tuple(heads), ledger, goal.function), weights)
@@ -118,23 +138,15 @@ class Network:
         return self.record(weights, x)[self.graph.output]
 
     def _pass(self, heads: tuple[Head, ...], ledger: bool, function: Function | None) -> Callable[..., Any]:
-        graph = self.graph
-
         def program(weights: Any, x: tuple[Tensor, ...], target: Tensor) -> Any:
             record = self.record(weights["nodes"], x)
-            output = record[graph.output]
+            output = record[self.graph.output]
             target = ops.where(target < 0, ops.cast(ops.argmax(output, axis=-1), "int32"), target)
-            results = []
-            for head, constants in zip(heads, weights["heads"], strict=True):
-                lines: list[tuple[Tensor, ...]] = []
-                enter = (lambda _, R, flow, lines=lines: lines.append(entry(R, flow))) if ledger else None
-                start = _start(head.start, output, start_of(function, output, target), graph.cut)
-                relevance = backward(graph, head.steps, constants, record, start, enter)[graph.explained]
-                relevance = relevance * record[graph.explained] if head.times_input else relevance
-                stacked = (
-                    ops.stack([ops.stack(line) for line in lines], axis=1) if lines else ops.zeros((6, 0, 1))
-                )
-                results.append((relevance, stacked))
+            chosen = start_of(function, output, target)
+            results = [
+                head.relevance(self.graph, constants, record, chosen, ledger)
+                for head, constants in zip(heads, weights["heads"], strict=True)
+            ]
             return output, target, results
 
         return program
@@ -176,16 +188,16 @@ def network(model: Any, fold: bool = True, subgraphs: tuple[tuple[str, ...], ...
     """The Network of a model or traced Graph; an unchanged model gets the one it already has."""
     graph = prepare(model, fold, subgraphs)
     key = (id(graph.model), graph.output, graph.explained, fold, subgraphs)
-    known = _networks.get(key)
-    if known is not None and known.graph.model is graph.model and _same_weights(known.graph, graph):
-        return known
+    bound = _networks.get(key)
+    if bound is not None and bound.graph.model is graph.model and _same_weights(bound.graph, graph):
+        return bound
     made = Network(graph)
     _networks[key] = made
     return made
 
 
-def _same_weights(one: Graph, other: Graph) -> bool:
-    first, second = ([array for node in graph for array in node.arrays] for graph in (one, other))
+def _same_weights(bound: Graph, traced: Graph) -> bool:
+    first, second = ([array for node in graph for array in node.arrays] for graph in (bound, traced))
     return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 

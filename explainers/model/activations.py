@@ -109,5 +109,5 @@ def _apply(function: Any, x: np.ndarray) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(x.copy()))))
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and np.allclose(one, other, rtol=1e-5, atol=1e-6)
+def _same(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.shape == second.shape and np.allclose(first, second, rtol=1e-5, atol=1e-6)

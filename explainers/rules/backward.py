@@ -46,9 +46,9 @@ def _check(step: Step, a: tuple[Tensor, ...], flow: Flow) -> None:
     """A rule of one's own may give anything; it must be relevance of each input."""
     given, valid = ([tuple(x.shape) for x in tensors] for tensors in (flow.inputs, a))
     fits = len(given) == len(valid) and all(
-        len(one) == len(other)
-        and all(n is None or m is None or n == m for n, m in zip(one, other, strict=True))
-        for one, other in zip(given, valid, strict=True)
+        len(shape) == len(own)
+        and all(n is None or m is None or n == m for n, m in zip(shape, own, strict=True))
+        for shape, own in zip(given, valid, strict=True)
     )
     if not fits:
         raise InvalidParameter(

@@ -74,12 +74,12 @@ class Flat(WSquare):
         linear = site.node.linear.whole
         if not self._boxes(linear):
             return super().__call__(site, c, a, z, R)
-        one = a[0][..., :1]
+        channel = a[0][..., :1]
         channels = a[0].shape[-1]
-        summed = linear.apply(ops.ones_like(one[:1]), c["w"]) * channels
+        summed = linear.apply(ops.ones_like(channel[:1]), c["w"]) * channels
         received = ops.sum(R, axis=-1, keepdims=True)
         ratio = divide(received, summed)
-        relevance = linear.transpose(ratio, c["t"], one) * ops.ones_like(a[0])
+        relevance = linear.transpose(ratio, c["t"], channel) * ops.ones_like(a[0])
         return Flow((relevance,), lambda: shares_account([(ratio, None, 1.0)], received))
 
     @staticmethod

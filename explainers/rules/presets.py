@@ -3,8 +3,8 @@
 A preset of one's own in five lines:
 
     from explainers import create_analyzer
-    from explainers.rules.presets import compose, structure
     from explainers.rules import AlphaBeta, Epsilon, Flat
+    from explainers.rules.presets import compose, structure
     mine = compose("mine", dense=Epsilon(0.1), conv=AlphaBeta(2, 1), first=Flat(), rest=structure())
     analyzer = create_analyzer("lrp", preset=mine)
 """

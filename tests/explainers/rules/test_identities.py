@@ -1,4 +1,4 @@
-"""Identities of MATHS section 9 on random small networks: no oracle, only what must be equal to what."""
+"""Identities on random small networks: no oracle, only what must be equal to what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes that are not linear layers (MATHS section 2, "Other nodes") and the rules' corner cases."""
+"""Nodes that are not linear layers and the rules' corner cases."""
 
 from __future__ import annotations
 
