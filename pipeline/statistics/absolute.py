@@ -200,17 +200,17 @@ def _maps(store: Store, method: str, index: Ints) -> Iterator[tuple[Floats, Ints
             continue
         maps = maps.filter(pc.equal(maps["method"].cast(pa.string()), method))
         row = pc.index_in(maps["example_id"].combine_chunks(), examples["example_id"].combine_chunks())
-        known = pc.is_valid(row)
-        maps = maps.filter(known)
-        split = examples["index"].to_numpy()[row.filter(known).to_numpy(zero_copy_only=False)]
+        in_shard = pc.is_valid(row)
+        maps = maps.filter(in_shard)
+        split = examples["index"].to_numpy()[row.filter(in_shard).to_numpy(zero_copy_only=False)]
         place = np.searchsorted(index, split)
-        wanted = (place < len(index)) & (index[np.minimum(place, len(index) - 1)] == split)
-        maps = maps.filter(pa.array(wanted))
+        ranked = (place < len(index)) & (index[np.minimum(place, len(index) - 1)] == split)
+        maps = maps.filter(pa.array(ranked))
         if len(maps) == 0:
             continue
         values = _grid(maps, store.path, key)
         positive = values.sum(axis=(1, 2)) > 0
-        yield values[positive], place[wanted][positive]
+        yield values[positive], place[ranked][positive]
 
 
 def _grid(maps: pa.Table, path: str, key: str) -> Floats:

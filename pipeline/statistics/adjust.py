@@ -255,7 +255,7 @@ def leave_one_out_median(values: Floats, weights: Floats) -> Floats:
     after = np.searchsorted(cumulated, half + w - 1e-12 * cumulated[-1])
     k = np.arange(len(v))
     # the others' cumulated weight is `cumulated` below k and `cumulated - w[k]` above it
-    found = np.where(before < k, before, np.maximum(after, k + 1))
+    place = np.where(before < k, before, np.maximum(after, k + 1))
     out = np.empty_like(v)
-    out[order] = v[np.minimum(found, len(v) - 1)]
+    out[order] = v[np.minimum(place, len(v) - 1)]
     return out

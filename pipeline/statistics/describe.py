@@ -14,14 +14,14 @@ from pipeline.statistics.arrays import Flags
 
 def describe(images: Images, used: Flags, dataset: dict[str, Any]) -> pd.DataFrame:
     """What needs no statistics: counts and means per class, one row per class that has images."""
-    known = images.label >= 0
-    labels, group = np.unique(images.label[known], return_inverse=True)
+    labelled = images.label >= 0
+    labels, group = np.unique(images.label[labelled], return_inverse=True)
 
     def total(values: NDArray[Any], rows: Flags) -> NDArray[Any]:
-        return np.bincount(group[rows[known]], values[rows].astype(float), minlength=len(labels))
+        return np.bincount(group[rows[labelled]], values[rows].astype(float), minlength=len(labels))
 
     def mean(values: NDArray[Any], rows: Flags) -> NDArray[Any]:
-        rows = rows & known & np.isfinite(values)
+        rows = rows & labelled & np.isfinite(values)
         with np.errstate(invalid="ignore", divide="ignore"):
             return total(values, rows) / total(np.ones(len(values)), rows)
 
@@ -41,12 +41,12 @@ def describe(images: Images, used: Flags, dataset: dict[str, Any]) -> pd.DataFra
             "class_id": class_id,
             "class_name": class_name,
             "n": total(ones, used).astype(np.int64),
-            "n_images": total(ones, known).astype(np.int64),
-            "n_correct": total(ones, images.correct & known).astype(np.int64),
+            "n_images": total(ones, labelled).astype(np.int64),
+            "n_correct": total(ones, images.correct & labelled).astype(np.int64),
             "accuracy": mean(images.correct.astype(float), images.predicted),
             "confidence": mean(images.confidence, images.predicted),
             "box_area": mean(area, used),
-            "n_undefined": total(ones, known & ~images.ok).astype(np.int64),
+            "n_undefined": total(ones, labelled & ~images.ok).astype(np.int64),
             "ratio": mean(scores["ratio"], used),
             "ratio_pooled": pooled if {"relevance_in", "relevance_out"} <= images.stored else np.nan,
             "mass": mean(scores["mass"], used),
@@ -60,7 +60,7 @@ def describe(images: Images, used: Flags, dataset: dict[str, Any]) -> pd.DataFra
 def _planted(
     planted: dict[str, Any] | None, labels: list[int], names: list[str], ids: list[str]
 ) -> list[Any]:
-    """Whether each class carries a known artefact; None where the dataset says nothing."""
+    """Whether each class carries a labelled artefact; None where the dataset says nothing."""
     if planted is None:
         return [None] * len(labels)
     carries = {str(key) for key, what in planted.items() if what}

@@ -94,8 +94,8 @@ def _insensitive(run: Store) -> frozenset[str]:
 
 def _values(run: Store, metric: str) -> pd.DataFrame:
     """One row per image, one column per method; nan where undefined."""
-    wanted = pc.field("metric").cast(pa.string()) == metric
-    frame = run.read("scores", ["example_id", "method", "value"], wanted).to_pandas()
+    of_metric = pc.field("metric").cast(pa.string()) == metric
+    frame = run.read("scores", ["example_id", "method", "value"], of_metric).to_pandas()
     frame["method"] = frame["method"].astype(str)
     return frame.pivot(index="example_id", columns="method", values="value")
 
