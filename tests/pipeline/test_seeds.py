@@ -31,21 +31,26 @@ STREAMS = {
 }
 
 
+SEEDED = ("rng", "rng_at", "generator")
+
+
 def sources_of_numbers(source: str) -> list[str]:
-    """Calls that make a generator or a seed, and hexadecimal numbers, of a module."""
+    """What makes a generator or a seed of its own in a module, and constants put into a named one."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-        if name in ("default_rng", "SeedSequence", "RandomState"):
-            found.append(name)
-        if isinstance(node, ast.Constant) and type(node.value) is int:
-            text = ast.get_source_segment(source, node) or ""
-            found += [text] if text.lower().startswith("0x") else []
+        if getattr(node, "attr", getattr(node, "id", "")) in ("default_rng", "SeedSequence", "RandomState"):
+            found.append(ast.unparse(node))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in SEEDED:
+            numbers = [
+                a for a in node.args if isinstance(a, ast.Constant) and type(a.value) is int and a.value
+            ]
+            found += [ast.unparse(node)] if numbers else []
     return found
 
 
 def test_nobody_else_makes_seeds():
-    assert sources_of_numbers("rng = np.random.default_rng([seed, 0xB0])") == ["default_rng", "0xB0"]
+    bad = "rng = np.random.default_rng([seed, 7])\nother = Purpose.BOOTSTRAP.rng(seed, 0xB0)"
+    assert sorted(sources_of_numbers(bad)) == ["Purpose.BOOTSTRAP.rng(seed, 176)", "np.random.default_rng"]
     left = {str(p.relative_to(ROOT)): sources_of_numbers(p.read_text(encoding="utf-8")) for p in SOURCES}
     assert len(left) > 80
     assert {path: names for path, names in left.items() if names} == {}
