@@ -210,7 +210,7 @@ def test_sweep_two_parameters_and_choose_the_best(
         (["--methods", "rise(samples=0)"], "samples: received 0"),
         (["--targets", "zebra"], "no such class"),
         (["--targets", "top0"], "top1 to top50"),
-        (["--targets", "9"], "valid: 0 to 3"),
+        (["--targets", "9"], "give an index 0..3"),
         (["--view", "rainbow"], "valid: auto, all, graymap"),
         (["--save", "csv"], "valid: npz"),
         (["--labels", "a,b,c"], "received 3 for 1 images"),
