@@ -1,4 +1,4 @@
-"""How long a ranking takes and how much memory it needs.
+"""How long a ranking takes and how much memory it needs; and the report of it.
 
     python -m benchmarks.ranking_speed                       # 50,000 images; then 10,000 with maps
     python -m benchmarks.ranking_speed --images 5000000      # streaming; without maps
@@ -23,13 +23,18 @@ import resource, sys, time
 start = time.perf_counter()
 from pipeline.statistics.ranking import rank
 loaded = time.perf_counter()
-found = rank(sys.argv[1])
+ranking = rank(sys.argv[1])
 end = time.perf_counter()
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(f"{loaded - start:.1f} s to import, {end - loaded:.1f} s to rank "
       f"({used.ru_utime + used.ru_stime:.1f} s of CPU), peak {used.ru_maxrss / 2**20:.2f} GiB, "
       f"TensorFlow loaded: {'tensorflow' in sys.modules}, "
-      f"{found.summary['n_images_used']} images used, verdicts {found.summary['verdicts']}")
+      f"{ranking.summary['n_images_used']} images used, verdicts {ranking.summary['verdicts']}")
+from reports.page.html import write_report
+start = time.perf_counter()
+page = write_report(sys.argv[1], ranking)
+print(f"{time.perf_counter() - start:.1f} s to write the report of {len(ranking.table)} classes, "
+      f"{page.stat().st_size / 1e6:.1f} MB")
 """
 
 

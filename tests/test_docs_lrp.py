@@ -26,9 +26,13 @@ def section(title: str) -> str:
 
 
 @pytest.mark.parametrize("source", BLOCKS, ids=[f"block{i}" for i in range(len(BLOCKS))])
-def test_python_block_runs(source: str) -> None:
+def test_python_block_runs_and_makes_what_it_names(source: str) -> None:
     keras.utils.set_random_seed(0)
-    exec(compile(source, "docs/lrp.md", "exec"), {"__name__": "docs"})
+    names: dict[str, object] = {"__name__": "docs"}
+    exec(compile(source, "docs/lrp.md", "exec"), names)
+    made = {name: value for name, value in names.items() if not name.startswith("__")}
+    assert made
+    assert [name for name, value in made.items() if value is None] == []
 
 
 def test_the_preset_has_five_lines() -> None:

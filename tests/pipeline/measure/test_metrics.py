@@ -129,8 +129,9 @@ def test_an_unknown_metric_names_the_known_ones():
 
 
 def test_the_default_metrics_exist():
-    for name in AuditConfig().metrics:
-        get_metric(name)
+    names = list(AuditConfig().metrics)
+    assert names
+    assert [get_metric(name).name for name in names] == names
 
 
 @pytest.mark.parametrize(("inside", "extreme"), [(True, 1), (False, -1)])

@@ -180,7 +180,9 @@ def test_another_audit_is_refused_field_by_field(store: Store, config, changes, 
 
 def test_the_same_data_and_model_in_another_place_is_the_same_audit(store: Store):
     moved = parse_config({"dataset": {"path": "/elsewhere"}, "model": {"source": "copy.keras"}})
+    before = files_of(store)
     store.open_or_create(moved, provenance())
+    assert files_of(store) == before
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path):
