@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from flows.commands import examples
 
 if TYPE_CHECKING:
     from pipeline.canary.photo_trials import PhotoSource
+    from pipeline.run.documents import CanaryDocument, TrialDocument
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def canary(
     out: Annotated[
-        str, typer.Option(help="Folder for data, networks, runs and canary.json.")
+        str, typer.Option(help="Folder for data, networks, runs and what came out.")
     ] = "runs/canary",
     networks: Annotated[
         int, typer.Option(help="Networks to train: a clean one, then four marks each.", min=2)
@@ -74,8 +75,7 @@ def canary(
     from pipeline.canary.campaign import Campaign, run_campaign
     from pipeline.canary.grid import Grid
     from pipeline.canary.summary import attach as attach_to
-    from pipeline.run.folder import CANARY
-    from pipeline.run.store import Store
+    from pipeline.run.folder import CANARY, RunFolder
 
     grid = Grid(
         tuple(listed(kinds or ("patch,text" if photos else "patch,text,stripe")) or ()),
@@ -86,20 +86,20 @@ def canary(
     campaign = Campaign(grid, networks, method, seed, _photo_source(photos, model, card), images)
     summary = run_campaign(campaign, Path(out), lambda n, trial: _print_trial(n, networks, trial))
     for run in attach or ():
-        attach_to(Store(run), summary)
+        attach_to(RunFolder(run), summary)
     print_canary(summary)
     terminal.console.print(f"written: {out}/{CANARY}", markup=False, soft_wrap=True)
 
 
-def _print_trial(n: int, networks: int, trial: dict[str, Any]) -> None:
+def _print_trial(n: int, networks: int, trial: TrialDocument) -> None:
     from flows import terminal
     from pipeline.verdicts import RankingVerdict
 
-    suspicious = sum(c["verdict"] == RankingVerdict.SUSPICIOUS for c in trial["cells"])
+    suspicious = sum(c.verdict == RankingVerdict.SUSPICIOUS for c in trial.cells)
     terminal.console.print(
-        f"network {n + 1} of {networks}: accuracy {trial['accuracy']:.1%}, "
-        f"{suspicious} of {len(trial['cells'])} planted classes suspicious, "
-        f"{trial['false_suspicious']} of {trial['classes_clean']} others"
+        f"network {n + 1} of {networks}: accuracy {trial.accuracy:.1%}, "
+        f"{suspicious} of {len(trial.cells)} planted classes suspicious, "
+        f"{trial.false_suspicious} of {trial.classes_clean} others"
     )
 
 
@@ -125,46 +125,44 @@ def _photo_source(photos: str | None, model: str | None, card: str | None) -> Ph
     )
 
 
-def print_canary(summary: dict[str, Any]) -> None:
+def print_canary(summary: CanaryDocument) -> None:
     """Cells, figures and the line."""
     from flows import terminal
     from pipeline.canary.detection import USED
 
     rows = [
         (
-            f"{c['kind']}{' inside' if c['inside'] else ''}",
-            f"{c['size']:.0%}",
-            _share(c["probability"], c.get("carried")),
-            f"{c['added']:+.2f}" + ("" if c["used"] else " unused"),
-            c["verdict"],
-            c["test"] or "",
+            f"{c.kind}{' inside' if c.inside else ''}",
+            f"{c.size:.0%}",
+            _share(c.probability, c.carried),
+            f"{c.added:+.2f}" + ("" if c.used else " unused"),
+            c.verdict,
+            c.test or "",
         )
-        for c in sorted(
-            summary["cells"], key=lambda c: (c["kind"], c["inside"], c["size"], -c["probability"])
-        )
+        for c in sorted(summary.cells, key=lambda c: (c.kind, c.inside, c.size, -c.probability))
     ]
     heads = ("size", "on", "adds", "ranking", "interventions")
     terminal.print_list("mark", rows, heads, whole=heads)
     shown = {
         name: [("-" if v is None else f"{v:.3f}") for v in figures.values()]
-        for name, figures in summary["figures"].items()
+        for name, figures in summary.figures.items()
     }
     terminal.print_list(
         "order of the classes",
         [(name.replace("_", " "), *values) for name, values in shown.items()],
         ("average precision", "AUC", "recall at k"),
     )
-    alarms = summary["false_alarms"]
+    alarms = summary.false_alarms
     terminal.console.print(
-        f"{alarms['classes']} classes without a mark: "
-        + ", ".join(f"{n} {verdict}" for verdict, n in alarms.items() if verdict != "classes")
+        f"{alarms.classes} classes without a mark: {alarms.suspicious} suspicious, "
+        f"{alarms.confirmed} confirmed, {alarms.hidden} hidden"
     )
     terminal.console.print(
         "inside: on the object; on: share of the images (in brackets: that really carry it); adds: "
         f"probability of the class that the mark adds, unused below {USED}",
         style="dim",
     )
-    terminal.console.print(summary["line"], markup=False, soft_wrap=True)
+    terminal.console.print(summary.line, markup=False, soft_wrap=True)
 
 
 def _share(asked: float, carried: float | None) -> str:

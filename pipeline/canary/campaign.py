@@ -6,11 +6,9 @@ drawn pictures (:mod:`.planted_canary`), or on photographs (:mod:`.photo_trials`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.canary.grid import Grid
 from pipeline.canary.photo_canary import plan_photos
@@ -18,8 +16,8 @@ from pipeline.canary.photo_trials import PhotoSource, run_photo_trials
 from pipeline.canary.photos import Choice
 from pipeline.canary.planted_canary import plan_networks, run_planted_trials
 from pipeline.canary.summary import summarise_trials
-from pipeline.canary.trials import Trial
-from pipeline.run.folder import CANARY
+from pipeline.run.documents import CanaryDocument, TrialDocument
+from pipeline.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,9 @@ class Campaign:
     images: int = 60
 
 
-def run_campaign(campaign: Campaign, folder: Path, on_trial: Callable[[int, Trial], None]) -> dict[str, Any]:
+def run_campaign(
+    campaign: Campaign, folder: Path, on_trial: Callable[[int, TrialDocument], None]
+) -> CanaryDocument:
     """Run what is missing of ``campaign`` below ``folder``; returns the summary, which lies there then.
 
     ``on_trial`` is called with the number and the result of every trial, finished ones included.
@@ -57,5 +57,5 @@ def run_campaign(campaign: Campaign, folder: Path, on_trial: Callable[[int, Tria
         network = Path(campaign.photos.model.source).stem
         about = f"{method}, {networks} linear heads on {network}, real photographs"
     summary = summarise_trials(trials, about)
-    (folder / CANARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    summary.write(RunFolder(folder))
     return summary

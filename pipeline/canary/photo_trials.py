@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from pipeline.canary.photo_canary import PhotoSpec, mark_photos, photo_key, photo_usage, train_head
 from pipeline.canary.photos import BOXES, Photos, halves, read_photos, write_photos
 from pipeline.canary.trials import (
-    Trial,
     audit_and_confirm,
     kept_or_made,
     run_each,
@@ -21,6 +20,7 @@ from pipeline.canary.trials import (
 from pipeline.config import DatasetConfig, ModelConfig
 from pipeline.inputs.datasets import open_dataset
 from pipeline.inputs.models import LoadedModel, load_model
+from pipeline.run.documents import TrialDocument
 from pipeline.run.store import Store
 
 
@@ -37,20 +37,20 @@ def run_photo_trials(
     source: PhotoSource,
     root: Path,
     method: str,
-    on_trial: Callable[[int, Trial], None],
-) -> list[Trial]:
+    on_trial: Callable[[int, TrialDocument], None],
+) -> list[TrialDocument]:
     """A result per specification. Photographs, heads and runs stay below ``root``; finished ones are read."""
     dataset, base = open_dataset(source.dataset), load_model(source.model)
     photos = lru_cache(1)(lambda choice: read_photos(dataset, base.card, choice))
 
-    def trial_of(spec: PhotoSpec) -> Trial:
+    def trial_of(spec: PhotoSpec) -> TrialDocument:
         run = Store(root / photo_key(spec, dataset, base) / f"run-{method}")
         return kept_or_made(run, lambda: _trial(spec, base, method, photos(spec.choice), run))
 
     return run_each(specs, trial_of, on_trial)
 
 
-def _trial(spec: PhotoSpec, base: LoadedModel, method: str, photos: Photos, run: Store) -> Trial:
+def _trial(spec: PhotoSpec, base: LoadedModel, method: str, photos: Photos, run: Store) -> TrialDocument:
     """What is audited lies beside the run: pictures, boxes, head and its card."""
     folder = Path(run.path).parent
     shutil.rmtree(run.path, ignore_errors=True)  # an interrupted trial's: its head is trained anew
@@ -65,7 +65,7 @@ def _trial(spec: PhotoSpec, base: LoadedModel, method: str, photos: Photos, run:
     ranking, confirmed = audit_and_confirm(trial_config(dataset, folder / "head.keras", method), run, spec)
     used = photo_usage(spec, head, photos.take(audit), marked[audit], carries[audit])
     trial = trial_result(spec, ranking, confirmed, used)
-    for cell in trial["cells"]:
-        of_class = photos.labels[audit] == spec.classes.index(cell["class_name"])
-        cell["carried"] = float(carries[audit][of_class].mean())
-    return trial
+    label_of = {name: label for label, name in enumerate(spec.classes)}
+    carried = [carries[audit][photos.labels[audit] == label_of[cell.class_name]] for cell in trial.cells]
+    cells = (replace(cell, carried=float(c.mean())) for cell, c in zip(trial.cells, carried, strict=True))
+    return replace(trial, cells=tuple(cells))

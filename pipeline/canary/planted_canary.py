@@ -14,7 +14,6 @@ import numpy as np
 
 from pipeline.canary.grid import Grid, deal_marks
 from pipeline.canary.trials import (
-    Trial,
     audit_and_confirm,
     kept_or_made,
     run_each,
@@ -29,6 +28,7 @@ from pipeline.inputs.planted_model import planted_model
 from pipeline.measure.bench import bench_for
 from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.rows import probabilities
+from pipeline.run.documents import TrialDocument
 from pipeline.run.store import Store
 
 MARKS_PER_NETWORK = 4  # planted classes: enough others stay to compare with
@@ -42,11 +42,11 @@ def plan_networks(grid: Grid, networks: int, seed: int) -> list[PlantedSpec]:
 
 
 def run_planted_trials(
-    specs: Iterable[PlantedSpec], root: Path, method: str, on_trial: Callable[[int, Trial], None]
-) -> list[Trial]:
+    specs: Iterable[PlantedSpec], root: Path, method: str, on_trial: Callable[[int, TrialDocument], None]
+) -> list[TrialDocument]:
     """One result per specification. Data, networks and runs stay below ``root``; finished trials are read."""
 
-    def trial_of(spec: PlantedSpec) -> Trial:
+    def trial_of(spec: PlantedSpec) -> TrialDocument:
         folder = prepare_planted(spec, root)
         source = {"source": "planted", "path": str(folder)}
         dataset = PlantedDataset(DatasetConfig.model_validate(source), folder)
@@ -57,7 +57,7 @@ def run_planted_trials(
     return run_each(specs, trial_of, on_trial)
 
 
-def _trial(spec: PlantedSpec, config: Config, run: Store) -> Trial:
+def _trial(spec: PlantedSpec, config: Config, run: Store) -> TrialDocument:
     ranking, confirmed = audit_and_confirm(config, run, spec)
     return trial_result(spec, ranking, confirmed, usage(spec, bench_for(config).model))
 

@@ -6,11 +6,10 @@ the same picture with and without it, and reported beside.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -20,13 +19,12 @@ from pipeline.config import Config, ConfirmConfig, parse_config, parse_method
 from pipeline.followup.confirm import Confirmed, confirm, confirmed_order
 from pipeline.measure.audit import audit_run
 from pipeline.measure.bench import bench_for
-from pipeline.run.folder import TRIAL
+from pipeline.run.documents import PlantedCell, TrialDocument
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
 
 S = TypeVar("S")
-Trial = dict[str, Any]  # what ``trial.json`` holds, see :func:`trial_result`
 
 
 class Planting(Protocol):
@@ -41,23 +39,22 @@ class Planting(Protocol):
 
 
 def run_each(
-    specs: Iterable[S], trial_of: Callable[[S], Trial], on_trial: Callable[[int, Trial], None]
-) -> list[Trial]:
+    specs: Iterable[S], trial_of: Callable[[S], TrialDocument], on_trial: Callable[[int, TrialDocument], None]
+) -> list[TrialDocument]:
     """The trials of ``specs``, in order; ``on_trial`` is called with the number and result of each."""
-    trials: list[Trial] = []
+    trials: list[TrialDocument] = []
     for n, spec in enumerate(specs):
         trials.append(trial_of(spec))
         on_trial(n, trials[-1])
     return trials
 
 
-def kept_or_made(run: Store, make: Callable[[], Trial]) -> Trial:
+def kept_or_made(run: Store, make: Callable[[], TrialDocument]) -> TrialDocument:
     """The finished trial of ``run``, else one that is made now and kept there."""
-    kept = run.files.get(TRIAL)
-    if kept:
-        return json.loads(kept)
+    if (kept := TrialDocument.read(run)) is not None:
+        return kept
     trial = make()
-    run.files.put(TRIAL, json.dumps(trial, indent=1, allow_nan=False).encode())
+    trial.write(run)
     return trial
 
 
@@ -82,8 +79,10 @@ def audit_and_confirm(config: Config, run: Store, spec: Planting) -> tuple[Ranki
     return ranking, confirm(run, every_class, ranking, bench)
 
 
-def trial_result(spec: Planting, ranking: Ranking, confirmed: Confirmed, used: Mapping[str, float]) -> Trial:
-    """What the audit and the interventions said about one network, JSON-ready.
+def trial_result(
+    spec: Planting, ranking: Ranking, confirmed: Confirmed, used: Mapping[str, float]
+) -> TrialDocument:
+    """What the audit and the interventions said about one network.
 
     ``used``: what each planted mark adds to its class. Marks that lie on the object or are invisible are
     neither hits nor false alarms in the figures; they are cells of their own.
@@ -94,17 +93,17 @@ def trial_result(spec: Planting, ranking: Ranking, confirmed: Confirmed, used: M
     orders = _orders(ranking, confirmed, leave_out=set(label_of.values()) - visible)
     clean = [k for k in table.index if k not in label_of.values()]
     tests = [confirmed.judgements[k].verdict for k in clean if k in confirmed.judgements]
-    return {
-        "seed": spec.seed,
-        "accuracy": float(np.average(table["accuracy"], weights=table["n_images"])),
-        "cells": _cells(spec, ranking, confirmed, used),
-        "figures": {name: detection(order, visible) for name, order in orders.items()},
-        "recall": {name: recall_curve(order, visible) if visible else [] for name, order in orders.items()},
-        "classes_clean": len(clean),
-        "false_suspicious": int((table.loc[clean, "verdict"] == RankingVerdict.SUSPICIOUS).sum()),
-        "false_confirmed": tests.count(InterventionVerdict.CONFIRMED),
-        "false_hidden": tests.count(InterventionVerdict.HIDDEN),
-    }
+    return TrialDocument(
+        seed=spec.seed,
+        accuracy=float(np.average(table["accuracy"], weights=table["n_images"])),
+        cells=_cells(spec, ranking, confirmed, used),
+        figures={name: detection(order, visible) for name, order in orders.items()},
+        recall={name: recall_curve(order, visible) if visible else [] for name, order in orders.items()},
+        classes_clean=len(clean),
+        false_suspicious=int((table.loc[clean, "verdict"] == RankingVerdict.SUSPICIOUS).sum()),
+        false_confirmed=tests.count(InterventionVerdict.CONFIRMED),
+        false_hidden=tests.count(InterventionVerdict.HIDDEN),
+    )
 
 
 def _planted_labels(spec: Planting, ranking: Ranking) -> dict[str, int]:
@@ -127,23 +126,23 @@ def _orders(ranking: Ranking, confirmed: Confirmed, leave_out: set[int]) -> dict
 
 def _cells(
     spec: Planting, ranking: Ranking, confirmed: Confirmed, used: Mapping[str, float]
-) -> list[dict[str, Any]]:
+) -> tuple[PlantedCell, ...]:
     """Per planted mark: what it is, whether the network uses it, and what was said about its class."""
     table = ranking.table.set_index("label")
     place = {int(k): i for i, k in enumerate(table.index, start=1)}
     tests = {k: judgement.verdict for k, judgement in confirmed.judgements.items()}
     label_of = _planted_labels(spec, ranking)
-    return [
-        asdict(artefact)
-        | {
-            "class_name": name,
-            "visible": artefact.visible,
-            "added": used[name],
-            "used": used[name] >= USED,
-            "rank": place[label_of[name]],
-            "verdict": str(table.loc[label_of[name], "verdict"]),
-            "test": tests.get(label_of[name]),
-        }
+    return tuple(
+        PlantedCell(
+            **asdict(artefact),
+            class_name=name,
+            visible=artefact.visible,
+            added=used[name],
+            used=used[name] >= USED,
+            rank=place[label_of[name]],
+            verdict=RankingVerdict(str(table.loc[label_of[name], "verdict"])),
+            test=tests.get(label_of[name]),
+        )
         for name, artefact in spec.artefacts
         if name in label_of
-    ]
+    )

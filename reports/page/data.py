@@ -5,7 +5,6 @@ Tables only: nothing here needs the images, the model or TensorFlow again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ import pyarrow.dataset as ds
 
 from pipeline import schema
 from pipeline.errors import InputError
-from pipeline.run.documents import ConfirmationDocument, EditedClass, SanityDocument
+from pipeline.run.documents import CanaryDocument, ConfirmationDocument, EditedClass, SanityDocument
 from pipeline.run.store import Store
 
 if TYPE_CHECKING:
@@ -116,11 +115,6 @@ class RunData:
         rows = self.used
         return rows[rows["label"] == label].sort_values(["excess", "lift", "index"], kind="stable")
 
-    def document(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run folder, such as ``canary.json``; empty where there is none."""
-        raw = self.store.files.get(name)
-        return json.loads(raw) if raw else {}
-
     @cached_property
     def confirmation(self) -> ConfirmationDocument | None:
         """What the interventions said; None where there were none."""
@@ -140,6 +134,11 @@ class RunData:
     def sanity(self) -> SanityDocument | None:
         """The sanity checks of the methods; None where there were none."""
         return SanityDocument.read(self.store)
+
+    @cached_property
+    def canary(self) -> CanaryDocument | None:
+        """What a canary said that was attached to the run; None where there was none."""
+        return CanaryDocument.read(self.store)
 
     def failures(self, method: str) -> tuple[str, ...]:
         """Sanity checks that ``method`` failed, in words; empty where it passed or was not checked."""

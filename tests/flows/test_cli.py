@@ -22,6 +22,7 @@ from flows.options import Settings
 from pipeline.config import Config, ConfigError
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import section_of
+from pipeline.run.documents import CanaryDocument
 from pipeline.statistics.ranking import rank
 from tests.tables import write_run
 
@@ -147,12 +148,15 @@ def test_the_canary_s_table_fits_a_terminal(capsys):
     from flows.commands.canary import print_canary
 
     cell = {"kind": "patch", "size": 0.17, "probability": 1.0, "inside": True, "used": False, "added": -0.125}
+    cell |= {"class_name": "x", "visible": True, "rank": 1, "carried": 1.0}
     cells = [
-        cell | {"carried": 1.0, "verdict": "unremarkable", "test": "attribution_only"},
+        cell | {"verdict": "unremarkable", "test": "attribution_only"},
         cell | {"probability": 0.5, "carried": 0.625, "verdict": "suspicious", "test": None},
     ]
     alarms = {"classes": 7, "suspicious": 1, "confirmed": 0, "hidden": 0}
-    print_canary({"cells": cells, "figures": {}, "false_alarms": alarms, "line": "Canary (x): nothing."})
+    canary = {"about": "x", "networks": 1, "accuracy": 0.5, "figures": {}, "cells": cells}
+    canary |= {"false_alarms": alarms, "line": "Canary (x): nothing."}
+    print_canary(CanaryDocument.parse(json.dumps(canary), "a test"))
     shown = capsys.readouterr().out
     row = "patch inside 17% 100% -0.12 unused unremarkable attribution_only"
     assert row in " ".join(shown.split())  # nothing is cut

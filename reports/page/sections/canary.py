@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.canary.detection import CLASS_ORDERS
-from pipeline.verdicts import is_found
 from reports.page.data import RunData
 from reports.page.sections import Section
 
@@ -22,11 +21,11 @@ scope="col">Interventions</th>
 <tr><th scope="row">{{ c.kind }}{% if c.inside %} <small>on the object</small>{% endif %}
 {% if not c.visible %} <small>invisible</small>{% endif %}</th>
 <td class="num">{{ c.size | percent }}</td><td class="num">{{ c.probability | percent }}
-{%- if c.carried is defined and (c.carried | percent) != (c.probability | percent) %} <small>{{
+{%- if c.carried is known and (c.carried | percent) != (c.probability | percent) %} <small>{{
 c.carried | percent }} carry it</small>{% endif %}</td>
 <td class="num">{{ c.added | signed }}{% if not c.used %} <small>not used</small>{% endif %}</td>
 <td>{{ m.chip(c.verdict) }}</td><td>{% if c.test %}{{ m.tested(c.test) }}{% endif %}</td>
-<td>{{ c.found }}</td></tr>
+<td>{{ "found" if c.found else "missed" if c.used else "not used" }}</td></tr>
 {% endfor %}
 </tbody>
 </table>
@@ -62,25 +61,18 @@ a guarantee.</p>
 
 
 def build(run: RunData) -> dict[str, Any] | None:
-    content = run.document("canary.json")
-    if not content.get("line"):
+    canary = run.canary
+    if canary is None:
         return None
-    cells = sorted(content["cells"], key=lambda c: (c["kind"], c["inside"], c["size"], -c["probability"]))
-    figures = content["figures"]
+    figures = canary.figures
     return {
-        "line": content["line"],
-        "cells": [c | {"found": _found(c)} for c in cells],
+        "line": canary.line,
+        "cells": sorted(canary.cells, key=lambda c: (c.kind, c.inside, c.size, -c.probability)),
         "orders": [(title, figures[name]) for name, title in CLASS_ORDERS.items() if name in figures],
-        "networks": content["networks"],
-        "photographs": "photographs" in content.get("about", ""),
-        "alarms": content["false_alarms"],
+        "networks": canary.networks,
+        "photographs": "photographs" in canary.about,
+        "alarms": canary.false_alarms,
     }
-
-
-def _found(cell: dict[str, Any]) -> str:
-    if is_found(cell["verdict"], cell["test"]):
-        return "found"
-    return "missed" if cell["used"] else "not used"
 
 
 SECTION = Section("canary", "What would this audit have missed?", "Canary", 65, TEMPLATE, build)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.run.documents import MethodsDocument
 from reports.page.data import RunData
 from reports.page.sections import Section
 
@@ -34,8 +35,8 @@ the best method.</p>
 
 
 def build(run: RunData) -> dict[str, Any] | None:
-    content = run.document("methods.json")
-    return content if content.get("methods") else None
+    ranked = MethodsDocument.read(run.store)
+    return vars(ranked) if ranked and ranked.methods else None
 
 
 SECTION = Section("methods", "Which method describes the network best?", "Methods", 56, TEMPLATE, build)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.columns import RANKING
 from pipeline.run.documents import records
+from pipeline.run.ranking_settings import ranking_files
 from pipeline.verdicts import RankingVerdict
 from reports.page import words
 from reports.page.cards import carded
@@ -85,8 +86,8 @@ endif -%}
 </div>
 <p class="fine">The line in the interval column is 0: as much relevance on the object as on comparable
 images. Hover
-or focus a heading for its meaning. The same table is in <code>ranking.csv</code> and
-<code>ranking.json</code>.</p>
+or focus a heading for its meaning. The same table is in <code>{{ files.table }}</code> and
+<code>{{ files.document }}</code>.</p>
 """
 
 
@@ -123,7 +124,13 @@ def build(run: RunData) -> dict[str, Any]:
     counts = [(v, int((table["verdict"] == v).sum())) for v in RankingVerdict]
     needs = bool(table["n_needed"].notna().any())
     columns = [_heading(*h) for h in HEADINGS if needs or h[0] != "n_needed"]
-    return {"columns": columns, "rows": rows, "counts": counts, "needs": needs}
+    return {
+        "files": ranking_files(run.manifest, run.ranking.settings),
+        "columns": columns,
+        "rows": rows,
+        "counts": counts,
+        "needs": needs,
+    }
 
 
 def _heading(name: str, heading: str, note: str) -> dict[str, Any]:

@@ -216,8 +216,8 @@ def _unsaid(run: RunData, counts: Mapping[RankingVerdict, int]) -> str:
             f"For {words.count(lost, 'image')} the question has no answer (no box, a box that fills the "
             "picture, or unreadable); they are counted below, not dropped."
         )
-    if line := run.document("canary.json").get("line"):
-        parts.append(line)
+    if run.canary is not None:
+        parts.append(run.canary.line)
     return " ".join(parts) or "Nothing: every class had enough images, and every image could be used."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 
 import numpy as np
 import pytest
@@ -14,7 +14,10 @@ from pipeline.canary.planted_canary import plan_networks, usage
 from pipeline.canary.summary import attach, summarise_trials, summary_line
 from pipeline.canary.trials import trial_result
 from pipeline.errors import InputError
+from pipeline.run.documents import CanaryDocument, FalseAlarms, PlantedCell, TrialDocument
+from pipeline.run.folder import RunFolder
 from pipeline.run.store import Store
+from pipeline.verdicts import RankingVerdict
 
 
 def test_detection_by_hand():
@@ -56,8 +59,10 @@ def test_the_plan_covers_the_grid():
 
 
 def cell(size, found, **other):
-    base = {"kind": "patch", "size": size, "visible": True, "inside": False, "used": True}
-    return base | {"verdict": "suspicious" if found else "unremarkable", "test": None} | other
+    base = {"kind": "patch", "size": size, "visible": True, "inside": False, "used": True, "added": 0.5}
+    base |= {"probability": 1.0, "class_name": "x", "rank": 1, "test": None}
+    verdict = RankingVerdict.SUSPICIOUS if found else RankingVerdict.UNREMARKABLE
+    return PlantedCell(**base | {"verdict": verdict} | other)
 
 
 @pytest.mark.parametrize(
@@ -102,20 +107,22 @@ def test_a_trial_of_a_real_run(small_run, tiny_planted, tiny_cnn_file):
     )
     used = usage(spec, model)
     assert used.keys() == {"rhombus", "star"}
-    trial = json.loads(json.dumps(trial_result(spec, ranking, confirmed, used), allow_nan=False))
+    result = trial_result(spec, ranking, confirmed, used)
+    trial = TrialDocument.parse(result.text(), "a test")
+    assert trial == result
     labels = [spec.classes.index(n) for n in ("rhombus", "star")]
     order = ranking.table["label"].tolist()
-    assert trial["figures"]["adjusted"] == detection(order, labels)
+    assert trial.figures["adjusted"] == detection(order, labels)
     ratio = ranking.table.sort_values("ratio_rank")["label"].tolist()
-    assert trial["figures"]["ratio"] == detection(ratio, labels)
-    assert trial["classes_clean"] == 2
-    assert [c["class_name"] for c in trial["cells"]] == ["rhombus", "star"]
-    assert trial["cells"][0]["used"] == (used["rhombus"] >= 0.1)
-    clean = trial | {"cells": [], "figures": {}}
+    assert trial.figures["ratio"] == detection(ratio, labels)
+    assert trial.classes_clean == 2
+    assert [c.class_name for c in trial.cells] == ["rhombus", "star"]
+    assert trial.cells[0].used == (used["rhombus"] >= 0.1)
+    clean = dataclasses.replace(trial, cells=(), figures={})
     summary = summarise_trials([clean, trial], "a test")
-    assert summary["networks"] == 2
-    assert summary["false_alarms"]["classes"] == 4
-    assert summary["figures"]["adjusted"] == trial["figures"]["adjusted"]
+    assert summary.networks == 2
+    assert summary.false_alarms.classes == 4
+    assert summary.figures["adjusted"] == trial.figures["adjusted"]
 
 
 def test_usage_is_what_the_mark_adds_to_its_class(tiny_planted, tiny_cnn):
@@ -138,9 +145,10 @@ def test_usage_is_what_the_mark_adds_to_its_class(tiny_planted, tiny_cnn):
 
 
 def test_attach_needs_a_run(small_run, tmp_path):
-    summary = {"line": "Canary (test): nothing."}
+    nothing = FalseAlarms(0, 0, 0, 0)
+    summary = CanaryDocument("test", 1, 0.5, {}, (), nothing, "Canary (test): nothing.")
     attach(small_run, summary)
-    assert json.loads(small_run.files.get("canary.json")) == summary
+    assert CanaryDocument.read(small_run) == summary
     with pytest.raises(InputError, match=r"no manifest\.json"):
         attach(Store(tmp_path), summary)
 
@@ -174,8 +182,8 @@ def test_a_campaign_ends_in_a_summary_and_goes_on_where_it_stopped(tmp_path, mon
     told = []
     summary = run_campaign(asked, tmp_path, lambda n, trial: told.append((n, trial)))
     assert [n for n, _ in told] == [0, 1]
-    assert [len(trial["cells"]) for _, trial in told] == [0, 4]
-    assert summary["about"] == "gradient, 2 planted networks"
-    assert json.loads((tmp_path / "canary.json").read_text()) == summary
+    assert [len(trial.cells) for _, trial in told] == [0, 4]
+    assert summary.about == "gradient, 2 planted networks"
+    assert CanaryDocument.read(RunFolder(tmp_path)) == summary
     monkeypatch.setattr(planted_canary, "audit_and_confirm", lambda *_: pytest.fail("made again"))
     assert run_campaign(asked, tmp_path, lambda n, trial: None) == summary

@@ -12,6 +12,7 @@ import pytest
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.documents import (
+    CanaryDocument,
     ClustersDocument,
     ConfirmationDocument,
     Document,
@@ -25,7 +26,7 @@ from pipeline.statistics.ranking import rank
 from tests.tables import write_run
 
 EARLIER = Path(__file__).parents[2] / "fixtures" / "run-schema-1"
-DOCUMENTS = (RankingDocument, ConfirmationDocument, SanityDocument, ClustersDocument)
+DOCUMENTS = (RankingDocument, ConfirmationDocument, SanityDocument, ClustersDocument, CanaryDocument)
 
 
 @pytest.fixture
@@ -75,6 +76,9 @@ def test_reading_and_writing_keeps_every_field_of_an_earlier_document(kind: type
         ("clusters.json", {"classes.0.tau": [1]}, "classes.0.tau: .*number"),
         ("ranking.json", {"summary.n_shards": True}, "summary.n_shards: .*integer .received True"),
         ("ranking.json", {"classes.1": {"label": 1}}, "classes.1.rank: Field required"),
+        ("ranking.json", {"classes.1.lift": "big"}, "column 'lift' is 'big', must be null or a JSON number"),
+        ("ranking.json", {"classes.1.n_images": True}, "classes.1.n_images: .*integer .received True"),
+        ("canary.json", {"cells.0.verdict": "fine"}, "cells.0.verdict: .*'suspicious'"),
     ],
 )
 def test_a_fault_is_one_line_with_its_place(tmp_path: Path, name: str, changes: dict[str, Any], said: str):

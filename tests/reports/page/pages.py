@@ -15,7 +15,13 @@ import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.config import RankingConfig
-from pipeline.run.documents import ClustersDocument, ConfirmationDocument, MethodsDocument, SanityDocument
+from pipeline.run.documents import (
+    CanaryDocument,
+    ClustersDocument,
+    ConfirmationDocument,
+    MethodsDocument,
+    SanityDocument,
+)
 from pipeline.run.folder import CLUSTERS_TABLE, MANIFEST, RunFolder
 from pipeline.statistics.ranking import Ranking, rank
 from tests.tables import write_run
@@ -175,14 +181,17 @@ def write_methods(folder: Path) -> None:
 
 def write_canary(folder: Path) -> None:
     mark = {"kind": "patch", "size": 0.09, "probability": 0.5, "inside": False, "visible": True, "used": True}
+    mark |= {"class_name": "x", "rank": 1}
     found = mark | {"added": 0.75, "verdict": "suspicious", "test": None}
     missed = mark | {"size": 0.05, "added": 0.25, "verdict": "undecided", "test": "clean"}
     unused = mark | {"kind": "text", "added": 0.0, "used": False, "verdict": "unremarkable", "test": "clean"}
     content = {
         "line": "Canary (x): this audit would have missed marks smaller than 9% of the picture's side.",
+        "about": "x",
         "networks": 3,
+        "accuracy": 0.9,
         "cells": [found, missed, unused],
         "figures": {"adjusted": {"ap": 0.875, "auc": 0.9375, "recall": None}},
         "false_alarms": {"classes": 20, "suspicious": 2, "confirmed": 0, "hidden": 0},
     }
-    (folder / "canary.json").write_text(json.dumps(content), encoding="utf-8")
+    CanaryDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))

@@ -1,0 +1,37 @@
+"""The JSON documents of a run folder: what each holds, and the one place where it is read and written."""
+
+from __future__ import annotations
+
+from pipeline.run.documents.base import Document, records
+from pipeline.run.documents.canary import CanaryDocument, FalseAlarms, PlantedCell, TrialDocument
+from pipeline.run.documents.clusters import ClassStrategies, Cluster, ClustersDocument
+from pipeline.run.documents.confirmation import ConfirmationDocument, EditedClass, EditEffect, Role
+from pipeline.run.documents.methods import MethodsDocument, RankedMethod
+from pipeline.run.documents.ranking import Curve, RankedClass, RankingDocument, RankingSummary, ShardsSeen
+from pipeline.run.documents.sanity import MethodSanity, SanityDocument, sanity_failures
+
+__all__ = [
+    "CanaryDocument",
+    "ClassStrategies",
+    "Cluster",
+    "ClustersDocument",
+    "ConfirmationDocument",
+    "Curve",
+    "Document",
+    "EditEffect",
+    "EditedClass",
+    "FalseAlarms",
+    "MethodSanity",
+    "MethodsDocument",
+    "PlantedCell",
+    "RankedClass",
+    "RankedMethod",
+    "RankingDocument",
+    "RankingSummary",
+    "Role",
+    "SanityDocument",
+    "ShardsSeen",
+    "TrialDocument",
+    "records",
+    "sanity_failures",
+]

@@ -1,0 +1,127 @@
+"""The stored ranking of the classes, and what it is a ranking of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, with_config
+from typing_extensions import TypedDict  # pydantic reads typing's only from Python 3.12 on
+
+from pipeline.columns import RANKING
+from pipeline.run import folder
+from pipeline.run.documents.base import Document
+from pipeline.run.folder import SCHEMA_VERSION, RunFolder
+from pipeline.run.ranking_settings import differing_settings, read_settings
+
+
+@dataclass(frozen=True)
+class ShardsSeen:
+    """The finished shards that a ranking is of: their number, and the sha256 of their sorted keys."""
+
+    n: int
+    sha256: str
+
+    @classmethod
+    def of(cls, keys: Iterable[str]) -> ShardsSeen:
+        """Of these keys, in whatever order."""
+        ordered = sorted(keys)
+        return cls(len(ordered), sha256("\n".join(ordered).encode()).hexdigest())
+
+
+class Curve(TypedDict):
+    """The lift expected of an image by the share of the picture that its box covers."""
+
+    box_area: list[float]
+    lift: list[float]
+
+
+@with_config(ConfigDict(extra="allow"))
+class RankingSummary(TypedDict):
+    """Counts and correlations of a ranking; ``method_marks``: sanity checks failed, None if unchecked."""
+
+    verdicts: dict[str, int]
+    n_classes: int
+    n_classes_tested: int
+    n_images: int
+    n_images_used: int
+    n_outside: int
+    statuses: dict[str, int]
+    accuracy: float | None
+    correlations: dict[str, float | None]
+    ratio_correlations: dict[str, float | None]
+    tau: float | None
+    scale: float | None
+    expected: Curve | None
+    absolute_test: bool
+    method_marks: list[str] | None
+    n_shards: int
+    config: dict[str, Any]
+
+
+@with_config(ConfigDict(extra="allow"))
+class RankedClass(TypedDict):
+    """A row of the ranking: these columns, and all others of the table."""
+
+    rank: int
+    label: int
+    class_name: str
+    n: int
+    n_images: int
+    verdict: str
+
+
+_TYPES = {"integer": (int,), "number": (int, float), "text": (str,), "flag": (bool,)}
+
+
+def _with_typed_columns(row: RankedClass) -> RankedClass:
+    """``row`` if each of its columns holds what :mod:`pipeline.columns` says, or null; else ValueError."""
+    for name, value in row.items():
+        if name not in RANKING or value is None:
+            continue
+        kind = RANKING[name].kind
+        # True is an integer in Python, and no number here
+        if not isinstance(value, _TYPES[kind]) or isinstance(value, bool) != (kind == "flag"):
+            raise ValueError(f"column {name!r} is {value!r}, must be null or a JSON {kind}")
+    return row
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingDocument(Document):
+    """A stored ranking, and what it is a ranking of.
+
+    Attributes:
+        run_id, shards: the run, and how much of it was finished; None in folders written before they were.
+        method: key of the method whose maps it ranks by; its settings are ``summary["config"]``.
+        classes: most suspicious first.
+    """
+
+    FILE: ClassVar[str] = folder.RANKING
+    MADE_BY: ClassVar[str] = "hansaudit rank"
+
+    schema_version: int
+    run_id: str | None = None
+    method: str
+    shards: ShardsSeen | None = None
+    summary: RankingSummary
+    classes: list[Annotated[RankedClass, AfterValidator(_with_typed_columns)]]
+
+    def misfit(self, run: RunFolder) -> str | None:
+        """Why this is not the ranking that ``run``, as it is, would be given by its own settings, if so."""
+        manifest, done = run.manifest, run.done
+        seen = self.summary["n_shards"]
+        if self.schema_version != SCHEMA_VERSION:
+            return f"has schema version {self.schema_version}, this hansaudit reads {SCHEMA_VERSION}"
+        if self.run_id not in (None, manifest["run_id"]):
+            return f"is of run {self.run_id}, this is run {manifest['run_id']}"
+        if seen != len(done):
+            return f"is of {seen} finished shards, the run has {len(done)}"
+        if self.shards not in (None, ShardsSeen.of(done)):
+            return f"is of {seen} other shards than the {len(done)} finished ones of the run"
+        settings = read_settings(self.summary["config"], f"{run.path}/{self.FILE}")
+        settings = settings.model_copy(update={"method": self.method})
+        for name, (here, own) in differing_settings(manifest, settings).items():
+            return f"was made with {name} = {here!r}, the run's own is {own!r}"
+        return None
