@@ -8,9 +8,10 @@ from pipeline.run.documents.clusters import ClassStrategies, Cluster, ClustersDo
 from pipeline.run.documents.confirmation import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.documents.methods import MethodsDocument, RankedMethod
 from pipeline.run.documents.ranking import Curve, RankedClass, RankingDocument, RankingSummary, ShardsSeen
-from pipeline.run.documents.sanity import MethodSanity, SanityDocument, sanity_failures
+from pipeline.run.documents.sanity import FAILURES, MethodSanity, SanityDocument, sanity_failures
 
 __all__ = [
+    "FAILURES",
     "CanaryDocument",
     "ClassStrategies",
     "Cluster",
