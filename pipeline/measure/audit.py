@@ -19,8 +19,8 @@ from pipeline.inputs.shards import Shard, parse_key
 from pipeline.measure.bench import Bench
 from pipeline.measure.rows import Recipe, batch_tables
 from pipeline.measure.sanity import check_run
-from pipeline.run.provenance import versions
-from pipeline.run.store import Provenance, Session, Store
+from pipeline.run.provenance import Provenance, versions
+from pipeline.run.store import Session, Store
 from pipeline.schema import TABLES
 
 _PENDING = 2  # batches whose metrics may still be under way while the next one is explained

@@ -156,12 +156,12 @@ class ObjectFiles:
     def names(self, folder: str) -> list[str]:
         self.fs.invalidate_cache()
         try:
-            found = self.fs.ls(f"{self.root}/{folder}", detail=False)
+            paths = self.fs.ls(f"{self.root}/{folder}", detail=False)
         except FileNotFoundError:
             return []
         except _store_errors() as error:
             raise InputError(f"{self.url}/{folder}: cannot be listed: {error}") from error
-        return sorted(base for p in found if (base := p.rpartition("/")[2]) and not base.startswith("."))
+        return sorted(base for p in paths if (base := p.rpartition("/")[2]) and not base.startswith("."))
 
     def arrow(self, names: list[str]) -> tuple[list[str], Any]:
         from pyarrow.fs import FSSpecHandler, PyFileSystem

@@ -1,9 +1,16 @@
-"""What a run was made with: versions of the packages and of this program, never a machine's name."""
+"""What a run is made of: its data, its model, versions of packages, never a machine's name; its manifest."""
 
 from __future__ import annotations
 
+import json
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
+
+from pipeline.config import AFTERWARDS, Config
+from pipeline.run.folder import SCHEMA_VERSION
 
 _PACKAGES = (
     "hansaudit",
@@ -19,14 +26,96 @@ _PACKAGES = (
     "scikit-learn",
     "prefect",
 )
+# settings that say where something is: what it is shows in the fingerprint and in the hash
+_PLACES = ("dataset.path", "dataset.annotations", "model.source", "model.weights", "model.card")
+# hashes say nothing to a person
+_OPAQUE = {
+    "dataset.fingerprint": "the data are others (dataset.fingerprint)",
+    "model.sha256": "the weights are others (model.sha256)",
+}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a run is made of, besides its configuration.
+
+    Attributes:
+        dataset: name, split, n_examples, class_names, class_ids, fingerprint, planted.
+        model: name, sha256, card.
+        versions: package versions.
+        shards: keys of all planned shards, in order.
+    """
+
+    dataset: Mapping[str, Any]
+    model: Mapping[str, Any]
+    versions: Mapping[str, str]
+    shards: tuple[str, ...]
 
 
 def versions() -> dict[str, str]:
     """Versions of Python, the platform and the packages that decide about numbers, without importing them."""
-    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    versions_of = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
     for name in _PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions_of[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions_of[name] = "not installed"
+    return versions_of
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line per setting in which two manifests are not the same audit."""
+    lines = []
+    before, after = _identity(old), _identity(new)
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            what = _OPAQUE.get(name, name)
+            lines.append(
+                f"  {what}: this folder has {_short(before.get(name))}, asked for {_short(after.get(name))}"
+            )
+    return lines
+
+
+def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    config = {k: v for k, v in manifest["config"].items() if k not in AFTERWARDS}
+    flat = {k: v for k, v in _flatten(config).items() if k not in _PLACES}
+    flat |= _flatten({"model": {"card": manifest["model"].get("card")}})
+    flat["dataset.fingerprint"] = manifest["dataset"].get("fingerprint")
+    flat["model.sha256"] = manifest["model"].get("sha256")
+    return flat
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to dotted names; lists stay values."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def manifest_of(config: Config, provenance: Provenance) -> dict[str, Any]:
+    """The manifest of a run that begins."""
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": config.run_id,
+        "hansaudit": provenance.versions.get("hansaudit", ""),
+        "config": config.model_dump(mode="json"),
+        "canonical": config.canonical_json(),
+        "dataset": dict(provenance.dataset),
+        "model": dict(provenance.model),
+        "versions": dict(provenance.versions),
+        "shards": list(provenance.shards),
+        "sessions": [],
+    }
+    # as it will be read back: tuples become lists, so that a later comparison compares like with like
+    return json.loads(json.dumps(manifest))

@@ -22,34 +22,8 @@ import pyarrow.parquet as pq
 from pipeline.config import AFTERWARDS, Config
 from pipeline.errors import InputError
 from pipeline.run.folder import COMMIT, MANIFEST, SCHEMA_VERSION, RunFolder, part_name
+from pipeline.run.provenance import Provenance, differing, manifest_of
 from pipeline.schema import TABLES
-
-# settings that say where something is: what it is shows in the fingerprint and in the hash
-_PLACES = ("dataset.path", "dataset.annotations", "model.source", "model.weights", "model.card")
-
-
-# hashes say nothing to a person
-_OPAQUE = {
-    "dataset.fingerprint": "the data are others (dataset.fingerprint)",
-    "model.sha256": "the weights are others (model.sha256)",
-}
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What a run is made of, besides its configuration.
-
-    Attributes:
-        dataset: name, split, n_examples, class_names, class_ids, fingerprint, planted.
-        model: name, sha256, card.
-        versions: package versions.
-        shards: keys of all planned shards, in order.
-    """
-
-    dataset: Mapping[str, Any]
-    model: Mapping[str, Any]
-    versions: Mapping[str, str]
-    shards: tuple[str, ...]
 
 
 @dataclass
@@ -79,7 +53,7 @@ class Store(RunFolder):
             InputError: the folder holds a run of another configuration, dataset or model (what differs is
                 listed, field by field), or other things than a run.
         """
-        new = _manifest(config, provenance)
+        new = manifest_of(config, provenance)
         if not self.exists:
             if strangers := self.files.names("") + self.files.names(COMMIT):
                 raise InputError(
@@ -218,60 +192,6 @@ class Store(RunFolder):
         for path in paths:
             _check_part(path, filesystem, schema)
         return ds.dataset(paths, schema=schema, format="parquet", filesystem=filesystem)
-
-
-def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line per setting in which two manifests are not the same audit."""
-    lines = []
-    before, after = _identity(old), _identity(new)
-    for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name):
-            what = _OPAQUE.get(name, name)
-            lines.append(
-                f"  {what}: this folder has {_short(before.get(name))}, asked for {_short(after.get(name))}"
-            )
-    return lines
-
-
-def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    config = {k: v for k, v in manifest["config"].items() if k not in AFTERWARDS}
-    flat = {k: v for k, v in _flatten(config).items() if k not in _PLACES}
-    flat |= _flatten({"model": {"card": manifest["model"].get("card")}})
-    flat["dataset.fingerprint"] = manifest["dataset"].get("fingerprint")
-    flat["model.sha256"] = manifest["model"].get("sha256")
-    return flat
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to dotted names; lists stay values."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    return flat
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else text[:117] + "..."
-
-
-def _manifest(config: Config, provenance: Provenance) -> dict[str, Any]:
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": config.run_id,
-        "hansaudit": provenance.versions.get("hansaudit", ""),
-        "config": config.model_dump(mode="json"),
-        "canonical": config.canonical_json(),
-        "dataset": dict(provenance.dataset),
-        "model": dict(provenance.model),
-        "versions": dict(provenance.versions),
-        "shards": list(provenance.shards),
-        "sessions": [],
-    }
-    # as it will be read back: tuples become lists, so that a later comparison compares like with like
-    return json.loads(json.dumps(manifest))
 
 
 def _file_metadata(manifest: Mapping[str, Any]) -> dict[str, str]:

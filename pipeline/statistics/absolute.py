@@ -20,7 +20,7 @@ from scipy import special, stats
 
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
-from pipeline.run.images import shard_tables
+from pipeline.run.parts import shard_tables
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose
 from pipeline.statistics.arrays import Floats, Ints

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipeline.config import MethodConfig
 from pipeline.errors import InputError
 from pipeline.measure.curve_metrics import CURVE_METRICS
 from pipeline.run.documents import MethodsDocument, RankedMethod, SanityDocument, records
+from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
 from pipeline.statistics.resampling import bca_intervals
 
@@ -93,11 +93,12 @@ def _insensitive(run: Store) -> frozenset[str]:
 
 
 def _values(run: Store, metric: str) -> pd.DataFrame:
-    """One row per image, one column per method; nan where undefined."""
-    of_metric = pc.field("metric").cast(pa.string()) == metric
-    frame = run.read("scores", ["example_id", "method", "value"], of_metric).to_pandas()
-    frame["method"] = frame["method"].astype(str)
-    return frame.pivot(index="example_id", columns="method", values="value")
+    """A row per image that has the metric stored, a column per method that has it; nan where undefined."""
+    methods = sorted(MethodConfig.model_validate(m).key for m in run.manifest["config"]["methods"])
+    scores = read_scores(run, (), [(method, metric) for method in methods])
+    there = [(method, metric) in scores.names for method in methods]
+    values = scores.values[scores.stored.any(axis=1)][:, there]
+    return pd.DataFrame(values, columns=[m for m, is_there in zip(methods, there, strict=True) if is_there])
 
 
 def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
 from reports.gate.policy import one_of
 
@@ -45,30 +45,19 @@ def read_metric(path: str, metric: str, method: str) -> Stored:
     Raises:
         PolicyError: the run holds no such metric or method; the nearest is named.
     """
-    store = Store(path)
-    column = _COLUMNS.get(metric)
-    extra = [column] if column not in (None, "correct") else []
-    examples = store.read("examples", ["example_id", "label", "correct", *extra])
-    label = examples["label"].to_numpy()
-    correct = examples["correct"].fill_null(False).to_numpy()
-    if column is not None:
-        value = examples[column].cast(pa.float64()).fill_null(float("nan")).to_numpy()
+    store, column = Store(path), _COLUMNS.get(metric)
+    columns = ["label", "correct", *([column] if column else [])]
+    scores = read_scores(store, columns, [] if column else [(method, metric)])
+    label = scores.examples["label"].to_numpy()
+    correct = scores.examples["correct"].fill_null(False).to_numpy()
+    if column is None:
+        one_of(metric, {name for _, name in scores.names} | set(_COLUMNS), f"{store.path}: metric")
+        one_of(method, scores.methods, f"{store.path}: method")
+        value = scores.values[:, 0]
     else:
-        value = _scores(store, metric, method, examples["example_id"])
+        value = scores.examples[column].cast(pa.float64()).fill_null(float("nan")).to_numpy()
     keep = ~np.isnan(value)
     return Stored(value[keep], label[keep], correct[keep])
-
-
-def _scores(store: Store, metric: str, method: str, ids: pa.ChunkedArray) -> NDArray[Any]:
-    names = store.read("scores", ["metric", "method"])
-    valid = set(pc.unique(names["metric"].cast(pa.string())).to_pylist())
-    one_of(metric, valid | set(_COLUMNS), f"{store.path}: metric")
-    one_of(method, set(pc.unique(names["method"].cast(pa.string())).to_pylist()), f"{store.path}: method")
-    wanted = (pc.field("metric") == metric) & (pc.field("method") == method)
-    scores = store.read("scores", ["example_id", "value"], wanted)
-    row = pc.index_in(ids, scores["example_id"].combine_chunks())
-    values = np.append(scores["value"].fill_null(float("nan")).to_numpy(), np.nan)
-    return values[row.fill_null(len(scores)).to_numpy()]
 
 
 def aggregate(stored: Stored, how: str, images: str, per_class: bool) -> dict[int, float]:

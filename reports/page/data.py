@@ -20,6 +20,7 @@ import pyarrow.dataset as ds
 from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.run.documents import CanaryDocument, ConfirmationDocument, EditedClass, SanityDocument
+from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
 
 if TYPE_CHECKING:
@@ -215,20 +216,9 @@ def _images(store: Store, method: str) -> pd.DataFrame:
     for name in ("shard", "class_name", "status"):
         images[name] = images[name].astype(object).where(images[name].notna(), "").astype(str)
     images["correct"] = images["correct"].eq(True)
-    scores = _scores(store, method)
-    return images.merge(scores, how="left", left_on="example_id", right_index=True)
-
-
-def _scores(store: Store, method: str) -> pd.DataFrame:
-    """Metrics of ``method``, one column each, by example id; undefined values are nan."""
-    columns = ("example_id", "method", "metric", "value")
-    wanted = (ds.field("method").cast(pa.string()) == method) & ds.field("metric").cast(pa.string()).isin(
-        IMAGE_METRICS
-    )
-    frame = store.read("scores", columns, wanted).to_pandas()
-    frame["metric"] = frame["metric"].astype(str)
-    wide = frame.pivot_table(index="example_id", columns="metric", values="value", observed=True)
-    return wide.reindex(columns=list(IMAGE_METRICS)).astype(float)
+    asked = [(method, metric) for metric in IMAGE_METRICS]
+    values = read_scores(store, (), asked).values  # in the order of the examples
+    return images.assign(**dict(zip(IMAGE_METRICS, values.T, strict=True)))
 
 
 def _expected(ranking: Ranking, used: pd.DataFrame) -> Expected:

@@ -20,7 +20,8 @@ from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.run import files
 from pipeline.run.folder import SCHEMA_VERSION
-from pipeline.run.store import Provenance, Session, Store
+from pipeline.run.provenance import Provenance
+from pipeline.run.store import Session, Store
 from tests.tables import write_run
 
 KEYS = ("validation-000000000-000000002", "validation-000000002-000000004", "validation-000000004-000000005")
