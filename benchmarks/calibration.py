@@ -67,10 +67,12 @@ def simulate(
     bounds = np.concatenate([[0], np.cumsum(np.bincount(label, minlength=n_classes))])
     config = RankingConfig(draws=DRAWS[n_classes], seed=seed)
     adjusted = adjust(lift, area, distance, bounds)
-    found = estimate(adjusted, bounds, config)
-    p = relative(adjusted, area, bounds, found["high"], config)
+    estimates = estimate(adjusted, bounds, config)
+    p = relative(adjusted, area, bounds, estimates["high"], config)
     q = discovery_rates(p, np.ones(n_classes, dtype=bool), config.fdr)
-    return Outcome(p, q, (q <= config.level) & (found["high"] < 0), found["low"], found["high"], shift)
+    return Outcome(
+        p, q, (q <= config.level) & (estimates["high"] < 0), estimates["low"], estimates["high"], shift
+    )
 
 
 def null_table(share: float, classes: Sequence[int] = CLASSES, first: int = 0) -> Iterator[dict]:
@@ -79,12 +81,12 @@ def null_table(share: float, classes: Sequence[int] = CLASSES, first: int = 0) -
         for n_classes in classes:
             for per_class in PER_CLASS:
                 runs = max(10, int(RUNS[n_classes] * share * (1 if noise == "t" else 0.5)))
-                found = [
+                outcomes = [
                     simulate(n_classes, per_class, seed, noise=noise) for seed in range(first, first + runs)
                 ]
-                alarms = np.mean([(f.q <= 0.05).any() for f in found])
-                p = np.concatenate([f.p for f in found])
-                inside = np.concatenate([(f.low <= 0) & (f.high >= 0) for f in found])
+                alarms = np.mean([(f.q <= 0.05).any() for f in outcomes])
+                p = np.concatenate([f.p for f in outcomes])
+                inside = np.concatenate([(f.low <= 0) & (f.high >= 0) for f in outcomes])
                 yield {
                     "noise": noise,
                     "classes": n_classes,
@@ -92,7 +94,7 @@ def null_table(share: float, classes: Sequence[int] = CLASSES, first: int = 0) -
                     "runs": runs,
                     "runs with a false alarm": alarms,
                     "+-": 1.96 * np.sqrt(0.05 * 0.95 / runs),
-                    "runs with a suspicious class": np.mean([f.suspicious.any() for f in found]),
+                    "runs with a suspicious class": np.mean([f.suspicious.any() for f in outcomes]),
                     "p <= 0.05": (p <= 0.05).mean(),
                     "p <= 0.001": (p <= 0.001).mean(),
                     "coverage of the interval": inside.mean(),
@@ -105,9 +107,9 @@ def power_table(share: float) -> Iterator[dict]:
         for per_class in PER_CLASS[:4]:
             for effect in EFFECTS:
                 runs = max(4, int(RUNS[n_classes] * share * (0.02 if n_classes == 1000 else 0.1)))
-                found = [simulate(n_classes, per_class, 10_000 + seed, effect) for seed in range(runs)]
-                hit = [f.suspicious[f.shift < 0].mean() for f in found]
-                false = [(f.suspicious & (f.shift == 0)).sum() / max(f.suspicious.sum(), 1) for f in found]
+                outcomes = [simulate(n_classes, per_class, 10_000 + seed, effect) for seed in range(runs)]
+                hit = [f.suspicious[f.shift < 0].mean() for f in outcomes]
+                false = [(f.suspicious & (f.shift == 0)).sum() / max(f.suspicious.sum(), 1) for f in outcomes]
                 yield {
                     "classes": n_classes,
                     "images per class": per_class,
@@ -148,7 +150,7 @@ def plot(null: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     colours = {10: "#1b6ca8", 50: "#d1662b", 1000: "#2f8f5b"}
-    marks = {5: "o", 10: "s", 20: "^", 50: "D", "5-50": "v"}
+    shapes = {5: "o", 10: "s", 20: "^", 50: "D", "5-50": "v"}
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
     ticks = []
     for k, row in enumerate(null.to_dict("records")):
@@ -158,7 +160,7 @@ def plot(null: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
             k,
             100 * row["runs with a false alarm"],
             yerr=[[100 * min(row["+-"], row["runs with a false alarm"])], [100 * row["+-"]]],
-            fmt=marks[row["images per class"]],
+            fmt=shapes[row["images per class"]],
             color=colour,
             markerfacecolor=colour if full else "white",
             elinewidth=1,
@@ -174,7 +176,7 @@ def plot(null: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
             -part["effect"],
             100 * part["found"],
             color=colours[n_classes],
-            marker=marks[per_class],
+            marker=shapes[per_class],
             markersize=4,
             linewidth=1.2,
             label=f"{n_classes} classes, {per_class} images",

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.output import publish, versions
 
 METHODS = ("lrp.epsilon", "lrp.preset_a", "lrp.preset_b")
 MUST_REACH = {"lrp.epsilon": 0.95, "lrp.preset_a": 1.25, "lrp.preset_b": 1.9}  # vgg16, times the gradient
@@ -195,14 +196,11 @@ def main() -> None:
         "threads": options.threads,
         "batch": options.batch,
         "repeats": options.repeats,
-        "versions": [f"{package} {version(package)}" for package in ("hansaudit", "tensorflow", "keras")],
+        "versions": versions(),
         "networks": {name: measure(name, options) for name in options.networks},
         "peers": measure_peers(options) if options.peers else [],
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "lrp.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (options.out / "lrp.md").write_text(markdown(result), encoding="utf-8")
-    print(markdown(result))
+    publish(options.out, "lrp", result, markdown(result))
 
 
 if __name__ == "__main__":

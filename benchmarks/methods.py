@@ -10,18 +10,17 @@ Writes ``methods.json`` and ``methods.md``.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.lrp import median, set_threads
+from benchmarks.output import publish, versions
 
 LIMITS = {"occlusion": 1.15, "lime": 1.15, "rise": 1.15, "integrated_gradients": 1.1}
 RANGE = {"low": -4.0, "high": 4.0}
@@ -165,13 +164,10 @@ def main() -> None:
         "machine": f"{platform.machine()} {platform.system()}",
         "threads": options.threads,
         "repeats": options.repeats,
-        "versions": [f"{package} {version(package)}" for package in ("hansaudit", "tensorflow", "keras")],
+        "versions": versions(),
         "rows": [measure(subject, model, x, options.repeats) for subject in chosen],
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "methods.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (options.out / "methods.md").write_text(markdown(result), encoding="utf-8")
-    print(markdown(result))
+    publish(options.out, "methods", result, markdown(result))
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ def measure_peers(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Run this file with each ``options.peer_python`` and read what they print."""
     arguments = ["--batch", str(options.batch), "--threads", str(options.threads)]
     arguments += ["--repeats", str(options.repeats)]
-    found: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     for python in options.peer_python:
         done = subprocess.run([python, __file__, *arguments], check=True, capture_output=True, text=True)
-        found += json.loads(done.stdout.splitlines()[-1])
-    measured = [peer for peer in found if "ratio" in peer]
-    missing = {peer["name"]: peer for peer in found if "ratio" not in peer}
+        answers += json.loads(done.stdout.splitlines()[-1])
+    measured = [peer for peer in answers if "ratio" in peer]
+    missing = {peer["name"]: peer for peer in answers if "ratio" not in peer}
     have = " ".join(peer["name"].lower() for peer in measured)
     return measured + [peer for name, peer in missing.items() if name not in have]
 
@@ -169,19 +169,19 @@ def main() -> None:
     if options.peer:
         print(json.dumps(measure_one(options.peer, options)))
         return
-    found: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     for peer in PEERS:  # a process each: they set their framework up in ways that exclude one another
         if importlib.util.find_spec(peer) is None:
-            found.append({"name": peer, "reason": "not importable here"})
+            answers.append({"name": peer, "reason": "not importable here"})
             continue
         done = subprocess.run(
             [sys.executable, __file__, *sys.argv[1:], "--peer", peer], capture_output=True, text=True
         )
         if done.returncode:
-            found.append({"name": peer, "reason": done.stderr.strip().splitlines()[-1]})
+            answers.append({"name": peer, "reason": done.stderr.strip().splitlines()[-1]})
         else:
-            found += json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps(found))
+            answers += json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(answers))
 
 
 if __name__ == "__main__":

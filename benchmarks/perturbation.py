@@ -136,18 +136,18 @@ def main() -> None:
     parser.add_argument("--quantus", action="store_true")
     parser.add_argument("--out", default="")
     options = parser.parse_args()
-    found = measure(options)
-    print(f"{found['passes']} passes per round, batch {options.batch}, {options.rounds} rounds")
+    measured = measure(options)
+    print(f"{measured['passes']} passes per round, batch {options.batch}, {options.rounds} rounds")
     for clock in ("wall", "processor"):
-        plain = found[clock]["plain"]
-        for name, seconds in found[clock].items():
+        plain = measured[clock]["plain"]
+        for name, seconds in measured[clock].items():
             ratio = statistics.median(s / p for s, p in zip(seconds, plain, strict=True))
             line = (
                 f"{clock:9s} {name:7s} min {min(seconds):7.3f} s, median {statistics.median(seconds):7.3f} s"
             )
             print(f"{line}; ratio of minima {min(seconds) / min(plain):.3f}, median ratio {ratio:.3f}")
     if options.out:
-        Path(options.out).write_text(json.dumps(found, indent=1))
+        Path(options.out).write_text(json.dumps(measured, indent=1))
 
 
 if __name__ == "__main__":

@@ -38,13 +38,13 @@ def photographs() -> Any:
     import numpy as np
     from skimage import data, transform
 
-    found = []
+    inputs = []
     for photograph in (data.astronaut(), data.chelsea(), data.coffee(), data.rocket()):
         side = 3 * min(photograph.shape[:2]) // 4
         for crop in (photograph[:side, :side], photograph[-side:, -side:]):
             image = transform.resize(crop, (224, 224), anti_aliasing=True)
-            found.append((image - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225))
-    return np.array(found, "float32")
+            inputs.append((image - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225))
+    return np.array(inputs, "float32")
 
 
 def in_float64(model: Any) -> Any:

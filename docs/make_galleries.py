@@ -51,9 +51,9 @@ def digits() -> tuple[np.ndarray, np.ndarray, int]:
     """Pictures n 8 8 uint8, labels, and how many of them are for training."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    pictures = np.rint(found.images * (255 / 16)).astype(np.uint8)
-    return pictures, found.target, 1500
+    data = load_digits()
+    pictures = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    return pictures, data.target, 1500
 
 
 def networks() -> dict[str, list[Any]]:
@@ -100,8 +100,8 @@ def train(folder: Path, names: tuple[str, ...] = ("linear", "dense", "digits"), 
         model.save(folder / f"{name}.keras")
         card.save(folder / f"{name}.toml")
     for digit in DIGITS:
-        one = count + int(np.flatnonzero(labels[count:] == digit)[0])
-        Image.fromarray(pictures[one]).save(folder / f"digit-{digit}.png")
+        index = count + int(np.flatnonzero(labels[count:] == digit)[0])
+        Image.fromarray(pictures[index]).save(folder / f"digit-{digit}.png")
 
 
 def photographs(folder: Path) -> None:
@@ -138,8 +138,8 @@ def main() -> None:
             shutil.copy(options.squeezenet, folder / "squeezenet_v1.1.keras")
         page = PAGE.read_text(encoding="utf-8")
         for command in commands(page):
-            wanted = not options.only or out_of(command) in options.only
-            if not wanted or ("squeezenet_v1.1.keras" in command and not options.squeezenet):
+            asked = not options.only or out_of(command) in options.only
+            if not asked or ("squeezenet_v1.1.keras" in command and not options.squeezenet):
                 continue
             if cli.run(command) != 0:
                 raise SystemExit(f"failed: hansaudit {shlex.join(command)}")

@@ -144,22 +144,22 @@ def explained_lines(images: Sequence[str], model: LoadedModel, look: Look) -> tu
     ]
     fitted = fit(look, model)
     with progress():
-        found = explain_photos(photos, model, fitted, look.targets)
-    return tuple(_line(one, model, look, len(images) > 1) for one in found)
+        answers = explain_photos(photos, model, fitted, look.targets)
+    return tuple(_line(answer, model, look, len(images) > 1) for answer in answers)
 
 
-def _line(one: Explained, model: LoadedModel, look: Look, named: bool) -> Line:
+def _line(answer: Explained, model: LoadedModel, look: Look, named: bool) -> Line:
     from pipeline.measure.explain import class_name
 
-    card, label = model.card, one.photo.label
-    left = [one.photo.name] if named else []
-    left += [f"target: {class_name(card, one.target)}", f"predicted: {class_name(card, one.predicted)}"]
+    card, label = model.card, answer.photo.label
+    left = [answer.photo.name] if named else []
+    left += [f"target: {class_name(card, answer.target)}", f"predicted: {class_name(card, answer.predicted)}"]
     if label is not None:
         left.append(f"true: {class_name(card, label)}")
-    made = one.explanations
+    made = answer.explanations
     cells = look.cells([e.relevance[0] for e in made], [e.reason[0] or "" for e in made])
-    right = (f"p = {one.probability:.3f}", f"logit {one.logit:.2f}", f"place {one.place}")
-    return Line(one.photo.picture, tuple(left), cells, right)
+    right = (f"p = {answer.probability:.3f}", f"logit {answer.logit:.2f}", f"place {answer.place}")
+    return Line(answer.photo.picture, tuple(left), cells, right)
 
 
 def explain(images: Sequence[str], config: ModelConfig, look: Look) -> Gallery:

@@ -35,7 +35,7 @@ class Sweep:
         """Rows: values of all parameters but the last, and a method per value of the last."""
         *outer, (last, values) = self.axes
         rows = []
-        for chosen in itertools.product(*(found for _, found in outer)):
+        for chosen in itertools.product(*(values for _, values in outer)):
             fixed = dict(self.method.params) | dict(zip((name for name, _ in outer), chosen, strict=True))
             made = [MethodConfig(name=self.method.name, params={**fixed, last: value}) for value in values]
             rows.append((chosen, made))
@@ -45,12 +45,12 @@ class Sweep:
 def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     """``name=v1,v2,v3`` with JSON values or plain words. Raises InputError."""
     name, equals, values = text.partition("=")
-    found = split_methods(values)
-    if not equals or not name.strip() or not found:
+    parts = split_methods(values)
+    if not equals or not name.strip() or not parts:
         raise InputError(
             f"--vary {text!r}: expected parameter=value,value,..., such as noise_scale=0.05,0.1,0.2"
         )
-    return name.strip(), tuple(_value(one) for one in found)
+    return name.strip(), tuple(_value(part) for part in parts)
 
 
 def _value(text: str) -> Any:
@@ -60,66 +60,60 @@ def _value(text: str) -> Any:
         return text
 
 
-def sweep(image: str, config: ModelConfig, wanted: Sweep, look: Look) -> Gallery:
+def sweep(image: str, config: ModelConfig, plan: Sweep, look: Look) -> Gallery:
     """Rows and columns = parameter values of one method (Figure 2); the best by the metric is named."""
     settings.load_tensorflow()
     from pipeline.measure.explain import class_name, read_photo
 
-    check_sweep(wanted, look)
-    rows = wanted.settings()
+    check_sweep(plan, look)
+    rows = plan.settings()
     model = load(config)
     photo = read_photo(image, model.card)
-    found = [_only(photo, model, replace(look, methods=tuple(made))) for _, made in rows]
+    answers = [_only(photo, model, replace(look, methods=tuple(made))) for _, made in rows]
     measured = [
-        scores(photo, model, one, wanted) if wanted.metric else [None] * len(one.explanations)
-        for one in found
+        scores(photo, model, answer, plan) if plan.metric else [None] * len(answer.explanations)
+        for answer in answers
     ]
-    best = _best(wanted.metric, measured)
+    best = _best(plan.metric, measured)
     lines = []
-    for (chosen, made), one, values in zip(rows, found, measured, strict=True):
+    for (chosen, made), answer, values in zip(rows, answers, measured, strict=True):
         notes = [
-            _note(e.reason[0], wanted.metric, value, best)
-            for e, value in zip(one.explanations, values, strict=True)
+            _note(e.reason[0], plan.metric, value, best)
+            for e, value in zip(answer.explanations, values, strict=True)
         ]
-        left = [f"{name} = {_word(v)}" for (name, _), v in zip(wanted.axes[:-1], chosen, strict=True)]
-        cells = replace(look, methods=tuple(made)).cells([e.relevance[0] for e in one.explanations], notes)
-        lines.append(Line(photo.picture, tuple(left) or (wanted.method.key,), cells))
-    last, columns = wanted.axes[-1]
-    about = [("target", class_name(model.card, found[0].target)), *facts(look, [model])]
+        left = [f"{name} = {_word(v)}" for (name, _), v in zip(plan.axes[:-1], chosen, strict=True)]
+        cells = replace(look, methods=tuple(made)).cells([e.relevance[0] for e in answer.explanations], notes)
+        lines.append(Line(photo.picture, tuple(left) or (plan.method.key,), cells))
+    last, columns = plan.axes[-1]
+    about = [("target", class_name(model.card, answers[0].target)), *facts(look, [model])]
     if best is not None:
-        keys = [
-            m.key
-            for (_, made), row in zip(rows, measured, strict=True)
-            for m, v in zip(made, row, strict=True)
-            if v == best
-        ]
-        about.insert(0, (f"best by {wanted.metric}", f"{' and '.join(keys)} ({best:.4g})"))
-    title = f"{wanted.method.key} on {photo.name}, {model.name}"
+        methods = [method for _, made in rows for method in made]
+        keys = [m.key for m, v in zip(methods, itertools.chain(*measured), strict=True) if v == best]
+        about.insert(0, (f"best by {plan.metric}", f"{' and '.join(keys)} ({best:.4g})"))
+    title = f"{plan.method.key} on {photo.name}, {model.name}"
     return look.gallery(title, [f"{last} = {_word(value)}" for value in columns], lines, about)
 
 
-def check_sweep(wanted: Sweep, look: Look) -> None:
+def check_sweep(plan: Sweep, look: Look) -> None:
     """Refuse what cannot be swept before a network is loaded. Raises InputError, ExplainError."""
     from explainers import method_info
     from pipeline.measure.curve_metrics import CURVE_METRICS
     from pipeline.measure.explain import check_size
     from pipeline.measure.fitting import check
 
-    names = [name for name, _ in wanted.axes]
+    names = [name for name, _ in plan.axes]
     for name in names:
-        if name not in (known := method_info(wanted.method.name).parameters):
-            raise InputError(
-                f"--vary {name}: {wanted.method.name} takes {', '.join(known) or 'no parameter'}"
-            )
+        if name not in (takes := method_info(plan.method.name).parameters):
+            raise InputError(f"--vary {name}: {plan.method.name} takes {', '.join(takes) or 'no parameter'}")
     if len(set(names)) < len(names):
         raise InputError("--vary: a parameter is named twice; give all its values in one --vary")
     if look.view == "all":
         raise InputError(
             f"--view all: the columns of a sweep are parameter values; valid: {', '.join(all_views())}"
         )
-    if wanted.metric and wanted.metric not in CURVE_METRICS:
-        raise InputError(f"--metric {wanted.metric!r} is unknown; valid: {', '.join(CURVE_METRICS)}")
-    rows = wanted.settings()
+    if plan.metric and plan.metric not in CURVE_METRICS:
+        raise InputError(f"--metric {plan.metric!r} is unknown; valid: {', '.join(CURVE_METRICS)}")
+    rows = plan.settings()
     check_size(len(rows), len(rows[0][1]))
     for method in (method for _, made in rows for method in made):
         check(method)
@@ -131,10 +125,10 @@ def _only(photo: Photo, model: LoadedModel, look: Look) -> Explained:
 
     fitted = fit(look, model)
     with progress():
-        found = explain_photos([photo], model, fitted, look.targets)
-    if len(found) > 1:
-        raise InputError(f"--targets {look.targets}: received {len(found)} classes; valid for sweep: one")
-    return found[0]
+        rows = explain_photos([photo], model, fitted, look.targets)
+    if len(rows) > 1:
+        raise InputError(f"--targets {look.targets}: received {len(rows)} classes; valid for sweep: one")
+    return rows[0]
 
 
 def _best(metric: str, measured: Iterable[Iterable[float | None]]) -> float | None:
@@ -157,19 +151,19 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def scores(photo: Photo, model: LoadedModel, one: Explained, wanted: Sweep) -> list[float | None]:
+def scores(photo: Photo, model: LoadedModel, answer: Explained, plan: Sweep) -> list[float | None]:
     """The perturbation metric of every setting's map; None where the map is undefined."""
     from pipeline.measure.curve_metrics import CURVE_METRICS
     from pipeline.measure.curves import Perturber
     from pipeline.measure.evaluate import Evaluator
 
-    config = PerturbationConfig(orders=CURVE_METRICS[wanted.metric].orders, repeats=wanted.repeats)
+    config = PerturbationConfig(orders=CURVE_METRICS[plan.metric].orders, repeats=plan.repeats)
     perturber = Perturber(Evaluator(model.model, Config().execution.batch_size), model.card, config, seed=0)
-    keys = [str(i) for i in range(len(one.explanations))]
+    keys = [str(i) for i in range(len(answer.explanations))]
     with terminal.console.status("perturbation analysis"):
-        table = perturber.tables(_batch(photo), one.explanations, keys)["scores"].to_pylist()
-    found = {row["method"]: row["value"] for row in table if row["metric"] == wanted.metric}
-    return [found.get(key) for key in keys]
+        table = perturber.tables(_batch(photo), answer.explanations, keys)["scores"].to_pylist()
+    measured = {row["method"]: row["value"] for row in table if row["metric"] == plan.metric}
+    return [measured.get(key) for key in keys]
 
 
 def _batch(photo: Photo) -> Any:

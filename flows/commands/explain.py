@@ -116,7 +116,7 @@ def compare(
     from flows import galleries
     from flows.options import listed
 
-    configs = [galleries.model_config(one, None, weights, unsafe) for one in listed(models) or []]
+    configs = [galleries.model_config(source, None, weights, unsafe) for source in listed(models) or []]
     look = _look(methods, targets, view, scope, percentile, references)
     galleries.write(galleries.compare(image, configs, look), out, save)
 
@@ -148,9 +148,9 @@ def sweep(
     from pipeline.config import parse_method
 
     axes = tuple(sweeps.parse_axis(text) for text in vary)
-    wanted = sweeps.Sweep(parse_method(method), axes, metric, repeats)
+    plan = sweeps.Sweep(parse_method(method), axes, metric, repeats)
     config = galleries.model_config(model, card, weights, unsafe)
-    made = sweeps.sweep(image, config, wanted, _look(method, targets, view, scope, percentile, references))
+    made = sweeps.sweep(image, config, plan, _look(method, targets, view, scope, percentile, references))
     galleries.write(made, out, save)
 
 

@@ -56,10 +56,10 @@ class Card:
 
 def carded(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The classes with a card: most suspicious ones (else those that come closest), and the best."""
-    found = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
+    suspicious = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
     # without any: those whose interval reaches least far up, whatever the few images of the others look like
     closest = table[table["n"] > 0].sort_values("high", kind="stable")
-    suspects = found.head(SUSPECTS) if len(found) else closest.head(CLOSEST)
+    suspects = suspicious.head(SUSPECTS) if len(suspicious) else closest.head(CLOSEST)
     fit = table[(table["verdict"] == RankingVerdict.UNREMARKABLE) & ~table["label"].isin(suspects["label"])]
     return suspects, fit.sort_values("adjusted_lift", ascending=False, kind="stable").head(CONTRAST)
 
@@ -132,7 +132,7 @@ def _facts(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     interval = f"{words.signed(row['low'], 1)} … {words.signed(row['high'], 1)}"
     return (
         ("adjusted lift", words.signed(row["adjusted_lift"])),
-        ("95 % interval", interval if words.known(row["low"]) else words.DASH),
+        ("95 % interval", interval if words.given(row["low"]) else words.DASH),
         ("images used", f"{words.integer(row['n'])} of {words.integer(row['n_images'])}"),
         ("accuracy", words.percent(row["accuracy"])),
         ("mean box", words.percent(row["box_area"])),
@@ -146,20 +146,20 @@ def sentence(row: dict[str, Any]) -> str:
     if not n:
         return "No image of it could be used, so nothing can be said about it."
     images = words.count(n, "image")
-    if not words.known(row["adjusted_lift"]):
+    if not words.given(row["adjusted_lift"]):
         return f"On its {images} the localisation is not defined."
     odds = words.times_less(float(row["adjusted_lift"]))
     unsure = " so far" if row["verdict"] == RankingVerdict.UNDECIDED else ""
     text = (
         f"On {images}, the odds that relevance falls on the object are{unsure} {odds} on comparable images."
     )
-    if words.known(row["mass"]) and words.known(row["box_area"]):
+    if words.given(row["mass"]) and words.given(row["box_area"]):
         text += (
             f" {words.percent(row['mass'])} of the relevance lies inside boxes "
             f"that cover {words.percent(row['box_area'])} of the picture."
         )
     needed = row["n_needed"]
-    if row["verdict"] == RankingVerdict.UNDECIDED and words.known(needed) and needed > n:
+    if row["verdict"] == RankingVerdict.UNDECIDED and words.given(needed) and needed > n:
         text += f" A statement would take about {words.count(round(needed), 'image')}."
     return text
 
@@ -172,8 +172,8 @@ def show_images(run: RunData, ids: Sequence[str]) -> list[Picture | None]:
 
 
 def _pictures(rows: pd.DataFrame, stored: _Stored) -> tuple[Picture, ...]:
-    found = (_picture(row, stored) for row in records(rows))
-    return tuple(picture for picture in found if picture is not None)
+    pictures = (_picture(row, stored) for row in records(rows))
+    return tuple(picture for picture in pictures if picture is not None)
 
 
 def _picture(row: dict[str, Any], stored: _Stored) -> Picture | None:

@@ -15,14 +15,14 @@ from pipeline.verdicts import RankingVerdict
 from reports.page import svg
 from reports.page.data import Expected
 from reports.page.svg import Axis, span
-from reports.page.words import count, known, number, percent, signed
+from reports.page.words import count, given, number, percent, signed
 
 WHISKER = (120, 18)
 
 
 def whisker_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
     """One scale for all rows of the table: the bulk of the intervals; what is beyond gets an arrow head."""
-    ends = np.asarray([v for v in (*lows, *highs) if known(v) and np.isfinite(v)], dtype=float)
+    ends = np.asarray([v for v in (*lows, *highs) if given(v) and np.isfinite(v)], dtype=float)
     low, high = np.quantile(ends, (0.01, 0.99)) if len(ends) else (-1.0, 1.0)
     low, high = span([low, high])
     return Axis(max(low, -6.0), min(high, 6.0), 4, WHISKER[0] - 4)
@@ -33,13 +33,13 @@ def whisker(axis: Axis, low: float | None, middle: float | None, high: float | N
     y = WHISKER[1] / 2
     zero = f'<path class="z" d="M{axis(0):g} 0V{WHISKER[1]}"/>'
     body = ""
-    if low is not None and high is not None and known(low) and known(high):
+    if low is not None and high is not None and given(low) and given(high):
         body += f'<path d="M{axis(low):g} {y:g}H{axis(high):g}"/>'
         for value, way in ((low, -1), (high, 1)):
             if not axis.holds(value):
                 x = axis(value)
                 body += f'<path d="M{x - 4 * way:g} {y - 4:g}L{x:g} {y:g}L{x - 4 * way:g} {y + 4:g}"/>'
-    if middle is not None and known(middle):
+    if middle is not None and given(middle):
         body += f'<circle cx="{axis(middle):g}" cy="{y:g}" r="3.5"/>'
     return Markup('<svg class="whisker {}" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>').format(
         kind, *WHISKER, Markup(zero + body)
@@ -225,7 +225,7 @@ def correlation(value: float | None) -> Markup:
     """A bar from 0 to a rank correlation on the scale -1..1."""
     axis = Axis(-1, 1, 2, 238)
     body = [f'<path class="track" d="M2 8H238"/><path class="z" d="M{axis(0):g} 1V15"/>']
-    if known(value):
+    if given(value):
         assert value is not None
         a, b = sorted((axis(0), axis(value)))
         body.append(f'<rect class="bar" x="{a:g}" y="5" width="{max(b - a, 1):g}" height="6" rx="1.5"/>')

@@ -60,7 +60,7 @@ def render(run: RunData) -> str:
 def _templates() -> Environment:
     templates = environment(_PACKAGE)
     templates.filters.update(words.FILTERS)
-    templates.tests["known"] = words.known
+    templates.tests["given"] = words.given
     return templates
 
 

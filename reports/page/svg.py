@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
-from reports.page.words import known, percent, signed
+from reports.page.words import given, percent, signed
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Axis:
 
 def span(values: Sequence[float], margin: float = 0.06, floor: float = 0.5) -> tuple[float, float]:
     """Limits that hold all finite ``values`` and 0, with a margin; at least ``floor`` to either side of 0."""
-    finite = np.asarray([v for v in values if known(v) and math.isfinite(v)], dtype=float)
+    finite = np.asarray([v for v in values if given(v) and math.isfinite(v)], dtype=float)
     low, high = min(finite.min(initial=0.0), -floor), max(finite.max(initial=0.0), floor)
     pad = margin * (high - low)
     return float(low - pad), float(high + pad)

@@ -12,14 +12,14 @@ DASH = "\u2013"
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
 
 
-def known(value: object) -> bool:
+def given(value: object) -> bool:
     """False for None and nan."""
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """``-1.234`` -> ``−1.23`` with a real minus; a dash where there is no value."""
-    if not known(value):
+    if not given(value):
         return DASH
     assert value is not None
     if math.isinf(value):
@@ -33,12 +33,12 @@ def number(value: float | None, digits: int = 2) -> str:
 def signed(value: float | None, digits: int = 2) -> str:
     """As :func:`number`, with a plus sign for positive values."""
     text = number(value, digits)
-    return f"+{text}" if known(value) and not text.startswith(MINUS) and float(value or 0) > 0 else text
+    return f"+{text}" if given(value) and not text.startswith(MINUS) and float(value or 0) > 0 else text
 
 
 def percent(value: float | None, digits: int = 0) -> str:
     """``0.616`` -> ``62 %``; shares that are not 0 or 1 never read as such."""
-    if not known(value):
+    if not given(value):
         return DASH
     assert value is not None
     step = 10.0 ** -(digits + 2)
@@ -51,7 +51,7 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 def probability(value: float | None) -> str:
     """A p or q value: three decimals, ``<0.001`` below that."""
-    if not known(value):
+    if not given(value):
         return DASH
     assert value is not None
     return f"<{THIN}0.001" if value < 0.001 else number(value, 3)
@@ -64,7 +64,7 @@ def count(n: float, singular: str, plural: str = "") -> str:
 
 def integer(value: float | None) -> str:
     """``50000`` -> ``50 000`` with narrow no-break spaces."""
-    if not known(value):
+    if not given(value):
         return DASH
     assert value is not None
     return f"{round(value):,}".replace("-", MINUS).replace(",", THIN)
@@ -93,7 +93,7 @@ def times_less(adjusted_lift: float) -> str:
 
 def duration(seconds: float | None) -> str:
     """``75`` -> ``1 min 15 s``."""
-    if not known(seconds):
+    if not given(seconds):
         return DASH
     assert seconds is not None
     if seconds < 60:

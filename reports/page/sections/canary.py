@@ -21,7 +21,7 @@ scope="col">Interventions</th>
 <tr><th scope="row">{{ c.kind }}{% if c.inside %} <small>on the object</small>{% endif %}
 {% if not c.visible %} <small>invisible</small>{% endif %}</th>
 <td class="num">{{ c.size | percent }}</td><td class="num">{{ c.probability | percent }}
-{%- if c.carried is known and (c.carried | percent) != (c.probability | percent) %} <small>{{
+{%- if c.carried is given and (c.carried | percent) != (c.probability | percent) %} <small>{{
 c.carried | percent }} carry it</small>{% endif %}</td>
 <td class="num">{{ c.added | signed }}{% if not c.used %} <small>not used</small>{% endif %}</td>
 <td>{{ m.chip(c.verdict) }}</td><td>{% if c.test %}{{ m.tested(c.test) }}{% endif %}</td>

@@ -132,8 +132,8 @@ def _sentence(entry: ClassStrategies) -> str:
     n = len(entry.clusters)
     if n == 1:
         return f"One strategy: its {words.count(entry.n, 'map')} form a single group."
-    found = len(entry.candidates)
-    candidates = words.count(found, "is a candidate", "are candidates") if found else "none is a candidate"
+    count = len(entry.candidates)
+    candidates = words.count(count, "is a candidate", "are candidates") if count else "none is a candidate"
     return (
         f"{words.spell(n).capitalize()} groups among {words.count(entry.n, 'map')}, {candidates}. "
         f"Separability {words.number(entry.tau)}; chance alone reaches {words.number(entry.tau_null)}."

@@ -52,7 +52,7 @@ TEMPLATE = """
 <tr><th scope="row"><a href="#row-{{ r.label }}">{{ m.name(r.name) }}</a>
 {% if r.control %}<small>control</small>{% endif %}</th>
 <td>{{ m.chip(r.attribution) }}</td><td>{{ m.tested(r.verdict) }}
-{% if r.needed is known %}<small>needs {{ r.needed | integer }} images</small>{% endif %}</td>
+{% if r.needed is given %}<small>needs {{ r.needed | integer }} images</small>{% endif %}</td>
 {% for e in r.effects %}
 <td>{{ e.bar }}<small title="95 % interval {{ e.low | signed }} … {{ e.high | signed }}">{{ e.mean | signed
 }}</small></td>

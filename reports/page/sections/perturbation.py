@@ -35,7 +35,7 @@ TEMPLATE = """
 <h3>The same for the first classes of the ranking</h3>
 <div class="multiples">
 {% for c in classes %}
-<figure><figcaption>{{ m.name(c.name) }} <small>{{ c.n | count("image") }}{% if c.gap is known %},
+<figure><figcaption>{{ m.name(c.name) }} <small>{{ c.n | count("image") }}{% if c.gap is given %},
 gap {{ c.gap | signed(2) }}{% endif %}</small></figcaption>{{ c.plot }}</figure>
 {% endfor %}
 </div>
@@ -76,7 +76,7 @@ def build(run: RunData) -> dict[str, Any] | None:
     of_class = run.images.loc[run.images["label"].isin(first), ["example_id", "label"]]
     label_of = dict(of_class.itertuples(index=False, name=None))
     sums = _sums(run.store.scan("curves", ["example_id", "method", "order", "values"]), label_of)
-    own = {o: found for (method, o, label), found in sums.items() if (method, label) == (run.method, None)}
+    own = {o: curve for (method, o, label), curve in sums.items() if (method, label) == (run.method, None)}
     plots = [
         (title, lines([_line(own[o], *kinds[o]) for o in kinds if o in own], (across, _score(run))))
         for title, kinds, across in (
@@ -103,15 +103,15 @@ def _classes(
     names: Mapping[int, str], sums: Mapping[tuple[str, str, int | None], _Sum], method: str
 ) -> list[dict[str, Any]]:
     """A small figure per class whose regions were replaced, on one scale."""
-    found = {k: {o: sums[method, o, k] for o in REGIONS if (method, o, k) in sums} for k in names}
-    curves = {k: [_line(f, *REGIONS[o]) for o, f in own.items()] for k, own in found.items() if own}
+    by_class = {k: {o: sums[method, o, k] for o in REGIONS if (method, o, k) in sums} for k in names}
+    curves = {k: [_line(f, *REGIONS[o]) for o, f in own.items()] for k, own in by_class.items() if own}
     ends = [v for own in curves.values() for line in own for v in (line.low.min(), line.high.max())]
     span = (min([0.0, *ends]), max([0.0, *ends]))
     return [
         {
             "name": names[k],
-            "n": max(f.n for f in found[k].values()),
-            "gap": (_row(method, found[k]) or {}).get("gap"),
+            "n": max(f.n for f in by_class[k].values()),
+            "gap": (_row(method, by_class[k]) or {}).get("gap"),
             "plot": small_lines(own, span, names[k]),
         }
         for k, own in curves.items()
@@ -167,18 +167,18 @@ def _add(out: dict[tuple[str, str, int | None], _Sum], key: tuple[str, str, int 
         out.setdefault(key, _Sum(length)).add(np.stack(rows).astype(float))
 
 
-def _line(found: _Sum, name: str, kind: str) -> Line:
-    return Line(name, kind, found.mean, found.mean - 2 * found.error, found.mean + 2 * found.error)
+def _line(curve: _Sum, name: str, kind: str) -> Line:
+    return Line(name, kind, curve.mean, curve.mean - 2 * curve.error, curve.mean + 2 * curve.error)
 
 
-def _row(method: str, found: dict[str, _Sum]) -> dict[str, Any] | None:
+def _row(method: str, by_order: dict[str, _Sum]) -> dict[str, Any] | None:
     """AOPC differences of the mean curves: the same as the mean of the images' differences."""
-    if CurveOrder.MORF not in found:
+    if CurveOrder.MORF not in by_order:
         return None
-    mean = {o: float(s.mean.mean()) for o, s in found.items()}
+    mean = {o: float(s.mean.mean()) for o, s in by_order.items()}
     return {
         "method": method,
-        "n": found[CurveOrder.MORF].n,
+        "n": by_order[CurveOrder.MORF].n,
         "gain": mean[CurveOrder.RANDOM] - mean[CurveOrder.MORF] if CurveOrder.RANDOM in mean else None,
         "gap": mean[CurveOrder.LERF] - mean[CurveOrder.MORF] if CurveOrder.LERF in mean else None,
     }

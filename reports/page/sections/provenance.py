@@ -35,7 +35,7 @@ def build(run: RunData) -> dict[str, Any]:
         "groups": [
             (
                 "Data",
-                _known(
+                _given(
                     ("dataset", dataset.get("name")),
                     ("split", dataset.get("split")),
                     ("images", words.integer(dataset.get("n_examples"))),
@@ -45,7 +45,7 @@ def build(run: RunData) -> dict[str, Any]:
             ),
             (
                 "Model",
-                _known(
+                _given(
                     ("model", model.get("name")),
                     ("sha256", model.get("sha256")),
                     *((key, _plain(value)) for key, value in card.items() if "class" not in key),
@@ -53,7 +53,7 @@ def build(run: RunData) -> dict[str, Any]:
             ),
             (
                 "Run",
-                _known(
+                _given(
                     ("run id", manifest.get("run_id")),
                     ("method", run.method),
                     ("shards", words.integer(len(manifest.get("shards") or ()))),
@@ -67,13 +67,13 @@ def build(run: RunData) -> dict[str, Any]:
                     ),
                 ),
             ),
-            ("Versions", _known(*sorted((manifest.get("versions") or {}).items()))),
+            ("Versions", _given(*sorted((manifest.get("versions") or {}).items()))),
         ],
         "config": json.dumps(manifest.get("config", {}), indent=2, ensure_ascii=False),
     }
 
 
-def _known(*rows: tuple[str, Any]) -> list[tuple[str, str]]:
+def _given(*rows: tuple[str, Any]) -> list[tuple[str, str]]:
     return [(key, str(value)) for key, value in rows if value not in (None, "", [], {})]
 
 

@@ -33,11 +33,11 @@ table.</p>
 
 def build(run: RunData) -> dict[str, Any]:
     suspects, contrast = carded(run.classes)
-    found = int((run.classes["verdict"] == RankingVerdict.SUSPICIOUS).sum())
+    named = int((run.classes["verdict"] == RankingVerdict.SUSPICIOUS).sum())
     intro = (
         "For each class: the images with the least evidence on the object for a box of that size and place, "
         "and, to compare, those with the most."
-        if found
+        if named
         else "No class is suspicious. These come closest: they are shown so that you can judge for yourself, "
         "not because anything has been found."
     )
@@ -45,7 +45,7 @@ def build(run: RunData) -> dict[str, Any]:
         "intro": intro,
         "suspects": make_cards(run, suspects),
         "contrast": make_cards(run, contrast),
-        "left_out": max(0, found - len(suspects)),
+        "left_out": max(0, named - len(suspects)),
         "size": run.size,
     }
 

@@ -68,15 +68,15 @@ endif -%}
 <td class="num" data-s="{{ r.n }}">{{ r.n | integer }}<small>/{{ r.n_images | integer }}</small></td>
 <td class="num">{{ r.accuracy | percent }}</td>
 <td class="num strong">{{ r.adjusted | signed }}</td>
-<td data-s="{{ r.high if r.high is known else '' }}" title="{{ r.low | signed }} … {{ r.high | signed }}">
+<td data-s="{{ r.high if r.high is given else '' }}" title="{{ r.low | signed }} … {{ r.high | signed }}">
 {{- r.whisker }}</td>
 <td class="num">{{ r.ratio | number }}</td>
 <td class="num">{{ r.ratio_rank | integer }}</td>
 <td class="num">{{ r.box | percent }}</td>
-<td class="num" data-s="{{ r.q_rel if r.q_rel is known else '' }}">{{ r.q_rel | probability }}</td>
-<td class="num" data-s="{{ r.q_abs if r.q_abs is known else '' }}">{{ r.q_abs | probability }}</td>
+<td class="num" data-s="{{ r.q_rel if r.q_rel is given else '' }}">{{ r.q_rel | probability }}</td>
+<td class="num" data-s="{{ r.q_abs if r.q_abs is given else '' }}">{{ r.q_abs | probability }}</td>
 {% if needs %}
-<td class="num">{{ r.needed | integer if r.needed is known else "" }}</td>
+<td class="num">{{ r.needed | integer if r.needed is given else "" }}</td>
 {% endif %}
 </tr>
 {% endfor %}
@@ -140,7 +140,7 @@ def _heading(name: str, heading: str, note: str) -> dict[str, Any]:
 
 
 def _round(value: float | None, digits: int = 3) -> float | None:
-    return round(float(value), digits) if words.known(value) and value is not None else None
+    return round(float(value), digits) if words.given(value) and value is not None else None
 
 
 SECTION = Section("table", "All classes", "All classes", 30, TEMPLATE, build)

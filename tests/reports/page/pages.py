@@ -195,3 +195,14 @@ def write_canary(folder: Path) -> None:
         "false_alarms": {"classes": 20, "suspicious": 2, "confirmed": 0, "hidden": 0},
     }
     CanaryDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
+
+
+def write_everything(folder: Path, ranking: Ranking) -> None:
+    """All that a report can show of a run."""
+    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
+    write_confirmation(folder, {0: "attribution_only", 1: "confirmed", 7: "hidden", 4: "clean"}, names)
+    ids = write_strategies(folder, ranking, 1)
+    write_curves(folder, ids, min((folder / "examples").iterdir()).name)
+    write_sanity(folder, insensitive=True)
+    write_methods(folder)
+    write_canary(folder)

@@ -11,16 +11,7 @@ import pytest
 
 from pipeline.statistics.ranking import Ranking
 from reports.page.html import write_report
-from tests.reports.page.pages import (
-    HOSTILE,
-    planted_run,
-    write_canary,
-    write_confirmation,
-    write_curves,
-    write_methods,
-    write_sanity,
-    write_strategies,
-)
+from tests.reports.page.pages import HOSTILE, write_everything
 
 pytestmark = pytest.mark.browser
 
@@ -36,27 +27,11 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
-def ranking(folder: Path) -> Ranking:
-    """A run with everything that a report can show."""
-    found = planted_run(folder, hostile=True)
-    names = dict(zip(found.table["label"], found.table["class_name"], strict=True))
-    write_confirmation(folder, {0: "attribution_only", 1: "confirmed", 7: "hidden", 4: "clean"}, names)
-    ids = write_strategies(folder, found, 1)
-    write_sanity(folder, insensitive=True)
-    write_methods(folder)
-    write_canary(folder)
-    write_curves(folder, ids, next((folder / "examples").iterdir()).name)
-    return found
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path, ranking: Ranking) -> str:
-    return write_report(folder, ranking).as_uri()
+def address(drawn: tuple[Path, Ranking], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of a run with everything that it can show."""
+    folder = shutil.copytree(drawn[0], tmp_path_factory.mktemp("browser") / "run")
+    write_everything(folder, drawn[1])
+    return write_report(folder, drawn[1]).as_uri()
 
 
 @pytest.fixture(scope="module")

@@ -16,29 +16,19 @@ from reports.page.sections import all_sections
 from tests.reports.page.pages import (
     HOSTILE,
     Page,
-    planted_run,
     write_canary,
     write_confirmation,
     write_curves,
+    write_everything,
     write_methods,
     write_sanity,
     write_strategies,
 )
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
-def ranking(original: Path) -> Ranking:
-    return planted_run(original, hostile=True)
-
-
 @pytest.fixture
-def folder(original: Path, ranking: Ranking, tmp_path: Path) -> Path:
-    return shutil.copytree(original, tmp_path / "run")
+def folder(drawn: tuple[Path, Ranking], tmp_path: Path) -> Path:
+    return shutil.copytree(drawn[0], tmp_path / "run")
 
 
 def page_of(folder: Path, ranking: Ranking) -> Page:
@@ -182,12 +172,7 @@ def test_a_canary_on_photographs_says_so_and_how_many_carry_the_mark(folder, ran
 
 def test_a_run_with_everything_shows_every_section(folder, ranking):
     """A section that is registered and not shown here has no run that it is tested with."""
-    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
-    write_confirmation(folder, {0: "confirmed", 1: "hidden"}, names)
-    write_curves(folder, write_strategies(folder, ranking, 1), min((folder / "examples").iterdir()).name)
-    write_sanity(folder, insensitive=False)
-    write_methods(folder)
-    write_canary(folder)
+    write_everything(folder, ranking)
     shown = [a["id"] for a in page_of(folder, ranking).all("section")]
     assert shown == [section.name for section in all_sections()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,8 @@ from tests.tables import write_run
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
-def ranking(folder: Path) -> Ranking:
-    return planted_run(folder, hostile=True)
+def folder(drawn: tuple[Path, Ranking], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(drawn[0], tmp_path_factory.mktemp("html") / "run")
 
 
 @pytest.fixture(scope="module")
