@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.run.folder import RANKING_TABLE
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
 from reports.page.headline import sentence, tally
 
@@ -68,8 +69,8 @@ def print_path(what: str, path: str) -> None:
     console.print(f"{what}: {whole}", markup=False, soft_wrap=True)
 
 
-def print_ranking(ranking: Ranking, top: int) -> None:
-    """The head of a ranking as a table, and the headline."""
+def print_ranking(ranking: Ranking, top: int, file: str = RANKING_TABLE) -> None:
+    """The head of a ranking as a table, and the headline; ``file`` holds the rest."""
     table = Table(
         title=Text(f"Classes by {ranking.method}, most suspicious first"),
         title_justify="left",
@@ -89,7 +90,7 @@ def print_ranking(ranking: Ranking, top: int) -> None:
         table.add_row(*(cells[name] for name in columns))
     console.print(table)
     if len(ranking.table) > top:
-        console.print(f"... and {len(ranking.table) - top} more classes in ranking.csv", markup=False)
+        console.print(f"... and {len(ranking.table) - top} more classes in {file}", markup=False)
     console.print(Text(sentence(tally(ranking.table)), style="bold"))
     console.print(Text(_NOTE, style="dim"))
     print_failures(ranking.method, ranking.summary["method_marks"])

@@ -51,11 +51,12 @@ def rank(
     With options other than the run's own settings it writes beside them, under a name that says what differs.
     """
     from flows import terminal
-    from flows.report import changed_settings, rank_run
+    from flows.report import changed_settings, files_of, rank_run
+    from pipeline.run.folder import RunFolder
 
     options = {"method": method, "images": images, "fdr": fdr, "draws": draws, "seed": seed}
     ranking = rank_run(run, changed_settings(run, options))
-    terminal.print_ranking(ranking, top)
+    terminal.print_ranking(ranking, top, files_of(RunFolder(run), ranking).table)
     _print_written(run, ranking)
 
 

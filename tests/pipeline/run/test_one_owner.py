@@ -13,7 +13,7 @@ from pipeline.run import folder
 
 ROOT = Path(__file__).parents[3]
 NAMES = {value for name, value in vars(folder).items() if name.isupper() and isinstance(value, str)}
-DOCUMENTS = NAMES - {folder.COMMIT, folder.REPORT, folder.RANKING_TABLE}
+DOCUMENTS = NAMES - {folder.COMMIT, folder.REPORT}  # a table and a word that help texts use
 LAYOUT = re.compile("|".join(map(re.escape, sorted(DOCUMENTS))) + r"|\bpart-\{|\bpart-$|\.parquet")
 
 
