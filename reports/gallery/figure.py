@@ -60,7 +60,7 @@ def figure(gallery: Gallery) -> Figure:
     names = [_wrapped(name, 24, 4) for name in ("input", *gallery.columns)]
     title = textwrap.fill(gallery.title, max(20, int((_LEFT + len(names) * _COLUMN) / 0.105)))
     layout = _layout(gallery, title, names, captions, len(entries))
-    drawn = _Page(layout)
+    drawn = _Sheet(layout)
     drawn.text(0.12, 0.1, title, va="top", fontsize=10.5, weight="bold")
     for c, name in enumerate(names):
         drawn.text(layout.centre(c), layout.y(0) - 0.06, name, ha="center", fontsize=8)
@@ -92,7 +92,7 @@ def _layout(
     )
 
 
-class _Page:
+class _Sheet:
     """A figure that is drawn on in inches from the upper left corner."""
 
     def __init__(self, layout: Layout):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from PIL import Image
 
+from pipeline.run.files import open_files
 from reports.gallery.figure import figure
 from reports.gallery.model import Gallery, Line, Panel, caption, draw, legend
 from reports.inline import assets, data_uri, environment
@@ -58,17 +58,17 @@ def _uri(picture: np.ndarray) -> str:
 
 
 def write_gallery(gallery: Gallery, folder: str | Path, name: str = "gallery") -> tuple[Path, Path]:
-    """``NAME.png`` and ``NAME.html`` in ``folder``, each written whole or not at all; their paths."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """``NAME.png`` and ``NAME.html`` in ``folder``, each written whole or not at all; their paths.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    files = open_files(folder)
     buffer = io.BytesIO()
     figure(gallery).savefig(buffer, format="png")
-    paths = folder / f"{name}.png", folder / f"{name}.html"
-    for path, content in zip(paths, (buffer.getvalue(), page(gallery).encode()), strict=True):
-        partial = path.with_name(f".tmp-{path.name}")
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    return paths
+    files.put(f"{name}.png", buffer.getvalue())
+    files.put(f"{name}.html", page(gallery).encode())
+    return Path(folder, f"{name}.png"), Path(folder, f"{name}.html")
 
 
 def save_arrays(gallery: Gallery, path: str | Path) -> Path:

@@ -96,8 +96,8 @@ def main(names: Sequence[str]) -> None:
     x = np.random.default_rng(3).normal(size=(3, 16, 16, 3)).astype("float32")
     presets = ("lrp.epsilon", "lrp.preset_a", "lrp.preset_b", "lrp.preset_a_flat")
     fitted = [create_analyzer(name).fit(model) for name in presets]
-    alone, again = ([one.analyze(x) for one in fitted] for _ in range(2))
-    ledgers = [one.analyze(x, ledger=True).ledger for one in fitted]
+    alone, again = ([analyzer.analyze(x) for analyzer in fitted] for _ in range(2))
+    ledgers = [analyzer.analyze(x, ledger=True).ledger for analyzer in fitted]
     together = analyze_many(fitted, x)
     pool = layers.MaxPooling2D
     print(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.errors import InputError
 from reports.gallery.figure import figure
 from reports.gallery.model import Cell, Gallery, Line, caption, draw, legend
 from reports.gallery.page import page, save_arrays, write_gallery
@@ -117,6 +118,12 @@ def test_the_page_fetches_nothing_and_escapes_what_it_is_given(tmp_path: Path) -
         assert raw not in text
     assert "default-src 'none'; img-src data:" in unescape(text)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["gallery.html", "gallery.png"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_gallery(gallery(), tmp_path / "file")
 
 
 def test_arrays_are_saved_as_they_are(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_projection_maps_minus_end_to_black_zero_to_grey_and_end_to_white() -> N
 
 
 def test_projection_of_other_numbers_of_channels_is_their_mean() -> None:
-    out = drawn("projection", np.array([[[1.0, 3.0], [-2.0, -2.0]]]), 2.0)
-    assert out[0].tolist() == [[255] * 3, [0] * 3]
+    out = drawn("projection", np.array([[[1.0, 3.0], [-3.0, -1.0]]]), 4.0)
+    assert out[0].tolist() == [[191] * 3, [64] * 3]
 
 
 def quarters() -> tuple[np.ndarray, np.ndarray]:
