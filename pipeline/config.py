@@ -222,7 +222,7 @@ def load_config(path: str | Path) -> Config:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file, not yet validated. Raises :class:`ConfigError` when it cannot be read."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

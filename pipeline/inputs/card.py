@@ -133,18 +133,23 @@ def load_card(path: str | Path) -> ModelCard:
     ``classes_file = "names.txt"`` (beside the card; lines ``id name`` in the order of the outputs) stands for
     ``class_ids`` and ``class_names``.
     """
+    return card_from_dict(card_data(path), str(path))
+
+
+def card_data(path: str | Path) -> dict[str, Any]:
+    """The fields that a card's file states, its list of classes read. Raises :class:`InputError`."""
     path = Path(path)
     data = read_toml(path)
-    if "classes_file" in data:
-        ids, names = read_class_file(path.parent / str(data["classes_file"]))
-        data = {**data, "class_ids": list(ids), "class_names": list(names)}
-    return card_from_dict(data, str(path))
+    if "classes_file" not in data:
+        return data
+    ids, names = read_class_file(path.parent / str(data["classes_file"]))
+    return {**data, "class_ids": list(ids), "class_names": list(names)}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The file's table. Raises :class:`InputError`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: cannot read the model card: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -154,7 +159,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_class_file(path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Lines ``id name`` -> ids, names (the id where there is none). Raises :class:`InputError`."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the list of classes: {error}") from None
     pairs = [line.strip().partition(" ") for line in lines if line.strip()]

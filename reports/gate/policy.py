@@ -97,7 +97,7 @@ class Policy:
 def load_policy(path: str | Path) -> Policy:
     """Read a TOML policy. Raises :class:`PolicyError`."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise PolicyError(f"{path}: cannot read the policy: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -51,6 +51,11 @@ def test_a_broken_file_is_one_error(tmp_path: Path, content: bytes):
         load_config(tmp_path / "a.toml")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path):
+    (tmp_path / "a.toml").write_text('\ufeff[dataset]\npath = "photos"\n[model]\nsource = "VGG16"\n')
+    assert load_config(tmp_path / "a.toml").model.source == "VGG16"
+
+
 def test_a_missing_file_is_one_error(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot read"):
         load_config(tmp_path / "none.toml")
