@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ILSVRC := runs/benchmarks/ilsvrc
 
-.PHONY: demo test check format benchmarks clean
+.PHONY: demo test check fuzz format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -42,6 +42,10 @@ ifdef HANSAUDIT_ILSVRC
 	$(BIN)/python -m benchmarks.memory $(ILSVRC) $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras
 	$(BIN)/python -m benchmarks.perturbation --model $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras
 endif
+
+# Every reader against N spoilt files: make fuzz N=100000 (about a quarter of an hour on 2 cores).
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --n $(or $(N),10000) --seed $(or $(SEED),0)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -24,6 +24,7 @@ import typer
 from typer import rich_utils
 
 from flows.settings import quiet_logs
+from pipeline.errors import plain
 
 DONE, BREACH, WRONG_INPUT, FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -41,7 +42,6 @@ COMMANDS = (
 )
 # errors that a user can mend, looked up only in modules that are already loaded
 _INPUT_ERRORS = (
-    ("pipeline.config", "ConfigError"),
     ("pipeline.errors", "InputError"),
     ("explainers.errors", "ExplainError"),
 )
@@ -127,7 +127,7 @@ def _is_input_error(error: BaseException) -> bool:
 
 def _say(message: str) -> None:
     """One clear line on stderr; plain text, so that names with [brackets] stay as they are."""
-    print(f"hansaudit: {message}", file=sys.stderr)
+    print(f"hansaudit: {plain(message)}", file=sys.stderr)
 
 
 def _first_line(error: BaseException) -> str:

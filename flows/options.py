@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config import Config, ConfigError, parse_method, parse_named, read_toml
+from pipeline.config import Config, ConfigError, parse_method, parse_named
+from pipeline.toml import read_toml
 
 
 class Settings:
@@ -12,7 +13,7 @@ class Settings:
 
     def __init__(self, toml: str | None) -> None:
         self._where = toml or "options"
-        self._data: dict[str, Any] = read_toml(toml) if toml else {}
+        self._data: dict[str, Any] = read_toml(toml, "configuration", ConfigError) if toml else {}
 
     def set(self, section: str, **values: Any) -> None:
         """Lay the values that are not None over a section."""

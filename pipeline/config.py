@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.errors import InputError
 from pipeline.terms import CurveOrder
+from pipeline.toml import parse_toml, read_toml
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A configuration that cannot be used; the message names the field, what was given and what is valid."""
 
 
@@ -216,17 +217,7 @@ def parse_named(data: dict[str, Any], where: str) -> Config:
 
 def load_config(path: str | Path) -> Config:
     """Read a TOML configuration. Raises :class:`ConfigError` when it cannot be read or is not valid."""
-    return parse_named(read_toml(path), str(path))
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """The tables of a TOML file, not yet validated. Raises :class:`ConfigError` when it cannot be read."""
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    return parse_named(read_toml(path, "configuration", ConfigError), str(path))
 
 
 _METHOD = re.compile(r"(?P<name>[\w.]+)(\((?P<params>.*)\))?\Z", re.DOTALL)
@@ -240,12 +231,10 @@ def parse_method(text: str) -> MethodConfig:
     >>> parse_method("smoothgrad(noise=0.1,samples=16)").params
     {'noise': 0.1, 'samples': 16}
     """
-    found = _METHOD.match(text.strip())
-    if not found:
+    match = _METHOD.match(text.strip())
+    if not match:
         raise ConfigError(f"method {text!r}: expected name or name(parameter=value,...), values as in TOML")
-    try:
-        # an inline table takes exactly this list, with nested values and strings
-        params = tomllib.loads(f"params = {{{found['params'] or ''}}}")["params"]
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"method {text!r}: parameters are not valid TOML values: {error}") from None
-    return MethodConfig(name=found["name"], params=params)
+    # an inline table takes exactly this list, with nested values and strings
+    table = f"params = {{{match['params'] or ''}}}"
+    params = parse_toml(table, f"method {text!r}: parameters", ConfigError)["params"]
+    return MethodConfig(name=match["name"], params=params)

@@ -1,5 +1,37 @@
-"""What a user's input can get wrong."""
+"""What a user's input can get wrong, and how it is worded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LONGEST: Final = 600  # characters of one line of a message
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message: the subject, what was received, what is valid, what to do."""
+    """Input that cannot be used; the message: the subject, what was received, what is valid, what to do.
+
+    Names and values in it come from files of strangers: see :func:`plain`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
+
+
+def plain(message: str) -> str:
+    """The message as text that a terminal shows and does not obey.
+
+    Control characters and undecodable bytes are escaped; a line that is too long loses its middle.
+    """
+    return "\n".join(_line(line) for line in message.strip("\n").split("\n"))
+
+
+def reason(error: BaseException) -> str:
+    """What another library says is wrong, in one line."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _line(text: str) -> str:
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text.rstrip())
+    if len(shown) <= LONGEST:
+        return shown
+    return f"{shown[: LONGEST - 205]} ... {shown[-200:]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.toml import read_toml
 
 RESIZES = ("shorter_side", "stretch", "pad")
 CHANNEL_ORDERS = ("rgb", "bgr", "gray")
@@ -133,27 +133,12 @@ def load_card(path: str | Path) -> ModelCard:
     ``classes_file = "names.txt"`` (beside the card; lines ``id name`` in the order of the outputs) stands for
     ``class_ids`` and ``class_names``.
     """
-    return card_from_dict(card_data(path), str(path))
-
-
-def card_data(path: str | Path) -> dict[str, Any]:
-    """The fields that a card's file states, its list of classes read. Raises :class:`InputError`."""
     path = Path(path)
-    data = read_toml(path)
-    if "classes_file" not in data:
-        return data
-    ids, names = read_class_file(path.parent / str(data["classes_file"]))
-    return {**data, "class_ids": list(ids), "class_names": list(names)}
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The file's table. Raises :class:`InputError`."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the model card: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+    data = read_toml(path, "model card")
+    if "classes_file" in data:
+        ids, names = read_class_file(path.parent / str(data["classes_file"]))
+        data = {**data, "class_ids": list(ids), "class_names": list(names)}
+    return card_from_dict(data, str(path))
 
 
 def read_class_file(path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

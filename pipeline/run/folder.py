@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, reason
 from pipeline.run.files import Files, open_files
 
 SCHEMA_VERSION: Final = 1  # of manifest, tables and documents; a change of a column is a change of it
@@ -106,7 +106,9 @@ class RunFolder:
         try:
             manifest = json.loads(raw)
         except ValueError as error:
-            raise InputError(f"{self.path}/{MANIFEST}: not valid JSON ({error}); was it edited?") from None
+            raise InputError(
+                f"{self.path}/{MANIFEST}: not valid JSON ({reason(error)}); was it edited?"
+            ) from None
         if not isinstance(manifest, dict):
             raise InputError(f"{self.path}/{MANIFEST}: holds no JSON object; was it edited?")
         version = manifest.get("schema_version")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, reason
 from pipeline.run.folder import COMMIT, part_name
 from pipeline.run.store import Store
 from pipeline.schema import TABLES
@@ -38,7 +38,7 @@ def _read_part(store: Store, name: str, columns: Sequence[str]) -> pa.Table:
                         "the parts of one run must agree: remove this part and run again to make it anew"
                     )
             return part.read(columns=list(columns), use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path}: not a readable Parquet file ({error}); remove it and run again to make it anew"
+            f"{path}: not a readable Parquet file ({reason(error)}); remove it and run again to make it anew"
         ) from None

@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.config import AFTERWARDS, Config
-from pipeline.errors import InputError
+from pipeline.errors import InputError, reason
 from pipeline.run.folder import COMMIT, MANIFEST, SCHEMA_VERSION, RunFolder, part_name
 from pipeline.run.provenance import Provenance, differing, manifest_of
 from pipeline.schema import TABLES
@@ -154,8 +154,8 @@ class Store(RunFolder):
         )
         try:
             yield from scanner.to_batches()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{self.path}: table {table!r} cannot be read: {error}") from None
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{self.path}: table {table!r} cannot be read: {reason(error)}") from None
 
     def read(
         self, table: str, columns: Sequence[str] | None = None, filter: pc.Expression | None = None
@@ -172,9 +172,10 @@ class Store(RunFolder):
         raw = self.files.get(name)
         try:
             return None if raw is None else pq.read_table(io.BytesIO(raw))
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise InputError(
-                f"{self.path}/{name}: not a readable Parquet file ({error}); remove it to have it made again"
+                f"{self.path}/{name}: not a readable Parquet file ({reason(error)}); "
+                "remove it to have it made again"
             ) from None
 
     def _dataset(self, table: str, columns: Sequence[str] | None) -> ds.Dataset | None:
@@ -207,9 +208,9 @@ def _file_metadata(manifest: Mapping[str, Any]) -> dict[str, str]:
 def _check_part(path: str, filesystem: Any, expected: pa.Schema) -> None:
     try:
         found = pq.read_schema(path, filesystem=filesystem)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path}: not a readable Parquet file ({error}); remove it and repeat the run to make it again"
+            f"{path}: not a readable Parquet file ({reason(error)}); remove it and run again to make it anew"
         ) from None
     if not found.equals(expected, check_metadata=False):
         raise InputError(f"{path}: {_schema_difference(found, expected)}; parts of one run must agree")

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.toml import read_toml
 from reports.gate.operators import ON_WORDS, OPERATORS, Operator
 from reports.gate.statistics import AGGREGATES, OF_CLASS, OF_RUN
 
@@ -96,12 +96,7 @@ class Policy:
 
 def load_policy(path: str | Path) -> Policy:
     """Read a TOML policy. Raises :class:`PolicyError`."""
-    try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot read the policy: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{path}: not valid TOML: {error}") from None
+    data = read_toml(path, "policy", PolicyError)
     return parse_policy(data, str(path))
 
 

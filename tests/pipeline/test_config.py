@@ -44,16 +44,27 @@ def test_every_fault_is_one_line_with_field_and_value():
     assert any("execution.batch_size" in line and "received 0" in line for line in lines)
 
 
-@pytest.mark.parametrize("content", [b"a = ", b"\xff\xfe"], ids=["syntax", "encoding"])
-def test_a_broken_file_is_one_error(tmp_path: Path, content: bytes):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a = ", "not valid TOML"),
+        (b"\xff\xfe", "not UTF-8 text"),
+        (b"a = " + b"9" * 5000, "not valid TOML: Exceeds the limit"),
+        (b"a = " + b"[" * 5000, "not valid TOML: nested too deeply"),
+    ],
+    ids=["syntax", "encoding", "number", "depth"],
+)
+def test_a_broken_file_is_one_error(tmp_path: Path, content: bytes, reason: str):
     (tmp_path / "a.toml").write_bytes(content)
-    with pytest.raises(ConfigError, match="not valid TOML"):
+    with pytest.raises(ConfigError, match=reason) as caught:
         load_config(tmp_path / "a.toml")
+    assert "\n" not in str(caught.value)
 
 
-def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path):
-    (tmp_path / "a.toml").write_text('\ufeff[dataset]\npath = "photos"\n[model]\nsource = "VGG16"\n')
-    assert load_config(tmp_path / "a.toml").model.source == "VGG16"
+def test_a_byte_order_mark_is_read_over(tmp_path: Path):
+    text = '\ufeff[dataset]\nsource = "planted"\n[model]\nsource = "planted"\n'
+    (tmp_path / "a.toml").write_text(text, encoding="utf-8")
+    assert load_config(tmp_path / "a.toml").dataset.source == "planted"
 
 
 def test_a_missing_file_is_one_error(tmp_path: Path):
