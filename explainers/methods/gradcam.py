@@ -97,12 +97,13 @@ class GradCamPlusPlus(GradCamAnalyzer):
 
 
 def last_maps(graph: Graph) -> Node | None:
-    """Where Grad-CAM looks: the last convolution, followed through what keeps its places and channels'
-    meaning (activation, normalisation, branches) to the last such node; None without a convolution.
+    """Where Grad-CAM looks: the last convolution that still has a map of places, followed through what keeps
+    its places and channels' meaning (activation, normalisation, branches) to the last such node; None
+    without such a convolution.
     """
     last: Node | None = None
     for node in graph:
-        if len(node.shape) != 4 or node.name == graph.output:
+        if not _has_places(graph, node):
             continue
         if node.traits.convolves or (
             last is not None
@@ -114,14 +115,22 @@ def last_maps(graph: Graph) -> Node | None:
     return last
 
 
+def _has_places(graph: Graph, node: Node) -> bool:
+    """Whether a node is a map of more than one place that depends on the explained input."""
+    map_of_input = len(node.shape) == 4 and graph.explained in graph.ancestors(node)
+    return map_of_input and node.name != graph.output and tuple(node.shape[1:3]) != (1, 1)
+
+
 def chosen_maps(graph: Graph, layer: str) -> Node | None:
     """The node that the parameter `layer` names. Raises InvalidParameter."""
     if not layer:
         return last_maps(graph)
-    valid = [node.name for node in graph if len(node.shape) == 4 and node.kind != "input"]
+    valid = [node.name for node in graph if _has_places(graph, node)]
     if layer not in valid:
+        single = layer in graph and tuple(graph[layer].shape[1:3]) == (1, 1)
+        why = ", whose map is 1 x 1: it says nothing about places" if single else ""
         raise InvalidParameter(
-            f"layer: received {layer!r}; valid: {', '.join(valid) or 'none, the model has no maps'}"
+            f"layer: received {layer!r}{why}; valid: {', '.join(valid) or 'none, the model has no maps'}"
         )
     return graph[layer]
 
@@ -168,11 +177,15 @@ class GradCamFitted(SamplingFitted):
 
     def explain(self, x: np.ndarray, inputs: tuple[np.ndarray, ...], goal: Goal, output: np.ndarray) -> Maps:
         if self.node is None:
-            return Maps(
-                np.zeros_like(x), ("the model has no convolution whose maps could be weighted",) * len(x)
-            )
+            return _undefined(x, "the model has no convolution whose maps could be weighted")
         image_shape(self.network, self.analyzer.method)
         tensors = tuple(ops.convert_to_tensor(value) for value in inputs)
         pieces = self._runner(goal.function)(tensors, goal, 1, lambda rows, which: ())
         maps = np.concatenate([piece.values for piece in pieces])
+        if maps.shape[1:] == (1, 1):
+            return _undefined(x, f"for images of this size the map of {self.node.name!r} is 1 x 1")
         return Maps(spread(enlarged(maps, x.shape[1:3]), x.shape[-1]))
+
+
+def _undefined(x: np.ndarray, reason: str) -> Maps:
+    return Maps(np.zeros_like(x), (reason,) * len(x))

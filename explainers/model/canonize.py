@@ -1,9 +1,10 @@
 """Graph -> Graph, pure: the model as a chain of plain linear maps and plain non-linearities.
 
 A trailing softmax or sigmoid is cut, Dropout and Identity are dropped, fused activations are split,
-attention is opened, zero padding is merged into the convolution behind it, and a BatchNorm (any
-per-channel scale) is folded into a neighbouring linear node where that is exact. What was done is
-kept in `Graph.changes`; whether it was right is checked when an analyzer is fitted.
+attention is opened, zero padding is merged into the convolution behind it, a BatchNorm (any
+per-channel scale) is folded into a neighbouring linear node where that is exact, and a single sigmoid
+unit becomes two classes. What was done is kept in `Graph.changes`; whether it was right is checked
+when an analyzer is fitted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from explainers.model.activations import kind_and_note
 from explainers.model.convolutions import Conv, DepthwiseConv, Separable
 from explainers.model.graph import Graph, Node
+from explainers.model.output import both_classes, cut_output
 
 
 def canonize(graph: Graph, fold: bool = True) -> Graph:
@@ -26,9 +28,16 @@ def canonize(graph: Graph, fold: bool = True) -> Graph:
     ]  # fmt: skip
     if fold:
         steps += [fold_into_previous, fold_into_next]
-    for step in steps:
+    for step in (*steps, both_classes):
         graph = step(graph)
     return graph
+
+
+def output_kind(graph: Graph) -> str:
+    """Which activation ends a traced model: `softmax`, `log_softmax`, `sigmoid`; "" where none is cut."""
+    for step in (drop_identities, split_activations, cut_output):
+        graph = step(graph)
+    return graph.cut
 
 
 def open_attention(graph: Graph) -> Graph:
@@ -75,19 +84,6 @@ def split_activations(graph: Graph) -> Graph:
         renamed[node.name] = name
         changes.append((node.name, f"activation {node.function} split off"))
     return _rewire(graph, nodes, renamed, changes, skip=frozenset(renamed.values()))
-
-
-def cut_output(graph: Graph) -> Graph:
-    """The explained output is a logit: remove a trailing softmax, log-softmax or sigmoid."""
-    last = graph[graph.output]
-    if not last.activation.ends:
-        return graph
-    output = last.inputs[0]
-    keep = {output, *graph.ancestors(graph[output]), *graph.inputs}
-    return replace(
-        graph, nodes=tuple(n for n in graph if n.name in keep), output=output, cut=last.function,
-        changes=(*graph.changes, (last.name, f"trailing {last.function} cut")),
-    )  # fmt: skip
 
 
 def merge_padding(graph: Graph) -> Graph:

@@ -16,6 +16,7 @@ from explainers.model import linear_layers
 from explainers.model.activations import function_name, kind_and_note
 from explainers.model.attention import open_attention
 from explainers.model.graph import Arguments, Node
+from explainers.model.inference import IDENTITIES, pipeline, random_crop
 from explainers.model.kinds import DECLARABLE
 
 Builder = Callable[[Node, Arguments], Node]
@@ -132,13 +133,6 @@ def _product(node: Node, arguments: Arguments) -> Node:
     return replace(node, note=f"a product of {len(node.inputs)} tensors; only of two is supported")
 
 
-_IDENTITIES = (
-    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout",
-    "GaussianNoise", "AlphaDropout", "Identity", "ActivityRegularization", "StochasticDepth", "RandomFlip",
-    "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness", "RandomCrop",
-    "RandomColorJitter", "RandomHue", "RandomSaturation", "RandomShear", "RandomErasing",
-)  # fmt: skip
-
 _LAYERS: dict[str, Builder] = {
     "Dense": linear_layers.dense,
     **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), linear_layers.conv),
@@ -171,7 +165,9 @@ _LAYERS: dict[str, Builder] = {
         _is("normalize"),
     ),
     "MultiHeadAttention": open_attention,
-    **dict.fromkeys(_IDENTITIES, _is("identity")),
+    **dict.fromkeys(IDENTITIES, _is("identity")),
+    "RandomCrop": random_crop,
+    "Pipeline": pipeline,
 }
 
 _FUNCTIONS = {

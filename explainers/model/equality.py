@@ -11,11 +11,12 @@ from keras import ops
 from explainers.engine import Tensor
 from explainers.errors import UnequalForward
 from explainers.model.evaluate import evaluate
-from explainers.model.graph import Graph
+from explainers.model.graph import Graph, Node
 from explainers.model.trace import outputs, trace
 
 # Activations are rounded as well as weights.
 ROUNDING = 10.0
+SAME = "valid: a model whose layers compute the same for every image of a batch and at every call"
 
 
 class Computes(Protocol):
@@ -33,7 +34,8 @@ class Computes(Protocol):
 def check_equality(net: Computes, tolerance: float | None = None) -> float:
     """Relative L2 between the canonised logits and the original's on a seeded probe.
 
-    One image of unit noise and one of pixel values 0..255. Where a softmax or sigmoid was cut, the
+    One image of unit noise and one of pixel values 0..255; two of the latter, in whole numbers, where the
+    model takes whole numbers. Where a softmax or sigmoid was cut, the
     logits are compared through the logarithm of the model's probabilities, a softmax's up to a constant
     per image; where these are saturated, with the input of the original's last activation.
     A network in which rounding grows beyond the tolerance (random weights can do that) is held to what
@@ -42,21 +44,60 @@ def check_equality(net: Computes, tolerance: float | None = None) -> float:
     """
     graph, rng = net.graph, np.random.default_rng(0)
     tolerance = tolerance or (1e-3 if net.dtype == "float32" else 1e-6)
-    shapes = [[n or 32 for n in graph[name].shape[1:]] for name in graph.inputs]
-    probe = tuple(np.stack([rng.normal(size=s), rng.uniform(0, 255, size=s)]) for s in shapes)
-    x = net.tensors(probe)
-    # not compiled: a few images once, where compiling would take longer than computing
-    ours = _float64(net.record(net.weights, x)[graph.output])
+    x = net.tensors(tuple(_probe(graph[name], rng) for name in graph.inputs))
     theirs, cut = _originals(graph, x, net.dtype)
+    classes = theirs.shape[1]  # one, where ours are the two classes of a single unit: its own is the last
+    # not compiled: a few images once, where compiling would take longer than computing
+    ours = _float64(net.record(net.weights, x)[graph.output])[:, -classes:]
     figure = _largest(ours, theirs, cut)
     if not figure <= tolerance:
         rounded = keras.tree.map_structure(lambda w: _rounded(w, net.dtype, rng), net.weights)
-        again = _float64(net.record(rounded, x)[graph.output])
+        again = _float64(net.record(rounded, x)[graph.output])[:, -classes:]
         if not figure <= ROUNDING * _largest(again, ours, ""):
-            raise UnequalForward(
-                figure, tolerance, f"changes made: {len(graph.changes)}; refit with fold=False to find out"
-            )
+            raise UnequalForward(figure, tolerance, _where(net, x, tolerance))
     return figure
+
+
+def _probe(node: Node, rng: np.random.Generator) -> np.ndarray:
+    """Two images for an input, in its dtype's range."""
+    size, dtype = [n or 32 for n in node.shape[1:]], str(getattr(node.layer, "dtype", "float32"))
+    if dtype.startswith(("int", "uint")):
+        return rng.integers(0, min(255, np.iinfo(dtype).max), size=(2, *size), endpoint=True)
+    if dtype == "bool":
+        return rng.integers(0, 2, size=(2, *size))
+    return np.stack([rng.normal(size=size), rng.uniform(0, 255, size=size)])
+
+
+def _where(net: Computes, x: tuple[Tensor, ...], tolerance: float) -> str:
+    """The first node whose value is not the original's, of those that can be compared one to one."""
+    graph = net.graph
+    traced = trace(graph.model, graph.output_index, graph.explained)
+    ours, theirs = net.record(net.weights, x), dict(zip(traced.inputs, x, strict=True))
+    for node in traced:
+        if node.kind != "input":
+            theirs[node.name] = node.call(*(theirs[name] for name in node.inputs))  # type: ignore[misc]
+        a, b = _pair(net.graph, node, ours, theirs)
+        if a is not None and not _alike(a, b, tolerance):
+            return f"they part at layer {node.name!r} ({node.type}); {SAME}"
+    return f"where they part cannot be told; {SAME}"
+
+
+def _alike(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    return a.shape == b.shape and _largest(a, b, "") <= tolerance
+
+
+def _pair(graph: Graph, node: Node, ours: dict[str, Any], theirs: dict[str, Any]) -> Any:
+    """Our value and the original's for a node; None where the canonised graph has no such value.
+
+    A node that was dropped is compared with what it reads.
+    """
+    if node.kind == "identity":
+        return _float64(theirs[node.inputs[0]]), _float64(theirs[node.name])
+    kept = node.name in graph and not graph[node.name].folded and not node.function
+    if not kept or graph[node.name].kind != node.kind or node.name == graph.output:
+        return None, None
+    return _float64(ours[node.name]), _float64(theirs[node.name])
 
 
 def _originals(graph: Graph, x: tuple[Tensor, ...], dtype: str) -> tuple[np.ndarray, str]:
@@ -109,7 +150,7 @@ def _before_activation(graph: Graph, x: tuple[Tensor, ...], dtype: str) -> Tenso
     """The input of the original's last activation, its own layers called one by one."""
     traced = trace(graph.model, graph.output_index, graph.explained)
     last = traced[traced.output]
-    while last.kind == "identity":
+    while not last.activation.ends:
         last = traced[last.inputs[0]]
     values = dict(zip(traced.inputs, x, strict=True))
     for node in traced:
@@ -117,6 +158,7 @@ def _before_activation(graph: Graph, x: tuple[Tensor, ...], dtype: str) -> Tenso
             values[node.name] = node.call(*(values[name] for name in node.inputs))  # type: ignore[misc]
         elif node is last:
             break
-    if last.linear is None:
-        return values[last.inputs[0]]
-    return evaluate(last, [ops.cast(values[last.inputs[0]], dtype)])
+    value = values[last.inputs[0]]
+    if last.linear is not None:
+        value = evaluate(last, [ops.cast(value, dtype)])
+    return ops.reshape(value, (len(value), -1))

@@ -7,12 +7,15 @@ changes the model.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
+from keras.src.backend import AutocastScope
 
 from explainers import engine
 from explainers.engine import Tensor
@@ -47,10 +50,37 @@ def trace(model: Any, output: str | int | None = None, explained: str | None = N
 
 
 def outputs(graph: Graph, x: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of the traced model itself for its inputs, in their order."""
+    """The outputs of the traced model itself for its inputs, in their order, in full precision."""
     structure = getattr(_function(graph.model), "_inputs_struct", list(x) if len(x) > 1 else x[0])
-    value = graph.model(keras.tree.pack_sequence_as(structure, list(x)), training=False)
+    with full_precision(graph.model):
+        value = graph.model(keras.tree.pack_sequence_as(structure, list(x)), training=False)
     return list(keras.tree.flatten(value))
+
+
+HALF = ("float16", "bfloat16")
+_changing = threading.RLock()  # a layer's precision is its own, whichever thread calls it
+
+
+@contextmanager
+def full_precision(operation: Any) -> Iterator[None]:
+    """While it lasts, layers that compute in half precision compute in float32.
+
+    Explanations are made in float32: products and quotients of relevance need its digits and its range.
+    """
+    layers = operation._flatten_layers() if isinstance(operation, keras.Layer) else ()
+    with _changing:
+        changed = [(layer, layer._dtype_policy) for layer in layers if layer.compute_dtype in HALF]
+        if not changed:
+            yield
+            return
+        try:
+            for layer, _ in changed:
+                layer._dtype_policy = keras.DTypePolicy("float32")
+            with AutocastScope("float32"):
+                yield
+        finally:
+            for layer, policy in changed:
+                layer._dtype_policy = policy
 
 
 def _function(model: Any) -> Any:
@@ -156,13 +186,18 @@ def _freeze(node: Node) -> Node:
 
 
 def _replay(event: Any, index: int | None) -> Callable[..., Tensor]:
-    """The call event as a function of its tensors, its other arguments fixed."""
+    """The call event as a function of its tensors, its other arguments fixed.
+
+    Not training, whatever the event says: a model that is not training tells all its layers.
+    """
     operation, arguments = event.operation, event.arguments
     keys = [id(tensor) for tensor in arguments.keras_tensors]
+    trains = getattr(operation, "_call_has_training_arg", False)
 
     def call(*tensors: Tensor) -> Tensor:
         args, kwargs = arguments.fill_in(dict(zip(keys, tensors, strict=True)))
-        value = operation(*args, **kwargs)
+        with full_precision(operation):
+            value = operation(*args, **kwargs | ({"training": False} if trains else {}))
         return value if index is None else keras.tree.flatten(value)[index]
 
     return call
