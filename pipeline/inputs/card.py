@@ -133,12 +133,17 @@ def load_card(path: str | Path) -> ModelCard:
     ``classes_file = "names.txt"`` (beside the card; lines ``id name`` in the order of the outputs) stands for
     ``class_ids`` and ``class_names``.
     """
+    return card_from_dict(card_data(path), str(path))
+
+
+def card_data(path: str | Path) -> dict[str, Any]:
+    """The fields that a card's file states, its list of classes read. Raises :class:`InputError`."""
     path = Path(path)
     data = read_toml(path, "model card")
-    if "classes_file" in data:
-        ids, names = read_class_file(path.parent / str(data["classes_file"]))
-        data = {**data, "class_ids": list(ids), "class_names": list(names)}
-    return card_from_dict(data, str(path))
+    if "classes_file" not in data:
+        return data
+    ids, names = read_class_file(path.parent / str(data["classes_file"]))
+    return {**data, "class_ids": list(ids), "class_names": list(names)}
 
 
 def read_class_file(path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -9,7 +9,6 @@ import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,25 @@ from explainers.errors import UntraceableModel
 from explainers.model.loading import SUFFIXES, application_names, load_file
 from pipeline.config import ModelConfig
 from pipeline.errors import InputError
-from pipeline.inputs.card import ModelCard, card_from_dict, load_card
+from pipeline.inputs.card import ModelCard
+from pipeline.inputs.card_files import FoundCard, file_sha256, find_card, read_card
 from pipeline.inputs.datasets import Dataset
-from pipeline.toml import read_toml
 
-CARDS = Path(__file__).parent / "cards"  # cards of known files, recognised by their sha256
 CROP = 0.875  # share of the shorter side that ImageNet evaluation crops: 224 of 256
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network and its card. ``sha256`` of the file, or of the weights where there is no file."""
+    """A network and its card. ``sha256`` of the file, or of the weights where there is no file.
+
+    ``decisions``: what was decided about it by default or by guess, a sentence each.
+    """
 
     model: keras.Model
     card: ModelCard
     sha256: str
     name: str
+    decisions: tuple[str, ...] = ()
 
 
 def load_model(config: ModelConfig, dataset: Dataset | None = None) -> LoadedModel:
@@ -58,27 +60,14 @@ def _from_file(config: ModelConfig, path: Path) -> LoadedModel:
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     digest = file_sha256(path)
-    card = _file_card(config, path, digest)
+    found = find_card(config, path, digest)
+    if found.shipped:
+        found = replace(found, card=_imagenet_named(found.card))
     try:
         model = load_file(path, config.unsafe)
     except UntraceableModel as error:
         raise InputError(str(error)) from None
-    return _finish(model, card, digest, path.stem)
-
-
-def _file_card(config: ModelConfig, path: Path, digest: str) -> ModelCard:
-    if config.card:
-        return load_card(config.card)
-    if path.with_suffix(".toml").is_file():
-        return load_card(path.with_suffix(".toml"))
-    for known in sorted(CARDS.glob("*.toml")):
-        data = read_toml(known, "model card")
-        if data["sha256"] == digest:
-            return _imagenet_named(card_from_dict(data, known.name))
-    raise InputError(
-        f"{path}: no model card: its input geometry and preprocessing are unknown; write them to "
-        f"{path.with_suffix('.toml').name} beside it, or give --card (the README shows one)"
-    )
+    return _finish(model, found, digest, path.stem)
 
 
 def _from_function(config: ModelConfig) -> LoadedModel:
@@ -90,12 +79,14 @@ def _from_function(config: ModelConfig) -> LoadedModel:
         raise InputError(f"model {config.source!r}: cannot call it: {_first_line(error)}") from None
     model, card = made if isinstance(made, tuple) else (made, None)
     if config.card:
-        card = load_card(config.card)
-    if card is None:
+        found = read_card(config.card)
+    elif card is None:
         raise InputError(
             f"model {config.source!r}: give --card, or return (model, ModelCard) from the function"
         )
-    return _finish(model, card, "", config.source)
+    else:
+        found = FoundCard(card, f"comes from {config.source}")
+    return _finish(model, found, "", config.source)
 
 
 def _from_applications(config: ModelConfig) -> LoadedModel:
@@ -117,10 +108,19 @@ def _from_applications(config: ModelConfig) -> LoadedModel:
             "give a weights file, or none"
         ) from None
     if config.card:
-        card = load_card(config.card)
+        found = read_card(config.card)
     else:
-        card = application_card(model, importlib.import_module(build.__module__).preprocess_input)
-    return _finish(model, card, "", config.source)
+        preprocess = importlib.import_module(build.__module__).preprocess_input
+        origin = f"from {config.source}'s own preprocess_input; resized and cropped as ImageNet is evaluated"
+        found = FoundCard(application_card(model, preprocess), origin)
+    loaded = _finish(model, found, "", config.source)
+    return replace(loaded, decisions=(_weights_told(config), *loaded.decisions))
+
+
+def _weights_told(config: ModelConfig) -> str:
+    if config.weights == "none":
+        return "weights: none; the network is untrained, its weights are random"
+    return f"weights: {config.weights}" + (" (the default)" if config.weights == "imagenet" else "")
 
 
 def application_card(model: keras.Model, preprocess: Callable[[np.ndarray], np.ndarray]) -> ModelCard:
@@ -169,8 +169,9 @@ def _planted(config: ModelConfig, dataset: Dataset | None) -> LoadedModel:
     return _from_file(config.model_copy(update={"source": str(path)}), path)
 
 
-def _finish(model: Any, card: ModelCard, digest: str, name: str) -> LoadedModel:
+def _finish(model: Any, found: FoundCard, digest: str, name: str) -> LoadedModel:
     """Check card against network and fill in what the network itself says; ``digest`` "": of its weights."""
+    card = found.card
     if not isinstance(model, keras.Model):
         raise InputError(f"model {name}: received {type(model).__name__}, valid is a keras.Model")
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
@@ -184,26 +185,25 @@ def _finish(model: Any, card: ModelCard, digest: str, name: str) -> LoadedModel:
     classes = model.output_shape[-1]
     if card.classes not in (0, classes):
         raise InputError(f"model {name}: has {classes} outputs, but its card says {card.classes} classes")
-    digest = digest or model_sha256(model)
-    return LoadedModel(model, replace(card, classes=classes, output=_output_kind(model, card)), digest, name)
+    kind, by = _output_kind(model, found)
+    return LoadedModel(
+        model,
+        replace(card, classes=classes, output=kind),
+        digest or model_sha256(model),
+        name,
+        (*found.decisions, f"output: {kind}, {by}"),
+    )
 
 
-def _output_kind(model: keras.Model, card: ModelCard) -> str:
-    """The last layer's own word, where it has one; else the card's."""
+def _output_kind(model: keras.Model, found: FoundCard) -> tuple[str, str]:
+    """What the outputs are, by the last layer's own word where it has one, else the card's; and by what."""
     last = model.layers[-1]
     activation = getattr(getattr(last, "activation", None), "__name__", "")
     if isinstance(last, keras.layers.Softmax):
-        return "softmax"
-    return {"softmax": "softmax", "sigmoid": "sigmoid"}.get(activation, card.output)
-
-
-def file_sha256(path: str | Path) -> str:
-    """sha256 of a file, hex."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(partial(file.read, 1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+        activation = "softmax"
+    if activation in ("softmax", "sigmoid"):
+        return activation, "by the network's last layer"
+    return found.card.output, "by the model card" if found.states("output") else "by default"
 
 
 def model_sha256(model: keras.Model) -> str:

@@ -56,7 +56,16 @@ class TfdsDataset:
             class_ids=class_ids,
             fingerprint=self._fingerprint(),
             planted=metadata.get("planted"),
+            decisions=tuple(self._decisions()),
         )
+
+    def _decisions(self) -> Iterator[str]:
+        """What was decided without being asked for."""
+        splits, images = list(self._builder.info.splits), sum(f.take for f in self._files)
+        if not self.config.split and len(splits) > 1:
+            yield f"split {self._split}, since none was chosen; there are {', '.join(splits)}"
+        if limited(images, self.config.limit) < images:
+            yield f"the first {self.config.limit} of {images} images"
 
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from explainers.model.loading import application_names
 from pipeline.config import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard, load_card, read_class_file
-from pipeline.inputs.models import application_card, file_sha256, load_model, model_sha256
+from pipeline.inputs.card_files import file_sha256
+from pipeline.inputs.models import application_card, load_model, model_sha256
 
 CARD = """
 height = 16
@@ -190,6 +191,32 @@ def test_bad_models_say_what_is_wrong(tmp_path: Path) -> None:
         load_model(ModelConfig(source=f"{__name__}:no_model", card=str(tmp_path / "card.toml")))
     with pytest.raises(InputError, match=r"weights 'nowhere.h5': no such file"):
         load_model(ModelConfig(source="VGG16", weights="nowhere.h5"))
+
+
+def test_what_nobody_stated_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "net.keras"
+    small_model().save(path)
+    path.with_suffix(".toml").write_text(CARD)
+    assert load_model(ModelConfig(source=str(path))).decisions == (
+        "model card: net.toml, beside the model file",
+        "the model card does not say, so by default: resize shorter_side, channel_order rgb, scale 1",
+        "output: softmax, by the network's last layer",
+    )
+    model = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.save(path)
+    assert load_model(ModelConfig(source=str(path))).decisions[-1] == "output: softmax, by default"
+    path.with_suffix(".toml").write_text(CARD + 'output = "logits"\n')
+    assert load_model(ModelConfig(source=str(path))).decisions[-1] == "output: logits, by the model card"
+    untrained = load_model(ModelConfig(source="MobileNet", weights="none")).decisions
+    assert untrained[0] == "weights: none; the network is untrained, its weights are random"
+    assert "MobileNet's own preprocess_input" in untrained[1]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_card_or_its_classes(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\ufeffn1 cat\nn2 dog\n")
+    (tmp_path / "card.toml").write_text("\ufeff" + CARD + 'classes_file = "names.txt"\n')
+    card = load_card(tmp_path / "card.toml")
+    assert (card.height, card.class_ids, card.class_names) == (16, ("n1", "n2"), ("cat", "dog"))
 
 
 def test_a_card_that_contradicts_the_network(tmp_path: Path) -> None:

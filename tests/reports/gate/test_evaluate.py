@@ -125,6 +125,11 @@ def test_policy_errors_are_one_line_that_says_what_is_valid(tmp_path, policy, me
     assert "\n" not in str(caught.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_policy(tmp_path):
+    (tmp_path / "gate.toml").write_text('\ufeff[[check]]\nmetric = "accuracy"\nmin = 0.5\n')
+    assert len(load_policy(tmp_path / "gate.toml").checks) == 1
+
+
 def test_a_missing_policy_file(tmp_path):
     with pytest.raises(PolicyError, match="cannot read the policy: No such file"):
         load_policy(tmp_path / "none.toml")

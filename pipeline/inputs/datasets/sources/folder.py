@@ -44,7 +44,7 @@ class FolderDataset:
         self.root = choose_split(top, names, config.split)
         if self.root != top:
             names, ignored = find_images(self.root)
-        where = _annotations(config, self.root, top)
+        where = self._boxes_from = _annotations(config, self.root, top)
         annotations = read_boxes(where, config.annotations_format)
         split = config.split if self.root != top else ""
         images = match(names, annotations.entries, str(where), split)
@@ -110,6 +110,8 @@ def _decisions(
     dataset: FolderDataset, images: Sequence[ImageFile], ignored: Counter[str], numbered: tuple[str, ...]
 ) -> Iterator[str]:
     """What was decided without being asked for."""
+    if not dataset.config.annotations:
+        yield f"boxes: {dataset._boxes_from.name}, found in the images' folder"
     if ignored:
         where = ", ".join(f"{folder} ({count})" for folder, count in sorted(ignored.items()))
         yield f"images in hidden or system folders are ignored: {where}"
