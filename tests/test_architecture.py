@@ -15,6 +15,7 @@ from explainers.rules.base import Rule
 from explainers.rules.presets import GRADIENT
 from flows import cli, runners
 from pipeline import columns, seeds
+from pipeline.followup.interventions import all_interventions
 from pipeline.inputs.datasets import list_sources
 from pipeline.measure.curve_metrics import metrics_of
 from pipeline.measure.metrics import list_metrics
@@ -105,6 +106,7 @@ DEFINED: dict[str, Callable[[], set[str]]] = {
     "dataset source": lambda: {
         f"pipeline/inputs/datasets/sources/{source.name}.py" for source in list_sources()
     },
+    "intervention": lambda: sources(i.edits for i in all_interventions()),
     "report section": lambda: sources(section.build for section in all_sections()),
     "gate statistic": lambda: sources(statistics.OF_RUN.values()),
     "visualisation": lambda: {f"reports/gallery/views/{name}.py" for name in all_views()},
@@ -132,6 +134,9 @@ def test_all_of_a_kind_lie_where_the_page_says(thing: str) -> None:
 FOLDERS = {
     "flows/commands": lambda: set(cli.COMMANDS),
     "reports/gallery/views": lambda: set(all_views()),
+    "pipeline/followup/interventions": lambda: {
+        Path(path).stem for path in sources(i.edits for i in all_interventions())
+    },
     "pipeline/inputs/datasets/sources": lambda: {source.name for source in list_sources()},
 }
 

@@ -46,6 +46,7 @@ def confirm(
     load_tensorflow()
     from pipeline.config import parse_config
     from pipeline.followup.confirm import confirm
+    from pipeline.followup.interventions import all_contrasts
     from pipeline.measure.bench import reopen
     from pipeline.run.documents import sanity_failures
     from pipeline.run.folder import CONFIRMATION, CONFIRMATION_TABLE
@@ -69,17 +70,18 @@ def confirm(
             bench,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
+    deciding = [contrast for contrast in all_contrasts().values() if contrast.decides]
     rows = [
         (
             terminal.class_name(result.class_names[label]),
             result.roles[label],
             judgement.verdict,
             str(judgement.needed or ""),
-            *(_shown(judgement.effects[name]) for name in ("sufficiency", "necessity")),
+            *(_shown(judgement.effects[contrast.name]) for contrast in deciding),
         )
         for label, judgement in result.judgements.items()
     ]
-    heads = ("role", "verdict", "needs", "background alone", "object alone")
+    heads = ("role", "verdict", "needs", *(contrast.heading for contrast in deciding))
     terminal.print_list("class", rows, heads, whole=("role", "verdict"))
     terminal.console.print(
         "background alone, object alone: probability that the own class's background adds over another "

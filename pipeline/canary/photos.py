@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.canary.super_classes import SUPER_CLASSES, super_class
 from pipeline.errors import InputError
-from pipeline.followup.interventions import window_sums
+from pipeline.followup.pictures import window_sums
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset

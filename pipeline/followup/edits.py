@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,27 +10,12 @@ import numpy as np
 
 from pipeline.config import ConfirmConfig
 from pipeline.followup.effects import effects_of
-from pipeline.followup.interventions import (
-    FILLS,
-    Scene,
-    closest_mask,
-    control_box,
-    exchange,
-    fill,
-    replace,
-    without_background,
-    without_object,
-)
+from pipeline.followup.interventions import FULL, Subject, all_interventions
 from pipeline.followup.selection import Scenes
 from pipeline.inputs.models import LoadedModel
 from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.rows import probabilities
 from pipeline.seeds import ImagePurpose, generator
-
-CANDIDATES = 12  # donors looked at for one whose object hides little more of the background
-OWN_CANDIDATES = 4  # the same within the class: fewer, so that the pairs of an image differ
-# responses that every class has, undefined where an edit was not possible for any image
-_ALWAYS = ("full", "removed:mean", "control:mean", "same:0", "other:0", "same_object:0", "other_object:0")
 
 
 @dataclass(frozen=True)
@@ -67,7 +52,8 @@ def intervene(
     """Edit every scene, evaluate in full batches; ``on_images`` as in :func:`~.confirm.confirm`."""
     evaluator = Evaluator(model.model, batch_size)
     # label -> edit -> (n, 2): probability of the class, and whether it is the first one
-    responses = {k: {name: np.full((len(s), 2), np.nan) for name in _ALWAYS} for k, s in scenes.items()}
+    always = (FULL, *(name for intervention in all_interventions() for name in intervention.always))
+    responses = {k: {name: np.full((len(s), 2), np.nan) for name in always} for k, s in scenes.items()}
     waiting = _all_edits(scenes, plan, on_images)
     while batch := list(islice(waiting, batch_size)):
         logits = evaluator.logits(model.card.prepare(np.stack([edit.picture for edit in batch])))
@@ -107,29 +93,9 @@ def edits(
     """Name and picture of every edit of one image; what is not possible is left out."""
     scene = scenes[label][example_id]
     rng = generator(plan.seed, example_id, ImagePurpose.EDITS)
-    yield "full", scene.picture
-    box = control_box(scene.mask, rng)
-    for kind in FILLS:
-        yield f"removed:{kind}", without_object(scene, kind, rng)
-        if box is not None:
-            yield f"control:{kind}", replace(scene.picture, box, fill(kind, scene.picture, box, rng))
-    for kind in ("blur", "noise"):
-        yield f"replaced:{kind}", without_background(scene, kind, rng)
     own = [s for k, s in scenes[label].items() if k != example_id]
-    others = [s for k, mine in scenes.items() if k != label for s in mine.values()]
-    if not own or not others:
-        return
-    for pair in range(plan.pairs):
-        # donors are chosen among a few random ones, by their boxes alone: what hides least background
-        same = _closest(own, OWN_CANDIDATES, scene.mask, rng)
-        other = _closest(others, CANDIDATES, scene.mask | same.mask, rng)
-        exchanged = exchange(scene, same, other, FILLS[pair % len(FILLS)], rng)
-        if exchanged is not None:
-            for name, picture in vars(exchanged).items():
-                yield f"{name}:{pair}", picture
-
-
-def _closest(scenes: Sequence[Scene], several: int, hole: np.ndarray, rng: np.random.Generator) -> Scene:
-    """Of ``several`` random scenes the one whose object adds least to the hole."""
-    drawn = [scenes[i] for i in rng.integers(0, len(scenes), several)]
-    return drawn[closest_mask(hole, [s.mask for s in drawn])]
+    others = [s for k, of_class in scenes.items() if k != label for s in of_class.values()]
+    subject = Subject(scene, own, others, plan.pairs)
+    yield FULL, scene.picture
+    for intervention in all_interventions():
+        yield from intervention.edits(subject, rng)

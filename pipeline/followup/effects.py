@@ -19,11 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.followup.interventions import FULL, all_contrasts, all_interventions
 from pipeline.statistics.decision import Criterion
 from pipeline.statistics.resampling import bca_intervals, images_needed
 from pipeline.verdicts import InterventionVerdict
 
-DECIDING = ("sufficiency", "necessity")
+DECIDING = tuple(contrast.name for contrast in all_contrasts().values() if contrast.decides)
 RELEVANT = 0.1  # probability: what a background must contribute, beyond the control classes, to matter
 LEVEL = 0.05
 DRAWS = 2000
@@ -73,8 +74,8 @@ class Judgement:
 def effects_of(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Per-image effects (n,) from the responses (n,) to the edits: probability of the class, or hit (0 or 1).
 
-    ``responses``: ``full``, ``removed:<fill>``, ``control:<fill>``, ``replaced:<fill>``, and
-    ``same:<pair>``, ``other:<pair>``, ``same_object:<pair>``, ``other_object:<pair>``.
+    ``responses``: by name of the edit, see :mod:`pipeline.followup.interventions`; the variants of a kind are
+    averaged where they are defined.
     """
 
     def mean(name: str) -> np.ndarray:
@@ -82,19 +83,12 @@ def effects_of(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         count = np.isfinite(variants).sum(axis=0)
         return np.where(count > 0, np.nansum(variants, axis=0) / np.maximum(count, 1), np.nan)
 
-    full, removed, control = responses["full"], mean("removed"), mean("control")
-    effects = {
-        "full": full,
-        "drop_removed": full - removed,
-        "drop_control": full - control,
-        "drop_background": full - mean("other_object"),
-        "object_over_control": control - removed,
-        "sufficiency": mean("same") - mean("other"),
-        "necessity": mean("same_object") - mean("other_object"),
-    }
-    for name, values in responses.items():
-        if name.startswith(("removed:", "control:", "replaced:")):
-            effects[f"drop_{name}"] = full - values
+    effects = {FULL: responses[FULL]}
+    effects |= {c.name: mean(c.of) - mean(c.less) for c in all_contrasts().values()}
+    for intervention in all_interventions():
+        for name, values in responses.items():
+            if name.partition(":")[0] in intervention.single:
+                effects[f"drop_{name}"] = responses[FULL] - values
     return effects
 
 

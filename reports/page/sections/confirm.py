@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.followup.effects import depends_on_background
+from pipeline.followup.interventions import all_contrasts
 from pipeline.run.documents import EditEffect
 from pipeline.verdicts import InterventionVerdict
 from reports.page import words
@@ -12,26 +13,6 @@ from reports.page.data import RunData
 from reports.page.figures import whisker
 from reports.page.sections import Section
 from reports.page.svg import Axis
-
-# (effect, heading, explanation)
-EFFECTS = (
-    (
-        "sufficiency",
-        "background alone",
-        "probability that an own background adds without the object: above 0, it alone says the class",
-    ),
-    (
-        "necessity",
-        "object alone",
-        "probability lost when the object stands on another class's background instead of its own",
-    ),
-    ("drop_removed", "box removed", "drop of the probability when the box is filled"),
-    (
-        "drop_control",
-        "as much beside",
-        "drop when an equally large box beside the object is filled: the control",
-    ),
-)
 
 TEMPLATE = """
 <p class="intro">{{ intro }}</p>
@@ -43,8 +24,8 @@ TEMPLATE = """
 <div class="scroll" tabindex="0" role="region" aria-label="Interventions per class">
 <table class="plain effects">
 <thead><tr><th scope="col">Class</th><th scope="col">Heat maps say</th><th scope="col">Edits say</th>
-{% for name, heading, about in effects %}
-<th scope="col"><abbr title="{{ about }}">{{ heading }}</abbr></th>
+{% for contrast in contrasts %}
+<th scope="col"><abbr title="{{ contrast.about }}">{{ contrast.heading }}</abbr></th>
 {% endfor %}
 </tr></thead>
 <tbody>
@@ -78,6 +59,8 @@ def build(run: RunData) -> dict[str, Any] | None:
     if content is None or not content.classes:
         return None
     axis = Axis(-0.3, 1.0, 4, 116)
+    shown = [c for c in all_contrasts().values() if c.heading]
+    contrasts = [c for c in shown if c.decides] + [c for c in shown if not c.decides]
     rows = [
         {
             "label": c.label,
@@ -86,7 +69,7 @@ def build(run: RunData) -> dict[str, Any] | None:
             "attribution": c.attribution,
             "verdict": c.verdict,
             "needed": c.n_needed,
-            "effects": [_effect(axis, c.effects.get(name), c.verdict) for name, _, _ in EFFECTS],
+            "effects": [_effect(axis, c.effects.get(contrast.name), c.verdict) for contrast in contrasts],
         }
         for c in content.classes
     ]
@@ -100,7 +83,7 @@ def build(run: RunData) -> dict[str, Any] | None:
             f"up to {words.count(content.plan['images'], 'image')} each."
         ),
         "counts": [(v, counts[v], v.meaning) for v in InterventionVerdict if counts.get(v)],
-        "effects": EFFECTS,
+        "contrasts": contrasts,
         "rows": rows,
         "demand": depends_on_background(content.relevant).demand,
     }

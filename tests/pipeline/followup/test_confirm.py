@@ -13,18 +13,10 @@ from hypothesis import strategies as st
 
 from pipeline import schema
 from pipeline.followup.effects import ClassEffects, effects_of, judge, summarise
-from pipeline.followup.interventions import (
-    FILLS,
-    Scene,
-    closest_mask,
-    control_box,
-    exchange,
-    fill,
-    inpaint,
-    window_sums,
-    without_background,
-    without_object,
-)
+from pipeline.followup.interventions.background import without_background
+from pipeline.followup.interventions.box import control_box, without_object
+from pipeline.followup.interventions.exchange import closest_mask, exchange
+from pipeline.followup.pictures import FILLS, Scene, fill, inpaint, window_sums
 
 SIDE = 32
 
