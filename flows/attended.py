@@ -11,22 +11,26 @@ from flows import terminal
 from flows.server import start_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, parse_config
+from pipeline.trust import NOTHING, Trust
 
 if TYPE_CHECKING:
     from flows.run import AuditResult
 
 
-def audit(config: Config, out: str, report: bool = True) -> AuditResult:
+def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING) -> AuditResult:
     """Run the audit with progress, then print the ranking and where the report is.
+
+    ``trust``: what may be executed for the model.
 
     Raises:
         InputError, ConfigError, ExplainError: something cannot be used; too many images failed.
     """
-    _get_ready(config)
+    trust.check(config.model)
+    _get_ready(config, trust)
     from flows.run import RANKING, REPORT, TooManyFailed, run_audit
 
     try:
-        result = run_audit(config, out, REPORT if report else RANKING, terminal.console)
+        result = run_audit(config, out, REPORT if report else RANKING, terminal.console, trust)
     except TooManyFailed as error:
         terminal.print_result(error.result)
         raise
@@ -34,7 +38,7 @@ def audit(config: Config, out: str, report: bool = True) -> AuditResult:
     return result
 
 
-def _get_ready(config: Config) -> None:
+def _get_ready(config: Config, trust: Trust) -> None:
     """Prefect's server starts while the model is loaded and compiled."""
     server = threading.Thread(target=start_server, name="prefect-server")
     server.start()
@@ -43,7 +47,7 @@ def _get_ready(config: Config) -> None:
             load_tensorflow()
             from pipeline.measure.bench import bench_for
 
-            bench_for(config)
+            bench_for(config, trust)
     finally:
         server.join()
 

@@ -13,6 +13,7 @@ import numpy as np
 from flows import settings, terminal
 from pipeline.config import DatasetConfig, MethodConfig, ModelConfig, parse_config
 from pipeline.errors import InputError
+from pipeline.trust import NOTHING, Trust
 from reports.gallery.model import SCOPES, Cell, Gallery, Line
 from reports.gallery.page import save_arrays, write_gallery
 from reports.gallery.view import View
@@ -99,15 +100,15 @@ def model_config(source: str, card: str | None, weights: str | None, unsafe: boo
     return parse_config({"model": {k: v for k, v in given.items() if v is not None}}, "options").model
 
 
-def load(config: ModelConfig) -> LoadedModel:
-    """The network; the planted one is trained on its dataset if need be."""
+def load(config: ModelConfig, trust: Trust) -> LoadedModel:
+    """The network, whose code runs as far as ``trust`` goes; the planted one is trained if need be."""
     settings.load_tensorflow()
     from pipeline.inputs.datasets import open_dataset
     from pipeline.inputs.models import load_model
 
     with terminal.console.status(f"loading {config.source}"):
         dataset = open_dataset(DatasetConfig(source="planted")) if config.source == "planted" else None
-        return load_model(config, dataset)
+        return load_model(config, dataset, trust)
 
 
 def fit(look: Look, model: LoadedModel) -> Mapping[str, Fitted]:
@@ -162,9 +163,9 @@ def _line(answer: Explained, model: LoadedModel, look: Look, named: bool) -> Lin
     return Line(answer.photo.picture, tuple(left), cells, right)
 
 
-def explain(images: Sequence[str], config: ModelConfig, look: Look) -> Gallery:
+def explain(images: Sequence[str], config: ModelConfig, look: Look, trust: Trust = NOTHING) -> Gallery:
     """Rows = images and targets, columns = methods."""
-    model = load(config)
+    model = load(config, trust)
     lines = explained_lines(images, model, look)
     many = f"{len(images)} images" if len(images) > 1 else Path(images[0]).name
     by = f" by {look.methods[0].key}" if len(look.methods) == 1 else ""
@@ -172,14 +173,14 @@ def explain(images: Sequence[str], config: ModelConfig, look: Look) -> Gallery:
     return look.gallery(title, look.columns, lines, facts(look, [model]))
 
 
-def compare(image: str, configs: Sequence[ModelConfig], look: Look) -> Gallery:
+def compare(image: str, configs: Sequence[ModelConfig], look: Look, trust: Trust = NOTHING) -> Gallery:
     """Rows = networks, columns = methods, one image (Figure 7)."""
     if not configs:
         raise InputError("--models: none given; valid: comma-separated networks, as for `explain --model`")
     lines: list[Line] = []
     models = []
     for config in configs:
-        model = load(config)
+        model = load(config, trust)
         models.append(model)
         for line in explained_lines([image], model, look):
             lines.append(replace(line, left=(model.name, *line.left)))

@@ -6,6 +6,9 @@ from typing import Any
 
 from pipeline.config import Config, ConfigError, parse_method, parse_named
 from pipeline.toml import read_toml
+from pipeline.trust import Trust, is_function
+
+UNSAFE = "Run code for the model: Lambda layers of its file, a function that a file names."
 
 
 class Settings:
@@ -61,3 +64,8 @@ class Settings:
 def listed(text: str | None) -> list[str] | None:
     """Comma-separated words."""
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def trust(unsafe: bool, *models: str | None) -> Trust:
+    """What this command line permits: ``--unsafe``, and the functions that ``--model`` itself names."""
+    return Trust(unsafe, tuple(source for source in models if source and is_function(source)))

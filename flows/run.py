@@ -25,6 +25,7 @@ from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.run.store import Store  # noqa: E402
 from pipeline.schema import STATUS_FAILED  # noqa: E402
+from pipeline.trust import NOTHING, Trust  # noqa: E402
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,41 +68,48 @@ class TooManyFailed(InputError):
 
 
 @task(name="audit-shard", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
-def audit_task(key: str, config: dict[str, Any], out: str) -> int:
+def audit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]) -> int:
     """Audit one shard and write its parts; returns its number of images."""
     load_tensorflow()
     from pipeline.measure.audit import audit_part
     from pipeline.measure.bench import bench_for
 
-    bench = bench_for(parse_config(config))
+    bench = bench_for(parse_config(config), Trust.from_dict(trust))
     return audit_part(Store(out), bench, key, lambda images: progress.report(key, images))
 
 
 @flow(name="hansaudit", flow_run_name="{out}", validate_parameters=False, persist_result=False)
-def audit_flow(config: dict[str, Any], out: str, end: str = REPORT) -> AuditResult:
+def audit_flow(
+    config: dict[str, Any], out: str, end: str = REPORT, trust: dict[str, Any] | None = None
+) -> AuditResult:
     """Audit what ``config`` describes into ``out`` (``{date}`` stands for today), or finish what is missing.
 
-    ``end``: how far to go: "tables", "ranking" or "report".
+    ``end``: how far to go: "tables", "ranking" or "report". ``trust``: what may be executed, as
+    :meth:`pipeline.trust.Trust.to_dict` says it; nothing where it is not given.
 
     Raises:
         InputError: something the user named cannot be used, or too many images failed.
     """
-    return _audit(parse_config(config), out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}"), end)
+    dated = out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")
+    return _audit(parse_config(config), dated, end, Trust.from_dict(trust) if trust else NOTHING)
 
 
-def run_audit(config: Config, out: str, end: str, console: Console | None) -> AuditResult:
+def run_audit(
+    config: Config, out: str, end: str, console: Console | None, trust: Trust = NOTHING
+) -> AuditResult:
     """The flow from a terminal, with progress on ``console``."""
     with progress.shown_on(console):
-        return audit_flow(config.model_dump(mode="json"), out, end)
+        return audit_flow(config.model_dump(mode="json"), out, end, trust.to_dict())
 
 
-def _audit(config: Config, out: str, end: str) -> AuditResult:
+def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     load_tensorflow()
     from pipeline.measure.audit import audit_run
     from pipeline.measure.bench import bench_for
 
-    store, given = Store(out), {"config": config.model_dump(mode="json"), "out": out}
-    bench = bench_for(config)
+    store = Store(out)
+    given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
+    bench = bench_for(config, trust)
     session = audit_run(
         store, bench, lambda keys: runners.run_shards(audit_task, keys, given, config.execution)
     )

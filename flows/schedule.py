@@ -17,6 +17,7 @@ from flows.server import scheduling_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, ConfigError, parse_config
 from pipeline.errors import InputError
+from pipeline.trust import NOTHING, Trust
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,18 @@ class Schedule:
     name: str = "hansaudit"
 
 
-def serve_audit(config: Config, out: str, schedule: Schedule) -> None:
+def serve_audit(config: Config, out: str, schedule: Schedule, trust: Trust = NOTHING) -> None:
     """Try the configuration out, then serve it until interrupted, which is no failure.
+
+    ``trust``: what its runs may execute for the model; it goes with the deployment.
 
     Raises:
         ConfigError, InputError: the schedule or something in the configuration cannot be used; nothing is
             served then.
     """
     check_schedule(out, schedule)
-    try_out(config)
+    trust.check(config.model)
+    try_out(config, trust)
     with scheduling_server():
         from prefect.flows import EntrypointType
         from prefect.schedules import Cron
@@ -47,7 +51,7 @@ def serve_audit(config: Config, out: str, schedule: Schedule) -> None:
             audit_flow.serve(
                 name=schedule.name,
                 schedule=Cron(schedule.cron, timezone=schedule.timezone),
-                parameters={"config": config.model_dump(mode="json"), "out": out},
+                parameters={"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()},
                 description="hansaudit: audit, ranking and report",
                 limit=1,  # two audits at once would only share the machine
                 entrypoint_type=EntrypointType.MODULE_PATH,
@@ -78,18 +82,18 @@ def check_schedule(out: str, schedule: Schedule) -> None:
         raise ConfigError(f"out {out!r}: unknown place holder {{{unknown[0]}}}; valid: {{date}}")
 
 
-def try_out(config: Config) -> None:
+def try_out(config: Config, trust: Trust) -> None:
     """Open dataset, model and methods in a process of its own, whose memory is given back."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        pool.submit(_open, config.model_dump(mode="json")).result()
+        pool.submit(_open, config.model_dump(mode="json"), trust).result()
 
 
-def _open(config: dict) -> None:
+def _open(config: dict, trust: Trust) -> None:
     load_tensorflow()
     from pipeline.measure.bench import bench_for
 
     try:
-        bench_for(parse_config(config))
+        bench_for(parse_config(config), trust)
     except ValueError as error:  # ExplainError's own constructors do not survive the way between processes
         if type(error).__name__ in ("ConfigError", "InputError"):
             raise

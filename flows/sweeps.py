@@ -14,6 +14,7 @@ from flows import settings, terminal
 from flows.galleries import Look, facts, fit, load, progress, split_methods
 from pipeline.config import Config, MethodConfig, ModelConfig, PerturbationConfig
 from pipeline.errors import InputError
+from pipeline.trust import NOTHING, Trust
 from reports.gallery.model import Gallery, Line
 from reports.gallery.views import all_views
 
@@ -60,14 +61,14 @@ def _value(text: str) -> Any:
         return text
 
 
-def sweep(image: str, config: ModelConfig, plan: Sweep, look: Look) -> Gallery:
+def sweep(image: str, config: ModelConfig, plan: Sweep, look: Look, trust: Trust = NOTHING) -> Gallery:
     """Rows and columns = parameter values of one method (Figure 2); the best by the metric is named."""
     settings.load_tensorflow()
     from pipeline.measure.explain import class_name, read_photo
 
     check_sweep(plan, look)
     rows = plan.settings()
-    model = load(config)
+    model = load(config, trust)
     photo = read_photo(image, model.card)
     answers = [_only(photo, model, replace(look, methods=tuple(made))) for _, made in rows]
     measured = [

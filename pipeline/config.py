@@ -56,7 +56,7 @@ class ModelConfig(_Section):
     source: str = "planted"  # keras.applications name, *.keras, *.h5, package.module:function, or "planted"
     weights: str = "imagenet"  # for keras.applications: "imagenet", a weights file, or "none"
     card: str = ""  # model card (TOML); empty: <model>.toml beside the file, or known from the source
-    unsafe: bool = False  # allow Lambda layers of a .keras file to be deserialised: runs code from the file
+    unsafe: bool = False  # Lambda layers are wanted; a record, no permission: see pipeline.trust
 
 
 class MethodConfig(_Section):

@@ -105,6 +105,7 @@ def _print_trial(n: int, networks: int, trial: TrialDocument) -> None:
 
 def _photo_source(photos: str | None, model: str | None, card: str | None) -> PhotoSource | None:
     """What ``--photos`` asks for; None: the planted data."""
+    from flows.options import trust
     from pipeline.canary.photo_trials import PhotoSource
     from pipeline.config import DatasetConfig, ModelConfig
     from pipeline.errors import InputError
@@ -121,7 +122,9 @@ def _photo_source(photos: str | None, model: str | None, card: str | None) -> Ph
             "canary: --photos needs --model, the network whose features the heads are trained on"
         )
     return PhotoSource(
-        DatasetConfig.model_validate(section_of(photos)), ModelConfig(source=model, card=card or "")
+        DatasetConfig.model_validate(section_of(photos)),
+        ModelConfig(source=model, card=card or ""),
+        trust(False, model),
     )
 
 

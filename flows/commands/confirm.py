@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.commands import examples
+from flows.options import UNSAFE
 
 if TYPE_CHECKING:
     from pipeline.followup.effects import Effect
@@ -31,6 +32,7 @@ def confirm(
     images: Annotated[int, typer.Option(help="Images per class, a seeded choice.", min=2)] = 25,
     pairs: Annotated[int, typer.Option(help="Pairs of exchanged backgrounds per image.", min=1)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of all choices.")] = 0,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
 ) -> None:
     """Ask the network itself: remove the object, exchange the background, and see whether the class stays.
 
@@ -41,6 +43,7 @@ def confirm(
     from rich.progress import Progress
 
     from flows import terminal
+    from flows.options import trust
     from flows.settings import load_tensorflow
 
     load_tensorflow()
@@ -60,7 +63,7 @@ def confirm(
     store = Store(run)
     ranking = rank(store, own_settings(store.manifest))
     with terminal.console.status("loading the model"):
-        bench = reopen(store)
+        bench = reopen(store, trust(unsafe))
     with Progress(console=terminal.console, transient=True) as progress:
         task = progress.add_task("images edited and evaluated", total=None)
         result = confirm(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.commands import examples
+from flows.options import UNSAFE
 from reports.gallery.views import names
 
 if TYPE_CHECKING:
@@ -16,9 +17,7 @@ Card = Annotated[str | None, typer.Option(help="Model card (TOML): input geometr
 Weights = Annotated[
     str | None, typer.Option(help="For keras.applications: imagenet, none, or a weights file.")
 ]
-Unsafe = Annotated[
-    bool, typer.Option("--unsafe", help="Load a .keras file with Lambda layers: runs its code.")
-]
+Unsafe = Annotated[bool, typer.Option("--unsafe", help=UNSAFE)]
 Methods = Annotated[
     str,
     typer.Option(
@@ -90,9 +89,11 @@ def explain(
 ) -> None:
     """Explain images: a row per image and target, a column per method; a figure and a page to zoom in."""
     from flows import galleries
+    from flows.options import trust
 
     look = _look(methods, targets, view, scope, percentile, references, labels)
-    made = galleries.explain(images, galleries.model_config(model, card, weights, unsafe), look)
+    config = galleries.model_config(model, card, weights, unsafe)
+    made = galleries.explain(images, config, look, trust(unsafe, model))
     galleries.write(made, out, save)
 
 
@@ -114,11 +115,12 @@ def compare(
 ) -> None:
     """Compare networks: a row per network, a column per method, one image."""
     from flows import galleries
-    from flows.options import listed
+    from flows.options import listed, trust
 
-    configs = [galleries.model_config(source, None, weights, unsafe) for source in listed(models) or []]
+    sources = listed(models) or []
+    configs = [galleries.model_config(source, None, weights, unsafe) for source in sources]
     look = _look(methods, targets, view, scope, percentile, references)
-    galleries.write(galleries.compare(image, configs, look), out, save)
+    galleries.write(galleries.compare(image, configs, look, trust(unsafe, *sources)), out, save)
 
 
 def sweep(
@@ -145,12 +147,14 @@ def sweep(
 ) -> None:
     """Try parameter values of one method: a picture for each, and the best by perturbation analysis."""
     from flows import galleries, sweeps
+    from flows.options import trust
     from pipeline.config import parse_method
 
     axes = tuple(sweeps.parse_axis(text) for text in vary)
     plan = sweeps.Sweep(parse_method(method), axes, metric, repeats)
     config = galleries.model_config(model, card, weights, unsafe)
-    made = sweeps.sweep(image, config, plan, _look(method, targets, view, scope, percentile, references))
+    look = _look(method, targets, view, scope, percentile, references)
+    made = sweeps.sweep(image, config, plan, look, trust(unsafe, model))
     galleries.write(made, out, save)
 
 

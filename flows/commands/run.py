@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import examples
+from flows.options import UNSAFE
 
 
 def register(app: typer.Typer) -> None:
@@ -71,9 +72,7 @@ def run(
         float | None, typer.Option(help="Share of images that may fail before the exit code is 2.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Load a .keras file with Lambda layers: runs code from the file.")
-    ] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
     report: Annotated[bool, typer.Option(help="Write report.html at the end.")] = True,
 ) -> None:
     """Audit a dataset: explain every image, rank the classes, write the report.
@@ -98,7 +97,7 @@ def run(
         workers=workers,
         max_failed_fraction=max_failed,
     )
-    attended.audit(settings.config(), out, report)
+    attended.audit(settings.config(), out, report, options.trust(unsafe, model))
 
 
 def demo(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import examples
+from flows.options import UNSAFE
 
 
 def register(app: typer.Typer) -> None:
@@ -28,12 +29,14 @@ def serve(
     ] = "runs/{date}",
     timezone: Annotated[str, typer.Option(help="Time zone of the schedule.")] = "UTC",
     name: Annotated[str, typer.Option(help="Name of the deployment in Prefect.")] = "hansaudit",
+    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
 ) -> None:
     """Serve the audit on a schedule, on this machine, until interrupted.
 
     The configuration is tried out first: dataset, model and methods must open.
     """
+    from flows.options import trust
     from flows.schedule import Schedule, serve_audit
     from pipeline.config import load_config
 
-    serve_audit(load_config(config), out, Schedule(cron, timezone, name))
+    serve_audit(load_config(config), out, Schedule(cron, timezone, name), trust(unsafe))

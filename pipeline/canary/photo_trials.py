@@ -22,14 +22,19 @@ from pipeline.inputs.datasets import open_dataset
 from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.run.documents import TrialDocument
 from pipeline.run.store import Store
+from pipeline.trust import NOTHING, Trust
 
 
 @dataclass(frozen=True)
 class PhotoSource:
-    """Where photographs and frozen network are: a dataset with the ILSVRC synsets, a model, its card."""
+    """Where photographs and frozen network are: a dataset with the ILSVRC synsets, a model, its card.
+
+    ``trust``: what may be executed for the model.
+    """
 
     dataset: DatasetConfig
     model: ModelConfig
+    trust: Trust = NOTHING
 
 
 def run_photo_trials(
@@ -40,7 +45,7 @@ def run_photo_trials(
     on_trial: Callable[[int, TrialDocument], None],
 ) -> list[TrialDocument]:
     """A result per specification. Photographs, heads and runs stay below ``root``; finished ones are read."""
-    dataset, base = open_dataset(source.dataset), load_model(source.model)
+    dataset, base = open_dataset(source.dataset), load_model(source.model, trust=source.trust)
     photos = lru_cache(1)(lambda choice: read_photos(dataset, base.card, choice))
 
     def trial_of(spec: PhotoSpec) -> TrialDocument:

@@ -36,6 +36,8 @@ def export_virelay(run: Store, folder: str | Path) -> Path:
     if clusters is None or places is None or "thumbnails" not in run.tables:
         missing = "thumbnails" if clusters and places else "clusters yet; run `hansaudit clusters`"
         raise InputError(f"{run.path}: has no {missing}, so there is nothing to export")
+    if not len(places):
+        raise InputError(f"{run.path}: no class has clusters (too few images), so there is nothing to export")
     rows = places.to_pandas()
     method = str(rows["method"].iloc[0])
     rows = rows[rows["method"].astype(str) == method].reset_index(drop=True)

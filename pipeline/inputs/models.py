@@ -22,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.card_files import FoundCard, file_sha256, find_card, read_card
 from pipeline.inputs.datasets import Dataset
+from pipeline.trust import NOTHING, Trust, is_function
 
 CROP = 0.875  # share of the shorter side that ImageNet evaluation crops: 224 of 256
 
@@ -40,31 +41,46 @@ class LoadedModel:
     decisions: tuple[str, ...] = ()
 
 
-def load_model(config: ModelConfig, dataset: Dataset | None = None) -> LoadedModel:
+def load_model(
+    config: ModelConfig, dataset: Dataset | None = None, trust: Trust = NOTHING, sha256: str | None = None
+) -> LoadedModel:
     """The model that ``config`` describes.
 
     ``dataset`` is needed by the source ``planted`` only: its network is trained on it and kept beside it.
+    ``trust``: whether code may run for it, whatever ``config`` says. ``sha256``: of the model that is looked
+    for; a file is compared before anything of it is read, and none is trained.
     Raises :class:`InputError` when the model or its card cannot be had.
     """
+    trust.check(config)
     source = config.source
     if source == "planted":
-        return _planted(config, dataset)
+        return _planted(config, dataset, sha256)
     if source.endswith(SUFFIXES):
-        return _from_file(config, Path(source))
-    if ":" in source:
-        return _from_function(config)
-    return _from_applications(config)
+        return _from_file(config, Path(source), trust, sha256)
+    model = _from_function(config) if is_function(source) else _from_applications(config)
+    check_sha256(source, model.sha256, sha256)
+    return model
 
 
-def _from_file(config: ModelConfig, path: Path) -> LoadedModel:
+def check_sha256(where: str, now: str, then: str | None) -> None:
+    """Refuse another model than the one that is looked for (None: any). Raises :class:`InputError`."""
+    if then is not None and now != then:
+        raise InputError(
+            f"{where}: the model is not the run's any more (sha256 {now[:12]} instead of {then[:12]}); put "
+            "the old one back, or audit the new one first"
+        )
+
+
+def _from_file(config: ModelConfig, path: Path, trust: Trust, sha256: str | None) -> LoadedModel:
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     digest = file_sha256(path)
+    check_sha256(str(path), digest, sha256)
     found = find_card(config, path, digest)
     if found.shipped:
         found = replace(found, card=_imagenet_named(found.card))
     try:
-        model = load_file(path, config.unsafe)
+        model = load_file(path, trust.unsafe)
     except UntraceableModel as error:
         raise InputError(str(error)) from None
     return _finish(model, found, digest, path.stem)
@@ -156,17 +172,17 @@ def _imagenet_named(card: ModelCard) -> ModelCard:
     return replace(card, class_ids=ids, class_names=names) if card.classes == len(ids) else card
 
 
-def _planted(config: ModelConfig, dataset: Dataset | None) -> LoadedModel:
+def _planted(config: ModelConfig, dataset: Dataset | None, sha256: str | None) -> LoadedModel:
     from pipeline.inputs.datasets.planted import PlantedDataset
-    from pipeline.inputs.planted_model import planted_model
+    from pipeline.inputs.planted_model import model_path, planted_model
 
     if not isinstance(dataset, PlantedDataset):
         raise InputError(
             "model 'planted' is trained on the planted dataset; use it with dataset source 'planted', or "
             "name another model"
         )
-    path = planted_model(dataset)
-    return _from_file(config.model_copy(update={"source": str(path)}), path)
+    path = planted_model(dataset) if sha256 is None else model_path(dataset)
+    return _from_file(config.model_copy(update={"source": str(path)}), path, NOTHING, sha256)
 
 
 def _finish(model: Any, found: FoundCard, digest: str, name: str) -> LoadedModel:

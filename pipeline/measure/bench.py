@@ -12,7 +12,7 @@ import numpy as np
 from explainers import Fitted, analyze_many
 from pipeline.config import Config, parse_config
 from pipeline.errors import InputError
-from pipeline.inputs.datasets import Dataset, open_dataset
+from pipeline.inputs.datasets import Dataset, open_dataset, reopen_dataset
 from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.inputs.shards import Shard, plan_shards
 from pipeline.measure.curves import Perturber, open_perturber
@@ -20,6 +20,7 @@ from pipeline.measure.fitting import check, fit_methods, reference_batches
 from pipeline.measure.metrics import get_metric
 from pipeline.run.folder import MANIFEST
 from pipeline.run.store import Store
+from pipeline.trust import NOTHING, Trust
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Bench:
         return plan_shards(info.name, info.split, info.n_examples, self.config.execution.shard_size)
 
 
-def open_bench(config: Config) -> Bench:
-    """Open the dataset, load the model, fit the methods.
+def open_bench(config: Config, trust: Trust = NOTHING) -> Bench:
+    """Open the dataset, load the model (running code for it as far as ``trust`` goes), fit the methods.
 
     Raises:
         InputError, ConfigError, ExplainError: something that the user named cannot be used.
@@ -57,30 +58,29 @@ def open_bench(config: Config) -> Bench:
     for method in config.methods:
         check(method)
     dataset = open_dataset(config.dataset)
-    model = load_model(config.model, dataset)
+    model = load_model(config.model, dataset, trust)
     fitted = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
     return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
 
 
-def reopen(run: Store) -> Bench:
+def reopen(run: Store, trust: Trust = NOTHING) -> Bench:
     """Dataset and model of a finished run, without its methods: for what asks the network, not for maps.
+
+    The run folder may be a stranger's: what it names is read, never made, and runs no code beyond ``trust``.
 
     Raises:
         InputError, ConfigError: they cannot be opened, or are not those of the run any more.
     """
     manifest = run.manifest
     config = parse_config(manifest["config"], f"{run.path}/{MANIFEST}")
-    dataset = open_dataset(config.dataset)
-    model = load_model(config.model, dataset)
-    for what, now, then in (
-        ("dataset", dataset.info.fingerprint, manifest["dataset"]["fingerprint"]),
-        ("model", model.sha256, manifest["model"]["sha256"]),
-    ):
-        if now != then:
-            raise InputError(
-                f"{run.path}: the {what} is not the run's any more ({now[:12]} instead of {then[:12]}); put "
-                "the old one back, or audit the new one first"
-            )
+    dataset = reopen_dataset(config.dataset)
+    now, then = dataset.info.fingerprint, str(manifest["dataset"]["fingerprint"])
+    if now != then:
+        raise InputError(
+            f"{run.path}: the dataset is not the run's any more ({now[:12]} instead of {then[:12]}); put "
+            "the old one back, or audit the new one first"
+        )
+    model = load_model(config.model, dataset, trust, str(manifest["model"]["sha256"]))
     return Bench(config, dataset, model, {})
 
 
@@ -100,7 +100,7 @@ _lock = threading.Lock()
 _kept: dict[str, Bench] = {}
 
 
-def bench_for(config: Config) -> Bench:
+def bench_for(config: Config, trust: Trust = NOTHING) -> Bench:
     """The bench of ``config``, opened and compiled by the first call in a process.
 
     One is kept at a time: a second model would only hold memory.
@@ -108,12 +108,12 @@ def bench_for(config: Config) -> Bench:
     Raises:
         InputError, ConfigError, ExplainError: as :func:`open_bench` does.
     """
-    key = config.model_dump_json()
+    key = f"{trust} {config.model_dump_json()}"
     with _lock:
         if key not in _kept:
             _kept.clear()
             started = time.perf_counter()
-            bench = open_bench(config)
+            bench = open_bench(config, trust)
             warm_up(bench)
             _kept[key] = replace(bench, seconds=time.perf_counter() - started)
         return _kept[key]

@@ -310,7 +310,7 @@ def test_options_win_over_the_file(tmp_path: Path):
 
 def test_a_budget_switches_the_curves_on(monkeypatch):
     asked = []
-    monkeypatch.setattr("flows.attended.audit", lambda config, out, report: asked.append(config))
+    monkeypatch.setattr("flows.attended.audit", lambda config, out, report, trust: asked.append(config))
     assert cli.run(["run", "--dataset", "planted", "--out", "x", "--budget", "3"]) == 0
     assert cli.run(["run", "--dataset", "planted", "--out", "x"]) == 0
     assert asked[0].perturbation.budget == 3

@@ -40,7 +40,7 @@ def test_prefect_is_given_the_flow_its_schedule_and_its_parameters(cron: str, pr
 
     served = {}
     monkeypatch.setattr(type(audit_flow), "serve", lambda self, **given: served.update(given, flow=self))
-    monkeypatch.setattr(schedule, "try_out", lambda config: None)
+    monkeypatch.setattr(schedule, "try_out", lambda config, trust: None)
     config = parse_config({"audit": {"seed": 4}})
     schedule.serve_audit(config, "runs/{date}", Schedule(cron, "Europe/Berlin", "weekly"))
     assert served["flow"] is audit_flow

@@ -93,6 +93,7 @@ class Source:
             module, imports what reading takes: declaring a source loads no framework.
         section: the dataset section that ``--dataset TEXT`` stands for; None where TEXT means another source.
         order: sources are asked for their ``section`` in this order.
+        reopen: as ``open``, for what is there already, where ``open`` would make it.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Source:
     open: Callable[[DatasetConfig], Dataset] = field(repr=False)
     section: Callable[[str], dict[str, str] | None] = field(default=lambda text: None, repr=False)
     order: int = 0
+    reopen: Callable[[DatasetConfig], Dataset] | None = field(default=None, repr=False)
 
 
 _REGISTRY: dict[str, Source] = {}
@@ -133,6 +135,12 @@ def get_source(name: str) -> Source:
 def open_dataset(config: DatasetConfig) -> Dataset:
     """The dataset that ``config`` describes. Raises :class:`InputError` when it cannot be used."""
     return get_source(config.source).open(config)
+
+
+def reopen_dataset(config: DatasetConfig) -> Dataset:
+    """As :func:`open_dataset`, and nothing is made or written anywhere: for what a run folder names."""
+    source = get_source(config.source)
+    return (source.reopen or source.open)(config)
 
 
 def section_of(text: str) -> dict[str, str]:

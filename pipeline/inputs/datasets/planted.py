@@ -202,9 +202,14 @@ class Planted(tfds.core.GeneratorBasedBuilder):
                 )
 
 
+def planted_folder(spec: PlantedSpec, root: str | Path) -> Path:
+    """Where below ``root`` the dataset of ``spec`` is kept."""
+    return Path(root) / f"planted-{spec.key}"
+
+
 def prepare_planted(spec: PlantedSpec, root: str | Path = ROOT) -> Path:
     """The folder ``root/planted-<key>`` with the dataset of ``spec``, made if it is not there."""
-    out = Path(root) / f"planted-{spec.key}"
+    out = planted_folder(spec, root)
     if (out / INFO_FILE).is_file():
         return out
     try:
@@ -239,6 +244,19 @@ def open_planted(config: DatasetConfig) -> PlantedDataset:
     folder = Path(config.path or ROOT)
     if not (folder / INFO_FILE).is_file():
         folder = prepare_planted(PlantedSpec(), folder)
+    return _planted_in(folder, config)
+
+
+def reopen_planted(config: DatasetConfig) -> PlantedDataset:
+    """As :func:`open_planted`, but nothing is drawn. Raises :class:`InputError` where there is none."""
+    root = Path(config.path or ROOT)
+    folder = next((f for f in (root, planted_folder(PlantedSpec(), root)) if (f / INFO_FILE).is_file()), None)
+    if folder is None:
+        raise InputError(f"{root}: the planted dataset is not there any more; put it back there")
+    return _planted_in(folder, config)
+
+
+def _planted_in(folder: Path, config: DatasetConfig) -> PlantedDataset:
     dataset = PlantedDataset(config, folder)
     if "spec" not in dataset.metadata:
         raise InputError(f"{folder}: not a planted dataset (its metadata has no {METADATA_KEY}.spec)")

@@ -16,7 +16,8 @@ from pipeline.config import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard, load_card, read_class_file
 from pipeline.inputs.card_files import file_sha256
-from pipeline.inputs.models import application_card, load_model, model_sha256
+from pipeline.inputs.models import LoadedModel, application_card, load_model, model_sha256
+from pipeline.trust import Trust
 
 CARD = """
 height = 16
@@ -43,6 +44,12 @@ def no_model() -> int:
     return 3
 
 
+def load_function(name: str, card: str = "") -> LoadedModel:
+    """The model that a function of this file makes, as if the command line named it."""
+    source = f"{__name__}:{name}"
+    return load_model(ModelConfig(source=source, card=card), trust=Trust(functions=(source,)))
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_a_file_with_the_card_beside_it(tmp_path: Path, suffix: str) -> None:
     model, path = small_model(), tmp_path / f"net{suffix}"
@@ -58,10 +65,10 @@ def test_a_file_with_the_card_beside_it(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_function(tmp_path: Path) -> None:
-    loaded = load_model(ModelConfig(source=f"{__name__}:model_with_card"))
+    loaded = load_function("model_with_card")
     assert loaded.sha256 == model_sha256(small_model())
     (tmp_path / "card.toml").write_text(CARD)
-    loaded = load_model(ModelConfig(source=f"{__name__}:small_model", card=str(tmp_path / "card.toml")))
+    loaded = load_function("small_model", str(tmp_path / "card.toml"))
     assert loaded.card.shorter_side == 18
 
 
@@ -185,10 +192,10 @@ def test_bad_models_say_what_is_wrong(tmp_path: Path) -> None:
     }
     for source, reason in cases.items():
         with pytest.raises(InputError, match=reason):
-            load_model(ModelConfig(source=source))
+            load_model(ModelConfig(source=source), trust=Trust(functions=(source,)))
     (tmp_path / "card.toml").write_text(CARD)
     with pytest.raises(InputError, match="received int"):
-        load_model(ModelConfig(source=f"{__name__}:no_model", card=str(tmp_path / "card.toml")))
+        load_function("no_model", str(tmp_path / "card.toml"))
     with pytest.raises(InputError, match=r"weights 'nowhere.h5': no such file"):
         load_model(ModelConfig(source="VGG16", weights="nowhere.h5"))
 
@@ -224,7 +231,7 @@ def test_a_card_that_contradicts_the_network(tmp_path: Path) -> None:
     for text, reason in ((CARD.replace("16", "18"), "takes"), (CARD + "classes = 7\n", "5 outputs")):
         card.write_text(text)
         with pytest.raises(InputError, match=reason):
-            load_model(ModelConfig(source=f"{__name__}:small_model", card=str(card)))
+            load_function("small_model", str(card))
 
 
 def test_code_in_a_file_runs_only_when_allowed(tmp_path: Path) -> None:
@@ -236,7 +243,9 @@ def test_code_in_a_file_runs_only_when_allowed(tmp_path: Path) -> None:
     path.with_suffix(".toml").write_text(CARD)
     with pytest.raises(InputError, match="cannot load"):
         load_model(ModelConfig(source=str(path)))
-    assert load_model(ModelConfig(source=str(path), unsafe=True)).card.classes == 2
+    with pytest.raises(InputError, match="only on the command line: give --unsafe"):
+        load_model(ModelConfig(source=str(path), unsafe=True))
+    assert load_model(ModelConfig(source=str(path)), trust=Trust(unsafe=True)).card.classes == 2
 
 
 def test_known_names() -> None:
