@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ILSVRC := runs/benchmarks/ilsvrc
 
-.PHONY: demo test check fuzz format benchmarks clean
+.PHONY: demo test check fuzz package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -46,6 +46,14 @@ endif
 # Every reader against N spoilt files: make fuzz N=100000 (about a quarter of an hour on 2 cores).
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --n $(or $(N),10000) --seed $(or $(SEED),0)
+
+# The wheel in a new environment and another folder: the demo must run there.
+package: $(STAMP)
+	rm -rf build/package && mkdir -p build/package
+	$(BIN)/python -m build --no-isolation --outdir build/package/dist .
+	$(PYTHON) -m venv build/package/venv
+	build/package/venv/bin/python -m pip install --quiet --constraint constraints.txt build/package/dist/*.whl
+	cd build/package && venv/bin/hansaudit demo --out demo
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
