@@ -85,7 +85,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             state = {n.removeprefix(_STATE): file[n] for n in file.files if n.startswith(_STATE)}
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, RecursionError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"{path}: is no saved analyzer: {error}") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         received = about.get("format") if isinstance(about, dict) else about

@@ -57,7 +57,7 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a word, or what is no number that anyone needs
         return text
 
 

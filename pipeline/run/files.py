@@ -54,12 +54,19 @@ class LocalFiles:
     def __init__(self, root: str) -> None:
         self.root = root
 
+    def _path(self, name: str) -> Path:
+        """Where ``name`` lies. Raises :class:`InputError` for a link that leads out of the folder."""
+        path = Path(self.root, name)
+        if os.path.realpath(path).startswith(os.path.join(os.path.realpath(self.root), "")):
+            return path
+        raise InputError(f"{path}: leads out of the folder; a run's files lie inside it: remove this link")
+
     def put(self, name: str, data: bytes | memoryview) -> None:
-        final = Path(self.root, name)
+        final = self._path(name)
         temporary = final.with_name(f"{TEMPORARY}{final.name}-{os.getpid()}")
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=_no_link) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -71,16 +78,17 @@ class LocalFiles:
             raise _unwritable(final, len(data), error) from error
 
     def get(self, name: str) -> bytes | None:
+        path = self._path(name)
         try:
-            return Path(self.root, name).read_bytes()
+            return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise InputError(f"{Path(self.root, name)}: cannot be read: {error.strerror}") from error
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
     def names(self, folder: str) -> list[str]:
         try:
-            entries = [e.name for e in os.scandir(Path(self.root, folder)) if e.is_file()]
+            entries = [e.name for e in os.scandir(self._path(folder) if folder else self.root) if e.is_file()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name for name in entries if not name.startswith("."))
@@ -88,14 +96,14 @@ class LocalFiles:
     def arrow(self, names: list[str]) -> tuple[list[str], Any]:
         from pyarrow.fs import LocalFileSystem
 
-        return [str(Path(self.root, name)) for name in names], LocalFileSystem()
+        return [str(self._path(name)) for name in names], LocalFileSystem()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """An advisory lock that the kernel drops when the process ends, however it ends."""
         import fcntl
 
-        path = Path(self.root, _LOCK)
+        path = self._path(_LOCK)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = open(path, "a+")  # noqa: SIM115 - held open for as long as the lock
@@ -177,6 +185,11 @@ def _store_errors() -> tuple[type[Exception], ...]:
     """What an object store raises: missing credentials and the like are no OSError to its client."""
     client = sys.modules.get("botocore.exceptions")
     return (OSError,) if client is None else (OSError, client.BotoCoreError)
+
+
+def _no_link(path: str, flags: int) -> int:
+    """An opener that does not follow a link: who made the folder may have put one in our way."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,13 +13,13 @@ Light: JSON and file names only, so that a gate starts fast. Tables are read by
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import InputError, reason
+from pipeline.errors import InputError
+from pipeline.json_text import parse_json
 from pipeline.run.files import Files, open_files
 
 SCHEMA_VERSION: Final = 1  # of manifest, tables and documents; a change of a column is a change of it
@@ -103,12 +103,7 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: no {MANIFEST}, so this is no run folder; give one that `hansaudit run` wrote"
             )
-        try:
-            manifest = json.loads(raw)
-        except ValueError as error:
-            raise InputError(
-                f"{self.path}/{MANIFEST}: not valid JSON ({reason(error)}); was it edited?"
-            ) from None
+        manifest = parse_json(raw, f"{self.path}/{MANIFEST}")
         if not isinstance(manifest, dict):
             raise InputError(f"{self.path}/{MANIFEST}: holds no JSON object; was it edited?")
         version = manifest.get("schema_version")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from flows import cli
+from pipeline.config import DatasetConfig
+from pipeline.errors import InputError
+from pipeline.inputs.datasets import open_dataset
 
 MARK = "executed"  # the file that hostile code leaves behind
 
@@ -165,6 +169,84 @@ def test_a_configuration_runs_no_code(tmp_path, monkeypatch, capsys, command, ki
     assert capsys.readouterr().err.count("--unsafe") == 1
     assert not mark.exists()
     assert not (tmp_path / "data").exists()  # said before anything is made
+
+
+@pytest.mark.parametrize("name", ["ranking.json", "ranking.csv", "report.html", ".lock"])
+def test_a_link_out_of_a_run_is_not_written_through(received, tmp_path, name, capsys):
+    from pipeline.run.store import Store
+
+    run, outside = received({}), tmp_path / "outside"
+    outside.write_text("mine")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(outside)
+    if name == ".lock":
+        with pytest.raises(InputError, match="leads out of the folder"), Store(run).lock():
+            pytest.fail("the link was taken for a lock")
+    else:
+        assert cli.run(["report", str(run)]) == cli.WRONG_INPUT
+        assert "leads out of the folder" in capsys.readouterr().err
+    assert outside.read_text() == "mine"
+
+
+def test_a_table_elsewhere_and_a_key_that_climbs_are_not_written(received, tmp_path):
+    from pipeline.run.store import Store
+
+    run, outside = Store(received({})), tmp_path / "outside"
+    outside.mkdir()
+    (Path(run.path) / "extra").symlink_to(outside)
+    for name in ("extra/part.parquet", "../outside/part.parquet", str(outside / "part.parquet")):
+        with pytest.raises(InputError, match="leads out of the folder"):
+            run.files.put(name, b"x")
+        with pytest.raises(InputError, match="leads out of the folder"):
+            run.files.get(name)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_link_in_the_way_of_a_temporary_file_is_not_written_through(tmp_path):
+    from pipeline.run.files import TEMPORARY, open_files
+
+    outside, run = tmp_path / "outside", tmp_path / "run"
+    outside.write_text("mine")
+    run.mkdir()
+    (run / f"{TEMPORARY}x-{os.getpid()}").symlink_to(outside)
+    with pytest.raises(InputError, match="cannot be written"):
+        open_files(run).put("x", b"theirs")
+    assert outside.read_text() == "mine"
+
+
+@pytest.mark.parametrize("layout", ["pythonClassName", "python_class_name", "type"])
+def test_a_dataset_imports_nothing_that_it_names(tiny_prepared, tmp_path, monkeypatch, layout, capsys):
+    mark, folder = tmp_path / MARK, tmp_path / "data"
+    shutil.copytree(tiny_prepared, folder)
+    source = hostile_module(tmp_path, mark, monkeypatch)
+    features = json.loads((folder / "features.json").read_text())
+    features["featuresDict"]["features"]["label"].pop("pythonClassName")
+    features["featuresDict"]["features"]["label"][layout] = source.replace(":", ".")
+    if layout == "type":  # the older layout
+        features = {"type": source.replace(":", "."), "content": {}}
+    (folder / "features.json").write_text(json.dumps(features))
+    given = [
+        "--dataset",
+        str(folder),
+        "--model",
+        "VGG16",
+        "--weights",
+        "none",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert cli.run(["run", *given]) == cli.WRONG_INPUT
+    assert "features.json" in capsys.readouterr().err
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["kaggle:x", "huggingface:some/thing", "../elsewhere", "a.b:C"])
+def test_a_catalog_name_brings_no_code_of_its_own(name, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(tfds, "builder", lambda *given, **more: pytest.fail("asked TFDS"))
+    with pytest.raises(InputError, match="no name of the TFDS catalog"):
+        open_dataset(DatasetConfig(source="tfds", name=name))
 
 
 def test_trust_is_made_from_a_command_line_and_nowhere_else():

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from pipeline.inputs.datasets.prepared import METADATA_KEY
 from pipeline.inputs.datasets.recordfiles import READERS, Reader
 from pipeline.inputs.geometry import image_size
 from pipeline.inputs.shards import Shard
+from pipeline.json_text import parse_json
+
+FEATURES_FILE = "features.json"
+_CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
 
 
 class TfdsDataset:
@@ -126,7 +131,11 @@ def _size(path: str | os.PathLike[str]) -> int:
     return os.path.getsize(path) if os.path.exists(path) else 0
 
 
+_NAME = re.compile(r"\w+(/[\w.-]+)*(:\d+\.\d+\.\d+)?")  # of the catalog: name, configuration, version
+
+
 def _open_builder(config: DatasetConfig) -> Any:
+    _check_code(config)
     if config.name:
         try:
             builder = tfds.builder(config.name, data_dir=config.path or None)
@@ -150,6 +159,42 @@ def _open_builder(config: DatasetConfig) -> Any:
         return tfds.builder_from_directory(config.path)
     except Exception as error:
         raise InputError(f"{config.path}: not a TFDS dataset: {str(error).splitlines()[0]}") from None
+
+
+def _check_code(config: DatasetConfig) -> None:
+    """Refuse what would make TFDS import code that a stranger names. Raises :class:`InputError`.
+
+    Names with a namespace (``kaggle:x``) load their builder from elsewhere; ``features.json`` names the class
+    of every feature, whose module TFDS imports.
+    """
+    if config.name and not _NAME.fullmatch(config.name):
+        raise InputError(
+            f"dataset {config.name!r}: no name of the TFDS catalog; valid: name, name/config or "
+            "name/config:1.0.0, without a namespace"
+        )
+    below = Path(config.path, config.name.partition("/")[0].partition(":")[0])
+    for file in sorted(below.rglob(FEATURES_FILE)) if config.path else ():
+        for name in _classes(parse_json(file.read_bytes(), str(file))):
+            if "." in name and not name.startswith("tensorflow_datasets."):
+                raise InputError(
+                    f"{file}: names the class {name!r}, whose code would run; valid: features of "
+                    "tensorflow_datasets"
+                )
+
+
+def _classes(content: Any) -> Iterator[str]:
+    """Names of classes in the content of ``features.json``, in its present and its older layout."""
+    if isinstance(content, list):
+        for inner in content:
+            yield from _classes(inner)
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            if key in _CLASS_KEYS and isinstance(value, str):
+                yield value
+            elif key == "json" and isinstance(value, str):  # a layout inside a text
+                yield from _classes(parse_json(value, FEATURES_FILE))
+            else:
+                yield from _classes(value)
 
 
 def _choose_split(builder: Any, config: DatasetConfig) -> str:

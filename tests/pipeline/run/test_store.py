@@ -251,7 +251,9 @@ def test_a_full_disk_is_one_error_and_breaks_nothing(store: Store, monkeypatch: 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_really_full_device_is_one_error(store: Store, monkeypatch: pytest.MonkeyPatch):
     real_open = open
-    monkeypatch.setattr("builtins.open", lambda p, *a: real_open("/dev/full" if ".tmp-" in str(p) else p, *a))
+    monkeypatch.setattr(
+        "builtins.open", lambda p, *a, **more: real_open("/dev/full" if ".tmp-" in str(p) else p, *a)
+    )
     with pytest.raises(InputError, match="no space left"):
         store.write_shard(KEYS[0], tables())
     monkeypatch.undo()
