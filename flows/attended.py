@@ -11,10 +11,13 @@ from flows import terminal
 from flows.server import start_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, parse_config
+from pipeline.measure.beforehand import glance
+from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
 if TYPE_CHECKING:
     from flows.run import AuditResult
+    from pipeline.inputs.datasets import Dataset
 
 
 def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING) -> AuditResult:
@@ -25,8 +28,8 @@ def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING)
     Raises:
         InputError, ConfigError, ExplainError: something cannot be used; too many images failed.
     """
-    trust.check(config.model)
-    _get_ready(config, trust)
+    dataset = glance(config, trust, Store(out))
+    _get_ready(config, trust, dataset)
     from flows.run import RANKING, REPORT, TooManyFailed, run_audit
 
     try:
@@ -38,7 +41,7 @@ def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING)
     return result
 
 
-def _get_ready(config: Config, trust: Trust) -> None:
+def _get_ready(config: Config, trust: Trust, dataset: Dataset | None) -> None:
     """Prefect's server starts while the model is loaded and compiled."""
     server = threading.Thread(target=start_server, name="prefect-server")
     server.start()
@@ -47,7 +50,7 @@ def _get_ready(config: Config, trust: Trust) -> None:
             load_tensorflow()
             from pipeline.measure.bench import bench_for
 
-            bench_for(config, trust)
+            bench_for(config, trust, dataset)
     finally:
         server.join()
 

@@ -30,6 +30,7 @@ DONE, BREACH, WRONG_INPUT, FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
 
 COMMANDS = (
     "run",
+    "check",
     "results",
     "clusters",
     "confirm",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flows.run import AuditResult
+    from pipeline.run.preflight import Preflight
     from pipeline.statistics.ranking import Ranking
     from reports.gate.outcome import Outcome
 
@@ -61,6 +62,23 @@ def _print_interventions(classes: dict[str, list[str]]) -> None:
             f"{', '.join(names)}: {InterventionVerdict(verdict).words}" for verdict, names in classes.items()
         )
         console.print(f"after editing the images: {told}", markup=False, soft_wrap=True)
+
+
+def print_preflight(seen: Preflight) -> None:
+    """What a look at a few images said, as a table, with decisions and warnings below."""
+    print_list("looked at", seen.rows(), ("seen",))
+    print_decisions(seen)
+    doubts = len(seen.warnings)
+    ending = f"usable, with {doubts} warning{'s' * (doubts > 1)}" if doubts else "usable"
+    console.print(Text(ending, style="bold yellow" if doubts else "bold green"))
+
+
+def print_decisions(seen: Preflight) -> None:
+    """What was decided without being asked, and what looks wrong."""
+    for decision in seen.decisions:
+        console.print(Text(f"decided: {decision}", style="dim"), soft_wrap=True)
+    for warning in seen.warnings:
+        console.print(Text(f"warning: {warning}", style="bold yellow"), soft_wrap=True)
 
 
 def print_path(what: str, path: str) -> None:

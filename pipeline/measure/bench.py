@@ -47,8 +47,9 @@ class Bench:
         return plan_shards(info.name, info.split, info.n_examples, self.config.execution.shard_size)
 
 
-def open_bench(config: Config, trust: Trust = NOTHING) -> Bench:
-    """Open the dataset, load the model (running code for it as far as ``trust`` goes), fit the methods.
+def open_bench(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = None) -> Bench:
+    """Open the dataset (unless it is given), load the model (running code for it as far as ``trust`` goes),
+    fit the methods.
 
     Raises:
         InputError, ConfigError, ExplainError: something that the user named cannot be used.
@@ -57,7 +58,7 @@ def open_bench(config: Config, trust: Trust = NOTHING) -> Bench:
         get_metric(name)
     for method in config.methods:
         check(method)
-    dataset = open_dataset(config.dataset)
+    dataset = dataset or open_dataset(config.dataset)
     model = load_model(config.model, dataset, trust)
     fitted = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
     return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
@@ -100,10 +101,11 @@ _lock = threading.Lock()
 _kept: dict[str, Bench] = {}
 
 
-def bench_for(config: Config, trust: Trust = NOTHING) -> Bench:
+def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = None) -> Bench:
     """The bench of ``config``, opened and compiled by the first call in a process.
 
-    One is kept at a time: a second model would only hold memory.
+    ``dataset``: that of ``config``, where it is open already. One bench is kept at a time: a second model
+    would only hold memory.
 
     Raises:
         InputError, ConfigError, ExplainError: as :func:`open_bench` does.
@@ -113,7 +115,7 @@ def bench_for(config: Config, trust: Trust = NOTHING) -> Bench:
         if key not in _kept:
             _kept.clear()
             started = time.perf_counter()
-            bench = open_bench(config, trust)
+            bench = open_bench(config, trust, dataset)
             warm_up(bench)
             _kept[key] = replace(bench, seconds=time.perf_counter() - started)
         return _kept[key]

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.config import AFTERWARDS, Config
 from pipeline.errors import InputError, reason
 from pipeline.run.folder import COMMIT, MANIFEST, SCHEMA_VERSION, RunFolder, part_name
+from pipeline.run.preflight import KEY, Preflight
 from pipeline.run.provenance import Provenance, differing, manifest_of
 from pipeline.schema import TABLES
 
@@ -55,24 +56,50 @@ class Store(RunFolder):
         """
         new = manifest_of(config, provenance)
         if not self.exists:
-            if strangers := self.files.names("") + self.files.names(COMMIT):
-                raise InputError(
-                    f"{self.path}: holds other files ({', '.join(strangers[:3])}) but no {MANIFEST}; "
-                    "choose an empty or new folder"
-                )
+            self._refuse_strangers()
             self._put_manifest(new)
             return new
         old = self.manifest
-        if differences := differing(old, new):
-            raise InputError(
-                f"{self.path}: holds another run; choose another folder, or the same settings:\n"
-                + "\n".join(differences)
-            )
+        self._refuse_differences(old, new)
         afterwards = {name: new["config"][name] for name in AFTERWARDS if name != "execution"}
         current = old | {"config": old["config"] | afterwards}
         if current != old:
             self._put_manifest(current)
         return current
+
+    def refuse_other(self, config: Config, fingerprint: str | None) -> None:
+        """As :meth:`open_or_create` would, as far as it can be told without the model; changes nothing.
+
+        ``fingerprint``: of the dataset, where it is known already.
+        Raises:
+            InputError: the folder holds another run, or other things than a run.
+        """
+        if not self.exists:
+            self._refuse_strangers()
+            return
+        old = self.manifest
+        data = {"fingerprint": fingerprint} if fingerprint else {}
+        self._refuse_differences(
+            old, old | {"config": config.model_dump(mode="json"), "dataset": old["dataset"] | data}
+        )
+
+    def _refuse_strangers(self) -> None:
+        if strangers := self.files.names("") + self.files.names(COMMIT):
+            raise InputError(
+                f"{self.path}: holds other files ({', '.join(strangers[:3])}) but no {MANIFEST}; "
+                "choose an empty or new folder"
+            )
+
+    def _refuse_differences(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        if differences := differing(old, new):
+            raise InputError(
+                f"{self.path}: holds another run; choose another folder, or the same settings:\n"
+                + "\n".join(differences)
+            )
+
+    def note(self, preflight: Preflight) -> None:
+        """Note in the manifest what was seen before the first image."""
+        self._put_manifest(self.manifest | {KEY: preflight.to_dict()})
 
     def record(self, session: Session) -> None:
         """Note a session in the manifest; the same one (by its start) is replaced."""

@@ -94,6 +94,7 @@ class Source:
         section: the dataset section that ``--dataset TEXT`` stands for; None where TEXT means another source.
         order: sources are asked for their ``section`` in this order.
         reopen: as ``open``, for what is there already, where ``open`` would make it.
+        glance: what can be told without a framework; the dataset, where opening it takes none.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Source:
     section: Callable[[str], dict[str, str] | None] = field(default=lambda text: None, repr=False)
     order: int = 0
     reopen: Callable[[DatasetConfig], Dataset] | None = field(default=None, repr=False)
+    glance: Callable[[DatasetConfig], Dataset | None] = field(default=lambda config: None, repr=False)
 
 
 _REGISTRY: dict[str, Source] = {}
@@ -141,6 +143,14 @@ def reopen_dataset(config: DatasetConfig) -> Dataset:
     """As :func:`open_dataset`, and nothing is made or written anywhere: for what a run folder names."""
     source = get_source(config.source)
     return (source.reopen or source.open)(config)
+
+
+def glance_dataset(config: DatasetConfig) -> Dataset | None:
+    """The dataset, where no framework is needed to open it; else None, and what can be told is checked.
+
+    Raises :class:`InputError` when it cannot be used.
+    """
+    return get_source(config.source).glance(config)
 
 
 def section_of(text: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
-from pipeline.inputs.datasets import INFO_FILE, NO_BOXES, DatasetInfo, Record, failed, limited
+from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record, failed, limited
 from pipeline.inputs.datasets.features import FeaturePaths, find_features, pick
 from pipeline.inputs.datasets.prepared import METADATA_KEY
 from pipeline.inputs.datasets.recordfiles import READERS, Reader
@@ -148,13 +148,6 @@ def _open_builder(config: DatasetConfig) -> Any:
                 f"run `tfds build {config.name}` first, or give its data_dir as path"
             )
         return builder
-    if not config.path:
-        raise InputError("dataset source 'tfds': received neither name nor path; give one of them")
-    if not (Path(config.path) / INFO_FILE).is_file():
-        raise InputError(
-            f"{config.path}: no dataset there (no {INFO_FILE}); give a folder made by "
-            "`hansaudit prepare`, or the folder <data_dir>/<name>/<version> of a TFDS dataset"
-        )
     try:
         return tfds.builder_from_directory(config.path)
     except Exception as error:

@@ -151,5 +151,11 @@ def _section(text: str) -> dict[str, str] | None:
 
 
 SOURCE = register(
-    Source("folder", "a folder of images with boxes from CSV, COCO JSON or VOC XML", FolderDataset, _section)
+    Source(
+        name="folder",
+        about="a folder of images with boxes from CSV, COCO JSON or VOC XML",
+        open=FolderDataset,
+        section=_section,
+        glance=FolderDataset,
+    )
 )

@@ -5,13 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config import DatasetConfig
+from pipeline.errors import InputError
 from pipeline.inputs.datasets import INFO_FILE, Dataset, Source, register
 
 
 def _open(config: DatasetConfig) -> Dataset:
+    _glance(config)
     from pipeline.inputs.datasets.tfds import TfdsDataset
 
     return TfdsDataset(config)
+
+
+def _glance(config: DatasetConfig) -> None:
+    """Refuse a place where no dataset is."""
+    if config.name:
+        return
+    if not config.path:
+        raise InputError("dataset source 'tfds': received neither name nor path; give one of them")
+    if not (Path(config.path) / INFO_FILE).is_file():
+        raise InputError(
+            f"{config.path}: no dataset there (no {INFO_FILE}); give a folder made by "
+            "`hansaudit prepare`, or the folder <data_dir>/<name>/<version> of a TFDS dataset"
+        )
 
 
 def _section(text: str) -> dict[str, str] | None:
@@ -29,6 +44,7 @@ SOURCE = register(
         about="a folder made by `hansaudit prepare`, or any TFDS catalog dataset with a label and boxes",
         open=_open,
         section=_section,
+        glance=_glance,
         order=1,  # after those that know the names they take
     )
 )
