@@ -14,7 +14,7 @@ from pipeline.toml import read_toml
 
 RESIZES = ("shorter_side", "stretch", "pad")
 CHANNEL_ORDERS = ("rgb", "bgr", "gray")
-OUTPUTS = ("softmax", "logits", "sigmoid")
+OUTPUTS = ("softmax", "logits", "sigmoid", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class ModelCard:
     A pixel value ``p`` in [0, 255] enters the network as ``(p * scale - mean) / std``, channels in
     ``channel_order`` (``mean`` and ``std`` too). ``shorter_side`` matters for that resize only.
     ``class_ids`` (synsets) let a dataset's classes find the network's outputs; without them they are taken to
-    be in the same order. ``classes``: number of outputs, 0 = not stated.
+    be in the same order. ``classes``: how many there are, 0 = not stated; one sigmoid unit is two classes.
+    ``output``: what the outputs are, "" = not stated: what the network's graph says decides.
     """
 
     height: int
@@ -37,7 +38,7 @@ class ModelCard:
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    output: str = "softmax"
+    output: str = ""
     classes: int = 0
     class_names: tuple[str, ...] = ()
     class_ids: tuple[str, ...] = ()
@@ -88,7 +89,7 @@ def _faults(card: ModelCard) -> list[str]:
     if min(card.height, card.width) < 1:
         faults.append(f"height and width must be positive, received {card.height} and {card.width}")
     for key, valid in (("resize", RESIZES), ("channel_order", CHANNEL_ORDERS), ("output", OUTPUTS)):
-        if getattr(card, key) not in valid:
+        if getattr(card, key) not in valid and (key, getattr(card, key)) != ("output", ""):
             faults.append(f"{key} must be one of {', '.join(valid)}, received {getattr(card, key)!r}")
     if card.channels != (1 if card.channel_order == "gray" else 3):
         faults.append(f"channel_order {card.channel_order!r} does not go with channels = {card.channels}")

@@ -16,12 +16,13 @@ import keras
 import numpy as np
 
 from explainers.errors import UntraceableModel
-from explainers.model.loading import SUFFIXES, application_names, load_file
+from explainers.model.loading import application_names, check_format, load_file, names_file
 from pipeline.config import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.card_files import FoundCard, file_sha256, find_card, read_card
 from pipeline.inputs.datasets import Dataset
+from pipeline.inputs.outputs import outputs_of
 from pipeline.trust import NOTHING, Trust, is_function
 
 CROP = 0.875  # share of the shorter side that ImageNet evaluation crops: 224 of 256
@@ -55,7 +56,7 @@ def load_model(
     source = config.source
     if source == "planted":
         return _planted(config, dataset, sha256)
-    if source.endswith(SUFFIXES):
+    if names_file(source):
         return _from_file(config, Path(source), trust, sha256)
     model = _from_function(config) if is_function(source) else _from_applications(config)
     check_sha256(source, model.sha256, sha256)
@@ -72,6 +73,10 @@ def check_sha256(where: str, now: str, then: str | None) -> None:
 
 
 def _from_file(config: ModelConfig, path: Path, trust: Trust, sha256: str | None) -> LoadedModel:
+    try:
+        check_format(path)
+    except UntraceableModel as error:
+        raise InputError(str(error)) from None
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     digest = file_sha256(path)
@@ -190,36 +195,45 @@ def _finish(model: Any, found: FoundCard, digest: str, name: str) -> LoadedModel
     card = found.card
     if not isinstance(model, keras.Model):
         raise InputError(f"model {name}: received {type(model).__name__}, valid is a keras.Model")
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
+    single = len(model.inputs) == 1 and len(model.outputs) == 1
+    if not single or len(model.input_shape) != 4 or len(model.output_shape) != 2:
+        shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
         raise InputError(
-            f"model {name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; valid is one "
-            "image in (b h w c), one vector of classes out"
+            f"model {name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs of shapes "
+            f"{', '.join(map(str, shapes))}; valid is one image in (b h w c), one vector of classes out (b k)"
         )
     expected = (card.height, card.width, card.channels)
     if any(size not in (None, want) for size, want in zip(model.input_shape[1:], expected, strict=True)):
         raise InputError(f"model {name}: takes {model.input_shape[1:]}, but its card says {expected}")
-    classes = model.output_shape[-1]
-    if card.classes not in (0, classes):
-        raise InputError(f"model {name}: has {classes} outputs, but its card says {card.classes} classes")
-    kind, by = _output_kind(model, found)
-    return LoadedModel(
-        model,
-        replace(card, classes=classes, output=kind),
-        digest or model_sha256(model),
-        name,
-        (*found.decisions, f"output: {kind}, {by}"),
-    )
+    _check_dtype(model, card, name)
+    digest = digest or model_sha256(model)
+    try:
+        outputs = outputs_of(model, card)
+    except InputError as error:
+        raise InputError(f"model {name}: {error}") from None
+    if card.classes not in (0, outputs.classes):
+        raise InputError(
+            f"model {name}: has {model.output_shape[-1]} outputs, for {outputs.classes} classes, but its "
+            f"card says {card.classes} classes"
+        )
+    card = replace(card, classes=outputs.classes, output=outputs.kind)
+    decisions = (*found.decisions, f"output: {outputs.kind}, {outputs.by}")
+    return LoadedModel(outputs.model, card, digest, name, decisions)
 
 
-def _output_kind(model: keras.Model, found: FoundCard) -> tuple[str, str]:
-    """What the outputs are, by the last layer's own word where it has one, else the card's; and by what."""
-    last = model.layers[-1]
-    activation = getattr(getattr(last, "activation", None), "__name__", "")
-    if isinstance(last, keras.layers.Softmax):
-        activation = "softmax"
-    if activation in ("softmax", "sigmoid"):
-        return activation, "by the network's last layer"
-    return found.card.output, "by the model card" if found.states("output") else "by default"
+def _check_dtype(model: keras.Model, card: ModelCard, name: str) -> None:
+    """A network that takes whole numbers gets whole numbers of its range."""
+    dtype = np.dtype(str(model.inputs[0].dtype).replace("bfloat16", "float16"))
+    if dtype.kind not in "iu":
+        return
+    ramp = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 1, 256, 3)
+    values, info = card.prepare(ramp), np.iinfo(dtype)
+    if np.any(values != np.rint(values)) or values.min() < info.min or values.max() > info.max:
+        raise InputError(
+            f"model {name}: takes {dtype} whole numbers, but its card makes {values.min():g} to "
+            f"{values.max():g} of pixels; valid: scale = 1, mean 0 and std 1, if the network prepares its "
+            "input itself"
+        )
 
 
 def model_sha256(model: keras.Model) -> str:

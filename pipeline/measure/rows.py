@@ -30,7 +30,7 @@ class Recipe:
     Attributes:
         class_ids, class_names: the dataset's, by its own class index.
         methods: keys, in the order of the explanations.
-        output: the model card's: softmax, logits or sigmoid.
+        output: what the network's outputs are: softmax, logits, sigmoid or probabilities.
     """
 
     shard: str
@@ -71,10 +71,13 @@ def batch_tables(batch: Batch, explanations: Sequence[Explanation], recipe: Reci
 
 
 def probabilities(logits: np.ndarray, output: str) -> np.ndarray:
-    """``b k`` logits to probabilities, float64: a sigmoid for ``output="sigmoid"``, else a softmax."""
+    """``b k`` outputs to probabilities, float64: by a sigmoid for ``sigmoid``, as they are for
+    ``probabilities``, else by a softmax."""
     z = logits.astype(np.float64)
     if output == "sigmoid":
         return np.exp(-np.logaddexp(0, -z))
+    if output == "probabilities":
+        return z
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
