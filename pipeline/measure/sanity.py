@@ -17,7 +17,9 @@ import numpy as np
 from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
-from explainers import Explanation, analyze_many
+from explainers import Explanation, Fitted, analyze_many
+from explainers.errors import ExplainError
+from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.picked import Picked
 from pipeline.measure.bench import Bench
@@ -47,7 +49,11 @@ def check_run(run: Store, bench: Bench) -> SanityDocument | None:
     if asked == 0:
         return None
     started = time.perf_counter()
-    checked = check_methods(bench, min(asked, max(4, bench.dataset.info.n_examples // 200)))
+    images = min(asked, max(4, bench.dataset.info.n_examples // 200))
+    try:
+        checked = check_methods(bench, images)
+    except Exception as error:  # the maps are made and the ranking stands, whatever goes wrong here
+        checked = [_unchecked(method, error) for method in bench.methods]
     document = SanityDocument(
         images=max(m.images for m in checked),
         seconds=round(time.perf_counter() - started, 2),
@@ -71,7 +77,12 @@ def check_methods(bench: Bench, images: int) -> list[MethodSanity]:
     after = {name: _explain_shuffled(bench, share, x, target) for name, share in STAGES.items()}
     results = []
     for i, method in enumerate(bench.methods):
-        stages = {name: similarity(before[i], maps[i], keep) for name, maps in after.items()}
+        maps = {name: explained[method] for name, explained in after.items()}
+        failed = next((e for e in maps.values() if isinstance(e, Exception)), None)
+        if failed is not None:
+            results.append(_unchecked(method, failed))
+            continue
+        stages = {n: similarity(before[i], e, keep) for n, e in maps.items() if isinstance(e, Explanation)}
         other = similarity(before[i], swapped[i], keep)
         results.append(
             MethodSanity(
@@ -84,6 +95,11 @@ def check_methods(bench: Bench, images: int) -> list[MethodSanity]:
             )
         )
     return results
+
+
+def _unchecked(method: str, error: Exception) -> MethodSanity:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return MethodSanity(method, {}, (None, None), False, False, 0, unchecked=reason)
 
 
 def similarity(a: Explanation, b: Explanation, keep: np.ndarray) -> tuple[float | None, float | None, int]:
@@ -121,8 +137,12 @@ def shuffled(model: keras.Model, share: float, seed: int) -> keras.Model:
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     layers = [layer for layer in _leaves(copy) if layer.weights]
+    for layer in layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # its mean and variance, which were set as weights
+    learnt = [layer for layer in layers if not isinstance(layer, keras.layers.Normalization)]
     rng = Purpose.SHUFFLED_WEIGHTS.rng(seed)
-    for layer in layers[::-1][: max(1, round(share * len(layers)))]:
+    for layer in learnt[::-1][: max(1, round(share * len(learnt)))]:
         layer.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in layer.get_weights()])
     return copy
 
@@ -136,12 +156,21 @@ def _leaves(model: keras.Model) -> Sequence[keras.Layer]:
     ]
 
 
-def _explain_shuffled(bench: Bench, share: float, x: np.ndarray, target: np.ndarray) -> list[Explanation]:
+def _explain_shuffled(
+    bench: Bench, share: float, x: np.ndarray, target: np.ndarray
+) -> dict[str, Explanation | Exception]:
+    """Per method its maps for the shuffled network, or why there are none."""
     model = shuffled(bench.model.model, share, bench.config.audit.seed)
     card = bench.model.card
     changed = replace(bench.model, model=model)
-    fitted = fit_methods(bench.config.methods, changed, lambda: reference_batches(bench.dataset, card))
-    return analyze_many([fitted[m.key] for m in bench.config.methods], x, target)
+    fitted: dict[str, Fitted] = {}
+    failed: dict[str, Exception] = {}
+    for method in bench.config.methods:
+        try:
+            fitted |= fit_methods([method], changed, lambda: reference_batches(bench.dataset, card))
+        except (ExplainError, InputError) as error:
+            failed[method.key] = error
+    return failed | dict(zip(fitted, analyze_many(list(fitted.values()), x, target), strict=True))
 
 
 def _sample(bench: Bench, images: int) -> tuple[np.ndarray, np.ndarray]:

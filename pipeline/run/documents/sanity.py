@@ -24,6 +24,7 @@ class MethodSanity:
         insensitive: the rank correlation stays >= 0.7 with all weights shuffled.
         class_blind: the rank correlation between two classes is >= 0.95.
         images: maps compared; undefined ones are left out.
+        unchecked: why the method could not be checked; "" where it was.
     """
 
     method: str
@@ -32,6 +33,7 @@ class MethodSanity:
     insensitive: bool
     class_blind: bool
     images: int
+    unchecked: str = ""
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -54,7 +56,7 @@ class SanityDocument(Document):
 
     def failures(self, method: str) -> tuple[str, ...] | None:
         """What ``method`` failed, in words; empty where it passed, None where it was not checked."""
-        return next((m.failures for m in self.methods if m.method == method), None)
+        return next((m.failures for m in self.methods if m.method == method and not m.unchecked), None)
 
 
 def sanity_failures(run: RunFolder, method: str) -> tuple[str, ...] | None:

@@ -21,6 +21,9 @@ TEMPLATE = """
 <tbody>
 {% for r in rows %}
 <tr><th scope="row"><code>{{ r.method }}</code></th>
+{% if r.unchecked %}
+<td colspan="{{ stages | length + 2 }}">could not be checked: {{ r.unchecked }}</td></tr>
+{% else %}
 {% for c in r.cells %}
 <td>{{ c.bar }}<small>ρ {{ c.rho | number }} · SSIM {{ c.ssim | number }}</small></td>
 {% endfor %}
@@ -31,6 +34,7 @@ TEMPLATE = """
 <span class="chip unremarkable">passed</span>
 {% endfor %}
 </td></tr>
+{% endif %}
 {% endfor %}
 </tbody>
 </table>
@@ -56,23 +60,31 @@ def build(run: RunData) -> dict[str, Any] | None:
             "method": m.method,
             "cells": [_cell(*pair) for pair in (*m.randomised.values(), m.other_class)],
             "failures": m.failures,
+            "unchecked": m.unchecked,
         }
         for m in checks.methods
     ]
-    failing = run.failures(run.method)
     return {
-        "good": not failing,
-        "answer": (
-            f"The maps of {run.method}, on which this report rests, are {words.listing(failing)}: they say "
-            "little about what the network has learnt."
-            if failing
-            else f"The maps of {run.method} change when the network's knowledge is destroyed, as they should."
-        ),
-        "stages": list(checks.methods[0].randomised),
+        "good": checks.failures(run.method) == (),
+        "answer": _answer(run.method, checks.failures(run.method)),
+        "stages": next((list(m.randomised) for m in checks.methods if m.randomised), []),
         "rows": rows,
         "images": checks.images,
         "limits": checks.limits,
     }
+
+
+def _answer(method: str, failing: tuple[str, ...] | None) -> str:
+    if failing is None:
+        return (
+            f"Whether the maps of {method}, on which this report rests, depend on the network is unchecked."
+        )
+    if failing:
+        return (
+            f"The maps of {method}, on which this report rests, are {words.listing(failing)}: they say "
+            "little about what the network has learnt."
+        )
+    return f"The maps of {method} change when the network's knowledge is destroyed, as they should."
 
 
 def _cell(rho: float | None, ssim: float | None) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from explainers import Explanation
+from explainers import Explanation, create_analyzer
 from pipeline.measure.sanity import check_run, shuffled, similarity
 from pipeline.run.documents import MethodSanity, SanityDocument
 from pipeline.run.store import Store
@@ -93,6 +94,70 @@ def test_no_check_when_none_is_asked_for(bench, tmp_path):
     assert check_run(Store(tmp_path), dataclasses.replace(bench, config=config)) is None
     assert SanityDocument.read(Store(tmp_path)) is None
     assert config.run_id == bench.config.run_id
+
+
+class Table(keras.layers.Layer):
+    """A layer that cannot be rebuilt from its configuration."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.table = table
+
+    def call(self, x):
+        return x * self.table[0]
+
+
+def test_what_cannot_be_checked_is_said_and_the_ranking_stands(bench, tmp_path):
+    from pipeline.config import RankingConfig
+    from pipeline.measure.audit import audit_run
+    from pipeline.statistics.ranking import rank
+
+    old = bench.model.model
+    model = keras.Model(old.input, old.layers[-1](Table(np.ones(1, "float32"))(old.layers[-2].output)))
+    broken = dataclasses.replace(bench, model=dataclasses.replace(bench.model, model=model))
+    run = Store(tmp_path / "run")
+    audit_run(run, broken)
+    checks = SanityDocument.read(run)
+    assert [m.method for m in checks.methods] == ["gradient", "constant"]
+    assert all("Table" in m.unchecked and "\n" not in m.unchecked for m in checks.methods)
+    assert checks.failures("gradient") is None
+    ranking = rank(run, RankingConfig(images="all", n_min=2, draws=100))
+    assert len(ranking.table)
+    assert ranking.summary["method_marks"] is None
+
+
+def test_one_method_that_cannot_be_refitted_leaves_the_others_checked(bench, tmp_path, monkeypatch):
+    from explainers.errors import UnequalForward
+    from explainers.methods.gradient import GradientAnalyzer
+
+    def refuse(self, model, data=None):
+        raise UnequalForward(0.5, 1e-3, "rounding grows")
+
+    monkeypatch.setattr(GradientAnalyzer, "fit", refuse)
+    gradient, constant = check_run(Store(tmp_path), bench).methods
+    assert "rounding grows" in gradient.unchecked
+    assert gradient.images == 0
+    assert (constant.unchecked, constant.insensitive) == ("", True)
+
+
+def test_half_precision_and_normalised_input_are_checked(bench, tmp_path):
+    """A float16 network whose input is normalised by what it has seen: its copy has to know that too."""
+    norm = keras.layers.Normalization()
+    norm.adapt(np.random.default_rng(0).normal(3, 2, size=(50, 32, 32, 3)))
+    x = keras.Input(bench.model.model.input_shape[1:])
+    t = keras.layers.Conv2D(4, 3, activation="relu", dtype="mixed_float16")(norm(x))
+    t = keras.layers.GlobalAveragePooling2D(dtype="mixed_float16")(t)
+    units = bench.model.model.output_shape[-1]
+    t = keras.layers.Dense(units, activation="softmax", dtype="float32")(t)
+    model = keras.Model(x, t)
+    config = bench.config.model_copy(update={"methods": bench.config.methods[:1]})
+    mixed = dataclasses.replace(bench.model, model=model)
+    fitted = {"gradient": create_analyzer("gradient").fit(model)}
+    run = check_run(Store(tmp_path), dataclasses.replace(bench, config=config, model=mixed, methods=fitted))
+    assert [(m.unchecked, m.images) for m in run.methods] == [("", 4)]
+    copy = shuffled(model, 0.0, 1)
+    images = np.ones((2, *model.input_shape[1:]), "float32")
+    np.testing.assert_array_equal(copy.layers[1](images), norm(images))
 
 
 def checked(*methods: tuple[str, bool, bool]) -> SanityDocument:

@@ -155,7 +155,7 @@ def write_curves(folder: Path, ids: list[str], part: str) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=schema.CURVES), folder / "curves" / part)
 
 
-def write_sanity(folder: Path, insensitive: bool) -> None:
+def write_sanity(folder: Path, insensitive: bool, unchecked: str = "") -> None:
     pairs = {"output layer": [0.875, 0.5], "upper half": [0.75, 0.25], "all layers": [0.125, None]}
     method = {
         "method": METHOD,
@@ -165,7 +165,15 @@ def write_sanity(folder: Path, insensitive: bool) -> None:
         "class_blind": False,
         "images": 16,
     }
-    other = method | {"method": "guided_backprop", "insensitive": True, "class_blind": True}
+    if unchecked:
+        method |= {"randomised": {}, "other_class": [None, None], "images": 0, "unchecked": unchecked}
+    other = method | {
+        "randomised": pairs,
+        "unchecked": "",
+        "method": "guided_backprop",
+        "insensitive": True,
+        "class_blind": True,
+    }
     limits = {"insensitive": 0.7, "class_blind": 0.95}
     content = {"images": 16, "seconds": 1.5, "limits": limits, "methods": [method, other]}
     SanityDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))

@@ -119,6 +119,14 @@ def test_a_method_that_fails_its_sanity_check_is_said_at_the_top(folder, ranking
     assert "on which this report rests, are insensitive to the weights" in page.text
 
 
+def test_a_method_that_could_not_be_checked_is_said_with_the_reason(folder, ranking):
+    write_sanity(folder, insensitive=False, unchecked="the <copy> has other logits")
+    page = page_of(folder, ranking)
+    assert "depend on the network is unchecked" in page.text
+    assert "lrp.preset_a could not be checked: the <copy> has other logits" in page.text
+    assert "as they should" not in page.text
+
+
 def test_a_method_that_passes_is_not_warned_of_while_another_is_marked(folder, ranking):
     write_sanity(folder, insensitive=False)
     page = page_of(folder, ranking)
