@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import terminal
+from flows import progress, terminal
 from flows.server import start_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, parse_config
@@ -33,7 +33,8 @@ def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING)
     from flows.run import RANKING, REPORT, TooManyFailed, run_audit
 
     try:
-        result = run_audit(config, out, REPORT if report else RANKING, terminal.console, trust)
+        with progress.looks_shown_by(terminal.print_decisions):
+            result = run_audit(config, out, REPORT if report else RANKING, terminal.console, trust)
     except TooManyFailed as error:
         terminal.print_result(error.result)
         raise

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
+
+from pipeline.run.preflight import Preflight
 
 
 class Meter:
@@ -37,8 +39,9 @@ class Meter:
                 self._progress.update(self._task, completed=self.done)
 
 
-# Both belong to the process, not to the flow: a flow that holds a terminal cannot be sent to a worker.
+# They belong to the process, not to the flow: a flow that holds a terminal cannot be sent to a worker.
 _console: Console | None = None  # where to draw
+_watcher: Callable[[Preflight], None] | None = None  # what shows the look before the first image
 _current: Meter | None = None  # where tasks report; in a worker process there is nobody
 
 
@@ -46,6 +49,23 @@ def report(shard: str, images: int) -> None:
     """Called by a task after every batch."""
     if _current is not None:
         _current.add(shard, images)
+
+
+def looked(seen: Preflight) -> None:
+    """Called by a flow after its look before the first image."""
+    if _watcher is not None:
+        _watcher(seen)
+
+
+@contextmanager
+def looks_shown_by(watcher: Callable[[Preflight], None]) -> Iterator[None]:
+    """Show what flows inside this context see before their first image."""
+    global _watcher
+    _watcher, before = watcher, _watcher
+    try:
+        yield
+    finally:
+        _watcher = before
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from flows.settings import load_tensorflow, prepare_prefect
 
 prepare_prefect()
 
-from prefect import flow, task  # noqa: E402 - its settings are read at import
+from prefect import flow, get_run_logger, task  # noqa: E402 - its settings are read at import
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 
@@ -30,6 +30,7 @@ from pipeline.trust import NOTHING, Trust  # noqa: E402
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.run.preflight import Preflight
     from pipeline.statistics.ranking import Ranking
 
 
@@ -111,7 +112,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
     bench = bench_for(config, trust)
     session = audit_run(
-        store, bench, lambda keys: runners.run_shards(audit_task, keys, given, config.execution)
+        store, bench, lambda keys: runners.run_shards(audit_task, keys, given, config.execution), _tell
     )
     images, failed, examples = _count(store)
     result = AuditResult(out, images, failed, session.images, session.seconds)
@@ -124,6 +125,16 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)
     return result
+
+
+def _tell(seen: Preflight) -> None:
+    """What was seen before the first image: on the terminal that waits, if one does, and in Prefect's log."""
+    progress.looked(seen)
+    log = get_run_logger()
+    for decision in seen.decisions:
+        log.info(decision)
+    for warning in seen.warnings:
+        log.warning(warning)
 
 
 def _count(store: Store) -> tuple[int, int, list[str]]:

@@ -67,13 +67,19 @@ def _print_interventions(classes: dict[str, list[str]]) -> None:
 def print_preflight(seen: Preflight) -> None:
     """What a look at a few images said, as a table, with decisions and warnings below."""
     print_list("looked at", seen.rows(), ("seen",))
-    print_decisions(seen)
+    _print_sentences(seen)
     doubts = len(seen.warnings)
     ending = f"usable, with {doubts} warning{'s' * (doubts > 1)}" if doubts else "usable"
     console.print(Text(ending, style="bold yellow" if doubts else "bold green"))
 
 
 def print_decisions(seen: Preflight) -> None:
+    """The same in short: how well the sample was predicted, decisions and warnings."""
+    console.print(Text(seen.summary), soft_wrap=True)
+    _print_sentences(seen)
+
+
+def _print_sentences(seen: Preflight) -> None:
     """What was decided without being asked, and what looks wrong."""
     for decision in seen.decisions:
         console.print(Text(f"decided: {decision}", style="dim"), soft_wrap=True)

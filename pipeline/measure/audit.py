@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pyarrow as pa
 
 from explainers import Explanation, analyze_many
+from pipeline.config import AuditConfig, Config
 from pipeline.errors import InputError
 from pipeline.inputs.batches import Batch, iter_batches, map_classes
 from pipeline.inputs.shards import Shard, parse_key
 from pipeline.measure.bench import Bench
+from pipeline.measure.check import look
 from pipeline.measure.rows import Recipe, batch_tables
 from pipeline.measure.sanity import check_run
+from pipeline.run.preflight import KEY, Preflight
 from pipeline.run.provenance import Provenance, versions
 from pipeline.run.store import Session, Store
 from pipeline.schema import TABLES
@@ -27,21 +31,28 @@ _PENDING = 2  # batches whose metrics may still be under way while the next one 
 
 
 Auditor = Callable[[Sequence[str]], int]  # finishes the shards of these keys; returns how many images
+Told = Callable[[Preflight], None]
 
 
-def audit_run(run: Store, bench: Bench, audit: Auditor | None = None) -> Session:
-    """Begin ``run`` or go on with it: finish what is missing, check its methods, note the session.
+def audit_run(run: Store, bench: Bench, audit: Auditor | None = None, told: Told | None = None) -> Session:
+    """Begin ``run`` or go on with it: look, finish what is missing, check its methods, note the session.
 
     Nobody else may write the run meanwhile. ``audit``: how the missing shards are finished; without it in
-    this process, one after the other.
+    this process, one after the other. ``told`` gets what the look before the first image said, once per run.
 
     Raises:
         InputError: another process writes the run, the folder holds something else, the dataset is empty,
-            or there is no space.
+            none of the images that are looked at can be used, or there is no space.
     """
     with run.lock():
-        run.open_or_create(bench.config, provenance_of(bench))
-        session = Session(setup_seconds=round(bench.seconds, 3))
+        began = time.perf_counter()
+        provenance, seen = provenance_of(bench), _look_first(run, bench)
+        run.open_or_create(bench.config, provenance)
+        if seen is not None:
+            run.note(seen)
+            if told:
+                told(seen)
+        session = Session(setup_seconds=round(bench.seconds + time.perf_counter() - began, 3))
         run.record(session)
         started = time.perf_counter()
         try:
@@ -52,6 +63,22 @@ def audit_run(run: Store, bench: Bench, audit: Auditor | None = None) -> Session
             run.end(session)
         check_run(run, bench)
     return session
+
+
+def _look_first(run: Store, bench: Bench) -> Preflight | None:
+    """What a look at a few images says; None where it was said before, or no image is left to audit."""
+    if run.exists and (KEY in run.manifest or not run.missing()):
+        return None
+    seen = look(bench.dataset, bench.model, batch_size=bench.config.execution.batch_size)
+    return replace(seen, decisions=(*seen.decisions, *_by_default(bench.config)))
+
+
+def _by_default(config: Config) -> Iterator[str]:
+    """What of the configuration is as it would be if nobody had said anything, as far as it matters."""
+    if config.methods == Config().methods:
+        yield f"method: {config.methods[0].key} (the default)"
+    if config.audit.target == AuditConfig().target:
+        yield f"explained is the {config.audit.target} class (the default)"
 
 
 def audit_part(run: Store, bench: Bench, key: str, on_batch: Callable[[int], None] | None = None) -> int:

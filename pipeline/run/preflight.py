@@ -133,6 +133,13 @@ class Preflight:
         """JSON-ready."""
         return json.loads(json.dumps(asdict(self)))
 
+    @property
+    def summary(self) -> str:
+        """One line."""
+        looked, match = self.sample, self.classes
+        right = f"accuracy {self.accuracy}" if self.accuracy else "accuracy unknown"
+        return f"looked at {looked.images} of {looked.of} images: {right}; classes matched by {match.by}"
+
     def rows(self) -> list[tuple[str, str]]:
         """What was looked at and what came out, in words."""
         return [

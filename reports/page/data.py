@@ -20,6 +20,8 @@ import pyarrow.dataset as ds
 from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.run.documents import CanaryDocument, ConfirmationDocument, EditedClass, SanityDocument
+from pipeline.run.folder import MANIFEST
+from pipeline.run.preflight import Preflight, read_preflight
 from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
 
@@ -135,6 +137,11 @@ class RunData:
     def sanity(self) -> SanityDocument | None:
         """The sanity checks of the methods; None where there were none."""
         return SanityDocument.read(self.store)
+
+    @cached_property
+    def preflight(self) -> Preflight | None:
+        """What was seen before the first image; None in runs of before there was a look."""
+        return read_preflight(self.manifest, f"{self.store.path}/{MANIFEST}")
 
     @cached_property
     def canary(self) -> CanaryDocument | None:

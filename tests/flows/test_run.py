@@ -110,12 +110,16 @@ def test_too_many_failed_images_is_code_2_after_everything_is_finished(
     run = tmp_path / "run"
     arguments = ["run", *options, "--no-report", "--out", str(run)]
     assert cli.run(arguments) == cli.WRONG_INPUT
-    said = capsys.readouterr().err
+    shown, said = capsys.readouterr()
+    assert shown.count("looked at 24 of 24 images: accuracy") == 1
+    assert "decided: split validation, since none was chosen" in shown
+    assert "warning: 2 of 24 images cannot be used, e.g.: torn" in shown
     assert "2 of 24 images failed (8.3%, allowed 1.0%)" in said
     assert "torn" in said
     assert Store(run).missing() == ()
     assert (run / "ranking.csv").exists()
     assert cli.run([*arguments, "--max-failed", "0.1"]) == cli.DONE
+    assert "decided:" not in capsys.readouterr().out, "what was decided is said once"
 
 
 _KILLED = """

@@ -67,6 +67,8 @@ def build(run: RunData) -> dict[str, Any]:
                     ),
                 ),
             ),
+            ("Looked at before the first image", run.preflight.rows() if run.preflight else []),
+            ("Decided by position, by default or by guess", _decided(run)),
             ("Versions", _given(*sorted((manifest.get("versions") or {}).items()))),
         ],
         "config": json.dumps(manifest.get("config", {}), indent=2, ensure_ascii=False),
@@ -75,6 +77,12 @@ def build(run: RunData) -> dict[str, Any]:
 
 def _given(*rows: tuple[str, Any]) -> list[tuple[str, str]]:
     return [(key, str(value)) for key, value in rows if value not in (None, "", [], {})]
+
+
+def _decided(run: RunData) -> list[tuple[str, str]]:
+    """Sentences, the part before a colon as their name."""
+    pairs = (decision.partition(": ") for decision in (run.preflight.decisions if run.preflight else ()))
+    return [(name, text) if text else ("decided", name) for name, _, text in pairs]
 
 
 def _plain(value: Any) -> str:

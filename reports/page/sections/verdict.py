@@ -31,9 +31,9 @@ TEMPLATE = """
 <p>{{ found }}</p>
 {% endif %}
 </div>
-{% if warning %}
+{% for warning in warnings %}
 <p class="answer bad" role="note">{{ warning }}</p>
-{% endif %}
+{% endfor %}
 <dl class="figures">
 {% for fact in facts %}
 <div><dt>{{ fact.label }}</dt>
@@ -78,7 +78,7 @@ def build(run: RunData) -> dict[str, Any]:
         "headline": headline(counts, len(confirmed)),
         "names": _names(named),
         "found": _found(counts, named, len(confirmed) > 0),
-        "warning": _warning(run),
+        "warnings": _warnings(run),
         "facts": _facts(run, counts),
         "bar": verdict_bar(counts),
         "verdicts": [(v, counts[v], v.meaning) for v in RankingVerdict],
@@ -87,15 +87,16 @@ def build(run: RunData) -> dict[str, Any]:
     }
 
 
-def _warning(run: RunData) -> str:
-    """The one thing that takes the ground from under the report: maps that do not show the network."""
-    failed = run.failures(run.method)
-    if not failed:
-        return ""
-    return (
-        f"Caution: the maps of {run.method} are {words.listing(failed)} in this run's sanity check. What "
-        "follows describes the pictures more than the network; use another method."
-    )
+def _warnings(run: RunData) -> list[str]:
+    """What takes the ground from under the report: maps that show no network, data that do not fit."""
+    seen = run.preflight.warnings if run.preflight else ()
+    told = [f"Seen before the first image: {warning}." for warning in seen]
+    if failed := run.failures(run.method):
+        told.append(
+            f"Caution: the maps of {run.method} are {words.listing(failed)} in this run's sanity check. What "
+            "follows describes the pictures more than the network; use another method."
+        )
+    return told
 
 
 def _names(rows: pd.DataFrame) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from io import BytesIO
 
@@ -18,6 +19,7 @@ from pipeline.inputs.shards import Shard, plan_shards
 from pipeline.measure.audit import audit_part, audit_run, audit_shard
 from pipeline.measure.bench import Bench, open_bench, warm_up
 from pipeline.measure.rows import box_geometry, cell_sums, probabilities
+from pipeline.run.preflight import KEY, read_preflight
 from pipeline.run.store import Store
 
 METHODS = [{"name": "gradient"}, {"name": "lrp.preset_a"}]
@@ -311,3 +313,65 @@ def test_nobody_else_writes_a_run_meanwhile(quick, tmp_path):
         return 0
 
     audit_run(run, quick, another)
+
+
+# -- the look before the first image
+
+
+def test_a_run_looks_once_and_keeps_what_it_saw(bench, tmp_path, monkeypatch):
+    run, told = Store(tmp_path / "run"), []
+    audit_run(run, bench, told=told.append)
+    (seen,) = told
+    assert read_preflight(run.manifest, "run") == seen
+    assert (seen.sample.images, seen.sample.of) == (24, 24)
+    assert "explained is the predicted class (the default)" in seen.decisions
+    assert not any(said.startswith("method:") for said in seen.decisions), "methods were named"
+
+    # the accuracy is that of the rows that the audit then writes
+    examples = run.read("examples").to_pandas()
+    assert seen.accuracy is not None
+    assert (seen.accuracy.n, seen.accuracy.right) == (24, int(examples["correct"].sum()))
+
+    def refuse(*_, **__):
+        raise AssertionError("looked again")
+
+    monkeypatch.setattr("pipeline.measure.audit.look", refuse)
+    before = run.manifest
+    audit_run(run, bench, told=told.append)
+    (tmp_path / "run" / "examples" / f"part-{run.manifest['shards'][0]}.parquet").unlink()
+    audit_run(run, bench, told=told.append)
+    assert len(told) == 1
+    assert run.manifest[KEY] == before[KEY]
+
+
+def test_a_run_of_before_there_was_a_look_goes_on(bench, tmp_path):
+    run, told = Store(tmp_path / "run"), []
+    audit_run(run, bench)
+    path = tmp_path / "run" / "manifest.json"
+
+    def forget() -> None:
+        path.write_text(json.dumps({k: v for k, v in run.manifest.items() if k != KEY}))
+
+    forget()
+    audit_run(run, bench, told=told.append)
+    assert told == []
+    assert KEY not in run.manifest, "nothing is missing: nothing is looked at"
+    forget()
+    (tmp_path / "run" / "examples" / f"part-{run.manifest['shards'][0]}.parquet").unlink()
+    audit_run(run, bench, told=told.append)
+    assert len(told) == 1
+    assert KEY in run.manifest
+
+
+def test_data_of_which_nothing_can_be_used_leave_no_run(bench, tmp_path, monkeypatch):
+    def torn(self, shard):
+        for record in type(bench.dataset).__mro__[1].read(self, shard):
+            yield replace(record, image=None, error="torn")
+
+    monkeypatch.setattr(type(bench.dataset), "read", torn, raising=False)
+    run = Store(tmp_path / "run")
+    with pytest.raises(
+        InputError, match=r"none of the 24 images that were looked at can be used, e\.g\.: torn"
+    ):
+        audit_run(run, bench)
+    assert not run.exists

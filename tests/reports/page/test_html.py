@@ -13,6 +13,17 @@ import pytest
 
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
+from pipeline.run.preflight import (
+    Accuracy,
+    BoxesSeen,
+    ClassMatch,
+    Names,
+    NetworkFacts,
+    Preflight,
+    Sample,
+    SizesSeen,
+)
+from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import RankingVerdict
 from reports.page import cards, sections, words
@@ -363,3 +374,35 @@ def test_without_planted_classes_there_is_no_such_section(tmp_path):
     write_run(tmp_path, 4, 12, 1)
     page = Page(write_report(tmp_path, rank(tmp_path, QUICK)).read_text(encoding="utf-8"))
     assert "planted" not in {a["id"] for a in page.all("section")}
+
+
+def test_what_was_seen_before_the_first_image_is_in_the_page(folder, ranking, tmp_path):
+    run = shutil.copytree(folder, tmp_path / "run")
+    store = Store(run)
+    store.note(
+        Preflight(
+            sample=Sample(64, 480, {"ok": 60, "no_box": 4}, {"<b>none</b>": 4}),
+            boxes=BoxesSeen(60, 60, 0, 0, 71),
+            sizes=SizesSeen((64, 48), (640, 480), 60, 59),
+            classes=ClassMatch(12, 12, "position", (("disc", 0, ""),), Names(0), Names(0)),
+            network=NetworkFacts("net", (64, 64, 3), "uint8", "float16", (0.0,), (1.0,), "softmax"),
+            accuracy=Accuracy(64, 5, 0.03, 0.17, 1 / 12, 0.125, "disc"),
+            decisions=("model card: net.toml, beside the model file", "the first 480 of 500 images"),
+            warnings=("accuracy 5 of 64 is what chance gives",),
+        )
+    )
+    text = Page(write_report(run, ranking).read_text(encoding="utf-8")).text
+    for words_shown in (
+        "Seen before the first image: accuracy 5 of 64 is what chance gives.",
+        "64 of 480 looked at: 60 ok, 4 no_box; 4 x <b>none</b>",
+        "59 of 60 have the size that the annotations state",
+        "12 of 12 matched by position to 12 outputs: disc = output 0",
+        "64 x 64 x 3 uint8, computes in float16",
+        "net.toml, beside the model file",
+        "the first 480 of 500 images",
+    ):
+        assert words_shown in text
+
+
+def test_a_run_of_before_there_was_a_look_has_a_page(page):
+    assert "before the first image" not in page.text
