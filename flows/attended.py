@@ -72,4 +72,4 @@ def demo(out: str) -> None:
     result = audit(config, str(root / "run"))
     if result.ranking is not None:
         terminal.print_planted(result.ranking)
-    terminal.console.print(f"demo finished in {time.perf_counter() - started:.0f} s", markup=False)
+    terminal.print_line(f"demo finished in {time.perf_counter() - started:.0f} s")

@@ -207,9 +207,9 @@ def write(gallery: Gallery, out: str, save: str | None) -> None:
         paths.append(save_arrays(gallery, Path(out) / "arrays.npz"))
     for name, value in gallery.facts:
         if name.startswith("best by"):
-            terminal.console.print(f"{name}: {value}", markup=False)
+            terminal.print_line(f"{name}: {value}")
     for path in paths:
-        terminal.console.print(f"written: {path.resolve()}", markup=False, soft_wrap=True)
+        terminal.print_line(f"written: {path.resolve()}")
 
 
 @contextmanager

@@ -9,7 +9,6 @@ every time; ``metrics.csv``, a line per epoch, image, method and metric; ``tenso
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import keras
 import numpy as np
 
 from pipeline.config import MethodConfig, parse_method
+from pipeline.csv_text import csv_line
 from pipeline.errors import InputError
 from pipeline.inputs.batches import Batch
 from pipeline.inputs.card import ModelCard
@@ -103,8 +103,7 @@ class Monitor(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._maps.clear()
         self._notes.clear()
-        with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(_FIELDS)
+        (self.folder / "metrics.csv").write_text(csv_line(_FIELDS), encoding="utf-8", newline="")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Explain, measure, draw."""
@@ -122,7 +121,7 @@ class Monitor(keras.callbacks.Callback):
         self._thin()
         rows = list(self._measured(epoch + 1))
         with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
+            file.writelines(csv_line(row, digits=17) for row in rows)
         gallery = self.gallery()
         write_gallery(gallery, self.folder, "monitor")
         if self.tensorboard:
@@ -150,14 +149,13 @@ class Monitor(keras.callbacks.Callback):
             for i, name in enumerate(images.names):
                 for j, metric in enumerate(METRICS):
                     value = measured.value[i, j]
-                    number = repr(float(value)) if np.isfinite(value) else ""
                     yield (
                         epoch,
                         name,
                         int(images.labels[i]),
                         method.key,
                         metric,
-                        number,
+                        float(value) if np.isfinite(value) else None,
                         measured.reason[i, j] or "",
                     )
 
@@ -186,7 +184,7 @@ def _write_events(
     writer = tf.summary.create_file_writer(str(folder), filename_suffix=f".{os.getpid()}.{epoch}")
     with writer.as_default(step=epoch):
         for _, image, _, method, metric, value, _ in rows:
-            if value:
+            if value is not None:
                 scalar = about(plugin_data=about.PluginData(plugin_name="scalars"), data_class=1)
                 tf.summary.write(f"{metric}/{method}/{image}", np.float32(value), metadata=scalar)
         for number, line in enumerate(panels):

@@ -12,6 +12,7 @@ from pipeline.run.ranking_settings import own_settings, ranking_files, read_sett
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import RankingVerdict
+from reports.gate.markdown import cell
 from reports.page.headline import sentence, tally
 
 _ARTIFACT_ROWS = 100
@@ -75,19 +76,15 @@ def verdict_markdown(about: str, ranking: Ranking) -> str:
     """The headline of a run in Markdown."""
     suspicious = ranking.table[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS]
     counts = tally(ranking.table)
-    lines = [f"# {about}", "", sentence(counts), ""]
+    lines = [f"# {cell(about)}", "", sentence(counts), ""]
     if marks := ranking.summary["method_marks"]:
         lines += [f"**Caution**: the maps of {ranking.method} are {' and '.join(marks)}.", ""]
     lines += [f"- **{name}**: {count} classes" for name, count in counts.items() if count]
     if len(suspicious):
         lines += ["", "| rank | class | adjusted lift | 95 % interval |", "| --- | --- | --- | --- |"]
         lines += [
-            f"| {row['rank']} | {_cell(row['class_name'])} | {row['adjusted_lift']:.2f} "
+            f"| {row['rank']} | {cell(row['class_name'])} | {row['adjusted_lift']:.2f} "
             f"| {row['low']:.2f} to {row['high']:.2f} |"
             for _, row in suspicious.iterrows()
         ]
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")

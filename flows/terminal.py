@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.errors import shown
 from pipeline.run.folder import RANKING_TABLE
 from pipeline.verdicts import InterventionVerdict, RankingVerdict
 from reports.page.headline import sentence, tally
@@ -34,8 +36,23 @@ _NOTE = (
     "lift: log-odds of the relevance inside the boxes, over what is usual for boxes of that size and place"
 )
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+class Screen(Console):
+    """A console whose texts are shown and never obeyed: names in them come from files of strangers.
+
+    Ends of lines are the layout's; a name that holds one is escaped before: :func:`pipeline.errors.shown`.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment("\n".join(map(shown, segment.text.split("\n"))), segment.style)
+
+
+console = Screen(highlight=False)
+errors = Screen(stderr=True, highlight=False)
 
 
 def print_result(result: AuditResult) -> None:
@@ -61,7 +78,7 @@ def _print_interventions(classes: dict[str, list[str]]) -> None:
         told = "; ".join(
             f"{', '.join(names)}: {InterventionVerdict(verdict).words}" for verdict, names in classes.items()
         )
-        console.print(f"after editing the images: {told}", markup=False, soft_wrap=True)
+        print_line(f"after editing the images: {told}")
 
 
 def print_preflight(seen: Preflight) -> None:
@@ -82,21 +99,26 @@ def print_decisions(seen: Preflight) -> None:
 def _print_sentences(seen: Preflight) -> None:
     """What was decided without being asked, and what looks wrong."""
     for decision in seen.decisions:
-        console.print(Text(f"decided: {decision}", style="dim"), soft_wrap=True)
+        console.print(Text(shown(f"decided: {decision}"), style="dim"), soft_wrap=True)
     for warning in seen.warnings:
-        console.print(Text(f"warning: {warning}", style="bold yellow"), soft_wrap=True)
+        console.print(Text(shown(f"warning: {warning}"), style="bold yellow"), soft_wrap=True)
 
 
 def print_path(what: str, path: str) -> None:
     """Where something was written, in one unbroken line."""
     whole = path if "://" in path else Path(path).resolve()
-    console.print(f"{what}: {whole}", markup=False, soft_wrap=True)
+    print_line(f"{what}: {whole}")
+
+
+def print_line(text: str) -> None:
+    """One unbroken line of plain text."""
+    console.print(shown(text), markup=False, soft_wrap=True)
 
 
 def print_ranking(ranking: Ranking, top: int, file: str = RANKING_TABLE) -> None:
     """The head of a ranking as a table, and the headline; ``file`` holds the rest."""
     table = Table(
-        title=Text(f"Classes by {ranking.method}, most suspicious first"),
+        title=Text(shown(f"Classes by {ranking.method}, most suspicious first")),
         title_justify="left",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
@@ -124,7 +146,7 @@ def print_failures(method: str, failures: Sequence[str] | None) -> None:
     """A warning where the sanity check of the run speaks against the method."""
     if failures:
         text = f"caution: the maps of {method} are {' and '.join(failures)} (sanity check of this run)"
-        console.print(Text(text, style="yellow"), soft_wrap=True)
+        console.print(Text(shown(text), style="yellow"), soft_wrap=True)
 
 
 def _columns(width: int, planted: bool) -> list[str]:
@@ -151,7 +173,7 @@ def _cells(row: pd.Series) -> dict[str, str | Text]:
 
 def class_name(text: str) -> str:
     """A class's name, cut to what a table has room for on this terminal."""
-    return _shortened(text, 22 if console.width < 110 else 40)
+    return _shortened(shown(text), 22 if console.width < 110 else 40)
 
 
 def _shortened(text: str, length: int) -> str:
@@ -173,7 +195,7 @@ def print_planted(ranking: Ranking) -> None:
     names = ", ".join(f"{row['class_name']} (rank {row['rank']})" for _, row in rows.iterrows())
     first = sorted(rows["rank"]) == list(range(1, len(rows) + 1))
     verdict = "they come first" if first else "they do NOT all come first"
-    console.print(f"planted with an artefact outside the box: {names}: {verdict}", markup=False)
+    print_line(f"planted with an artefact outside the box: {names}: {verdict}")
 
 
 def print_list(
@@ -187,7 +209,7 @@ def print_list(
     for name in (title, *others):
         table.add_column(name, no_wrap=name == title or name in whole)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     console.print(table)
 
 
@@ -195,6 +217,6 @@ def print_outcome(outcome: Outcome) -> None:
     """The checks of a gate, one line each, and the outcome."""
     for check in outcome.checks:
         mark = Text("pass ", style="green") if check.passed else Text("FAIL ", style="bold red")
-        console.print(mark + Text(check.message))
+        console.print(mark + Text(shown(check.message)))
     ending = Text("passed", style="bold green") if outcome.passed else Text("breached", style="bold red")
     console.print(Text("policy ") + ending)

@@ -25,13 +25,22 @@ def plain(message: str) -> str:
     return "\n".join(_line(line) for line in message.strip("\n").split("\n"))
 
 
+def shown(name: str) -> str:
+    """A name or a line as one line that a terminal shows and does not obey; ends of lines are escaped, too.
+
+    >>> shown("a\x1b[31m\n")
+    'a\\x1b[31m\\n'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
 def reason(error: BaseException) -> str:
     """What another library says is wrong, in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _line(text: str) -> str:
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text.rstrip())
-    if len(shown) <= LONGEST:
-        return shown
-    return f"{shown[: LONGEST - 205]} ... {shown[-200:]}"
+    line = shown(text.rstrip())
+    if len(line) <= LONGEST:
+        return line
+    return f"{line[: LONGEST - 205]} ... {line[-200:]}"

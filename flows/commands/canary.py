@@ -88,7 +88,7 @@ def canary(
     for run in attach or ():
         attach_to(RunFolder(run), summary)
     print_canary(summary)
-    terminal.console.print(f"written: {out}/{CANARY}", markup=False, soft_wrap=True)
+    terminal.print_line(f"written: {out}/{CANARY}")
 
 
 def _print_trial(n: int, networks: int, trial: TrialDocument) -> None:
@@ -165,7 +165,7 @@ def print_canary(summary: CanaryDocument) -> None:
         f"probability of the class that the mark adds, unused below {USED}",
         style="dim",
     )
-    terminal.console.print(summary.line, markup=False, soft_wrap=True)
+    terminal.print_line(summary.line)
 
 
 def _share(asked: float, carried: float | None) -> str:

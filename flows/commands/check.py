@@ -67,10 +67,10 @@ def check(
         seen = _look(settings.config(), options.trust(unsafe, model), images)
     except ValueError as error:
         if as_json:
-            terminal.console.print_json(json.dumps({"usable": False, "error": str(error)}))
+            terminal.console.print_json(json.dumps({"usable": False, "error": str(error)}), ensure_ascii=True)
         raise
     if as_json:
-        terminal.console.print_json(json.dumps({"usable": True} | seen.to_dict()))
+        terminal.console.print_json(json.dumps({"usable": True} | seen.to_dict()), ensure_ascii=True)
     else:
         terminal.print_preflight(seen)
 

@@ -76,12 +76,12 @@ def clusters(
     )
     terminal.print_failures(ranking.method, sanity_failures(store, ranking.method))
     written = f"written: {run}/{CLUSTERS_TABLE}, {run}/{CLUSTERS}"
-    terminal.console.print(written, markup=False, soft_wrap=True)
+    terminal.print_line(written)
     if virelay:
         from pipeline.followup.virelay import export_virelay
 
         path = export_virelay(store, virelay)
-        terminal.console.print(f"ViRelAy: python -m virelay {path}", markup=False, soft_wrap=True)
+        terminal.print_line(f"ViRelAy: python -m virelay {path}")
 
 
 def _candidates(result: ClassStrategies) -> str:

@@ -93,9 +93,7 @@ def confirm(
         style="dim",
     )
     terminal.print_failures(result.method, sanity_failures(store, result.method))
-    terminal.console.print(
-        f"written: {run}/{CONFIRMATION}, {run}/{CONFIRMATION_TABLE}", markup=False, soft_wrap=True
-    )
+    terminal.print_line(f"written: {run}/{CONFIRMATION}, {run}/{CONFIRMATION_TABLE}")
 
 
 def _shown(effect: Effect) -> str:

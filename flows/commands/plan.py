@@ -45,7 +45,7 @@ def plan(
 
     made = make_plan(model, configured.name, configured.params)
     if as_json:
-        terminal.console.print_json(json.dumps(made.to_dict(), default=str))
+        terminal.console.print_json(json.dumps(made.to_dict(), default=str), ensure_ascii=True)
     else:
         _print(made)
     if not made.ok:
@@ -56,15 +56,16 @@ def _print(plan: Plan) -> None:
     from rich.text import Text
 
     from flows import terminal
+    from pipeline.errors import shown
 
     if plan.rows:
         _print_rows(plan)
     for line in _lines(plan):
-        terminal.console.print(Text(line))
+        terminal.console.print(Text(shown(line)))
     for problem in plan.problems:
-        terminal.console.print(Text(problem, style="bold red"))
+        terminal.console.print(Text(shown(problem), style="bold red"))
     verdict = "can explain" if plan.ok else "cannot explain"
-    terminal.console.print(Text(f"{plan.method} {verdict} {plan.model}", style="bold"))
+    terminal.console.print(Text(shown(f"{plan.method} {verdict} {plan.model}"), style="bold"))
 
 
 def _print_rows(plan: Plan) -> None:

@@ -48,10 +48,8 @@ def rank_methods(
         for place, row in enumerate(records(ranking.table))
     ]
     terminal.print_list("method", rows, (ranking.metric, "behind the best (paired)", ""))
-    terminal.console.print(
-        f"{ranking.n} images; {ranking.left_out} left out for want of a value. written: {run}/{METHODS}",
-        markup=False,
-        soft_wrap=True,
+    terminal.print_line(
+        f"{ranking.n} images; {ranking.left_out} left out for want of a value. written: {run}/{METHODS}"
     )
 
 

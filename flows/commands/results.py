@@ -89,7 +89,7 @@ def _print_written(run: str, ranking: Ranking) -> None:
     files = files_of(folder, ranking)
     beside = "" if files.document == RANKING else f"; the run's own {RANKING} stays as it is"
     written = f"written: {run}/{files.table}, {run}/{files.document}{beside}"
-    terminal.console.print(written, markup=False, soft_wrap=True)
+    terminal.print_line(written)
 
 
 def gate(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.columns import BASELINES, RANKING, rank_column
 from pipeline.config import RankingConfig
+from pipeline.csv_text import csv_line
 from pipeline.run.documents import RankedClass, RankingDocument, RankingSummary, ShardsSeen, records
 from pipeline.run.folder import SCHEMA_VERSION
 from pipeline.run.images import Images, read_images
@@ -58,7 +59,8 @@ class Ranking:
 
     def csv(self) -> str:
         """What :meth:`to_csv` writes."""
-        return self.table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+        rows = self.table.astype(object).where(self.table.notna(), None).itertuples(index=False)
+        return "".join([csv_line(self.table.columns), *map(csv_line, rows)])
 
     def to_json(self, path: str | Path) -> None:
         """Write it as a run folder stores it; undefined values are null."""
