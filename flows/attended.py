@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,16 +43,14 @@ def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING)
 
 def _get_ready(config: Config, trust: Trust, dataset: Dataset | None) -> None:
     """Prefect's server starts while the model is loaded and compiled."""
-    server = threading.Thread(target=start_server, name="prefect-server")
-    server.start()
-    try:
-        with terminal.console.status("loading the model, compiling the methods"):
-            load_tensorflow()
-            from pipeline.measure.bench import bench_for
+    server = start_server()
+    with terminal.console.status("loading the model, compiling the methods"):
+        load_tensorflow()
+        from pipeline.measure.bench import bench_for
 
-            bench_for(config, trust, dataset)
-    finally:
-        server.join()
+        bench_for(config, trust, dataset)
+        if server is not None:
+            server.wait()
 
 
 def demo(out: str) -> None:

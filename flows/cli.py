@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer import rich_utils
 
+from flows import interrupts
 from flows.settings import quiet_logs
 from pipeline.errors import plain
 
@@ -88,37 +88,51 @@ for _name in COMMANDS:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    interrupts.end_at_once(code)  # from here on: nothing is left to be finished
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code and never raises."""
     debug = "--debug" in arguments or bool(os.environ.get("HANSAUDIT_DEBUG"))
     quiet_logs()
-    signal.signal(signal.SIGTERM, _terminated)
+    with interrupts.noticed():
+        try:
+            return _command([a for a in arguments if a != "--debug"], debug)
+        except BaseException as error:
+            if not interrupts.is_interruption(error):
+                raise
+            _say("interrupted; what was finished is kept: the same command goes on from there")
+            return INTERRUPTED
+
+
+def _command(arguments: Sequence[str], debug: bool) -> int:
+    """The exit code of one command line. Raises what an interruption raises, and KeyboardInterrupt for it."""
     try:
-        code = app([a for a in arguments if a != "--debug"], prog_name="hansaudit", standalone_mode=False)
+        code = app(arguments, prog_name="hansaudit", standalone_mode=False)
         if code == INTERRUPTED:  # typer's translation of KeyboardInterrupt
-            raise typer.Abort
+            raise KeyboardInterrupt
+        interrupts.stop_if_interrupted()
         return code if isinstance(code, int) else DONE
-    except (typer.Abort, KeyboardInterrupt):
-        _say("interrupted; what was finished is kept: the same command goes on from there")
-        return INTERRUPTED
     except Exception as error:
-        if hasattr(error, "format_message"):  # wrong usage: typer's own copy of click, or click
-            rich_utils.rich_format_error(cast(Any, error))
-            return WRONG_INPUT
-        if debug:
-            traceback.print_exc()
-        if _is_input_error(error):
-            _say(str(error))
-            return WRONG_INPUT
-        _say(f"internal failure: {type(error).__name__}: {_first_line(error)}\nwhat happened is in {_log()}")
-        return FAILURE
+        if interrupts.is_interruption(error) or isinstance(error, typer.Abort):
+            raise KeyboardInterrupt from error
+        return _failed(error, debug)
 
 
-def _terminated(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+def _failed(error: Exception, debug: bool) -> int:
+    """Say what failed; returns the exit code."""
+    if hasattr(error, "format_message"):  # wrong usage: typer's own copy of click, or click
+        rich_utils.rich_format_error(cast(Any, error))
+        return WRONG_INPUT
+    if debug:
+        traceback.print_exc()
+    if _is_input_error(error):
+        _say(str(error))
+        return WRONG_INPUT
+    _say(f"internal failure: {type(error).__name__}: {_first_line(error)}\nwhat happened is in {_log()}")
+    return FAILURE
 
 
 def _is_input_error(error: BaseException) -> bool:

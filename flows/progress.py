@@ -68,6 +68,12 @@ def looks_shown_by(watcher: Callable[[Preflight], None]) -> Iterator[None]:
         _watcher = before
 
 
+def say(text: str) -> None:
+    """A line on the console where the progress is drawn, if there is one."""
+    if _console is not None:
+        _console.print(text, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def shown_on(console: Console | None) -> Iterator[None]:
     """Draw the progress of flows that run inside this context on ``console``."""

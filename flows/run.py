@@ -30,9 +30,9 @@ from pipeline.trust import NOTHING, Trust  # noqa: E402
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.measure.bench import Bench
     from pipeline.run.preflight import Preflight
     from pipeline.statistics.ranking import Ranking
-
 
 TABLES, RANKING, REPORT = "tables", "ranking", "report"  # how far an audit goes
 _EXAMPLES_TOLD = 3  # failed images that an error names
@@ -108,20 +108,17 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     from pipeline.measure.audit import audit_run
     from pipeline.measure.bench import bench_for
 
+    bench = bench_for(config, trust)
     store = Store(out)
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
-    bench = bench_for(config, trust)
-    session = audit_run(
-        store, bench, lambda keys: runners.run_shards(audit_task, keys, given, config.execution), _tell
-    )
-    images, failed, examples = _count(store)
-    result = AuditResult(out, images, failed, session.images, session.seconds)
-    if images > failed and end != TABLES:
-        result.ranking = rank_run(out, config.ranking)
-        result.interventions = follow_up(store, result.ranking, bench, fresh=session.images > 0)
-        if end == REPORT:
-            result.report = write_report_file(out, result.ranking)
-        _artifacts(store.manifest, result.ranking)
+    with store.lock():
+        session = audit_run(
+            store, bench, lambda keys: runners.run_shards(audit_task, keys, given, config.execution), _tell
+        )
+        images, failed, examples = _count(store)
+        result = AuditResult(out, images, failed, session.images, session.seconds)
+        if images > failed and end != TABLES:
+            _conclude(store, bench, result, report=end == REPORT)
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)
     return result
@@ -135,6 +132,15 @@ def _tell(seen: Preflight) -> None:
         log.info(decision)
     for warning in seen.warnings:
         log.warning(warning)
+
+
+def _conclude(store: Store, bench: Bench, result: AuditResult, report: bool) -> None:
+    """Ranking, follow-ups, report and artifacts of a finished audit, into the run and ``result``."""
+    result.ranking = rank_run(result.out, bench.config.ranking)
+    result.interventions = follow_up(store, result.ranking, bench, fresh=result.new_images > 0)
+    if report:
+        result.report = write_report_file(result.out, result.ranking)
+    _artifacts(store.manifest, result.ranking)
 
 
 def _count(store: Store) -> tuple[int, int, list[str]]:

@@ -76,6 +76,7 @@ def canary(
     from pipeline.canary.grid import Grid
     from pipeline.canary.summary import attach as attach_to
     from pipeline.run.folder import CANARY, RunFolder
+    from pipeline.run.store import Store
 
     grid = Grid(
         tuple(listed(kinds or ("patch,text" if photos else "patch,text,stripe")) or ()),
@@ -86,7 +87,8 @@ def canary(
     campaign = Campaign(grid, networks, method, seed, _photo_source(photos, model, card), images)
     summary = run_campaign(campaign, Path(out), lambda n, trial: _print_trial(n, networks, trial))
     for run in attach or ():
-        attach_to(RunFolder(run), summary)
+        with Store(run).lock_existing():
+            attach_to(RunFolder(run), summary)
     print_canary(summary)
     terminal.print_line(f"written: {out}/{CANARY}")
 

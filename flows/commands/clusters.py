@@ -60,7 +60,8 @@ def clusters(
     ranking = rank(store, settings.model_copy(update={"method": method or settings.method}))
     if not labels:
         labels = ranking.table.loc[ranking.table["n"] > 0, "label"].head(top).tolist()
-    results = cluster_run(store, list(dict.fromkeys(labels)), ranking, seed)
+    with store.lock_existing():
+        results = cluster_run(store, list(dict.fromkeys(labels)), ranking, seed)
     rows = [
         (
             terminal.class_name(result.class_name),

@@ -61,18 +61,19 @@ def confirm(
     plan = parse_config({"confirm": given}, "options").confirm
     assert plan is not None
     store = Store(run)
-    ranking = rank(store, own_settings(store.manifest))
-    with terminal.console.status("loading the model"):
-        bench = reopen(store, trust(unsafe))
-    with Progress(console=terminal.console, transient=True) as progress:
-        task = progress.add_task("images edited and evaluated", total=None)
-        result = confirm(
-            store,
-            plan,
-            ranking,
-            bench,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with store.lock_existing():
+        ranking = rank(store, own_settings(store.manifest))
+        with terminal.console.status("loading the model"):
+            bench = reopen(store, trust(unsafe))
+        with Progress(console=terminal.console, transient=True) as progress:
+            task = progress.add_task("images edited and evaluated", total=None)
+            result = confirm(
+                store,
+                plan,
+                ranking,
+                bench,
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
     deciding = [contrast for contrast in all_contrasts().values() if contrast.decides]
     rows = [
         (

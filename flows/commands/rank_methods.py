@@ -37,7 +37,9 @@ def rank_methods(
     from pipeline.run.store import Store
     from pipeline.statistics.method_ranking import rank_methods
 
-    ranking = rank_methods(Store(run), metric, seed)
+    store = Store(run)
+    with store.lock_existing():
+        ranking = rank_methods(store, metric, seed)
     rows = [
         (
             row["method"],

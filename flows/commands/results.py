@@ -53,9 +53,12 @@ def rank(
     from flows import terminal
     from flows.report import changed_settings, files_of, rank_run
     from pipeline.run.folder import RunFolder
+    from pipeline.run.store import Store
 
     options = {"method": method, "images": images, "fdr": fdr, "draws": draws, "seed": seed}
-    ranking = rank_run(run, changed_settings(run, options))
+    settings = changed_settings(run, options)
+    with Store(run).lock_existing():
+        ranking = rank_run(run, settings)
     terminal.print_ranking(ranking, top, files_of(RunFolder(run), ranking).table)
     _print_written(run, ranking)
 
@@ -72,9 +75,12 @@ def report(
     """
     from flows import terminal
     from flows.report import changed_settings, rank_run, write_report_file
+    from pipeline.run.store import Store
 
-    ranking = rank_run(run, changed_settings(run, {"method": method, "images": images}))
-    path = write_report_file(run, ranking, out)
+    settings = changed_settings(run, {"method": method, "images": images})
+    with Store(run).lock_existing():
+        ranking = rank_run(run, settings)
+        path = write_report_file(run, ranking, out)
     _print_written(run, ranking)
     terminal.print_path("report", path)
 

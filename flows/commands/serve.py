@@ -36,7 +36,8 @@ def serve(
     The configuration is tried out first: dataset, model and methods must open.
     """
     from flows.options import trust
-    from flows.schedule import Schedule, serve_audit
+    from flows.schedule import Schedule
+    from flows.serving import serve_audit
     from pipeline.config import load_config
 
     serve_audit(load_config(config), out, Schedule(cron, timezone, name), trust(unsafe))

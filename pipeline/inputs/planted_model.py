@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import keras
@@ -14,6 +13,7 @@ from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets.planted import PlantedDataset
 from pipeline.inputs.shards import plan_shards
+from pipeline.temporary import sweep, temporary_name
 
 BLOCKS = (
     (24, 5, 2, False),
@@ -98,7 +98,8 @@ def model_path(dataset: PlantedDataset, seed: int = 0) -> Path:
 def save_planted_model(model: keras.Model, dataset: PlantedDataset, seed: int = 0) -> Path:
     """Write network and card beside ``dataset``, the network last and under its name only when whole."""
     path = model_path(dataset, seed)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{time.monotonic_ns()}.keras")
+    sweep(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
     model.save(temporary)
     planted_card(dataset.spec.side, dataset.spec.classes).save(path.with_suffix(".toml"))
     os.replace(temporary, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import InputError
+from pipeline.temporary import sweep, temporary_name
 
-TEMPORARY = ".tmp-"
 _LOCK = ".lock"
 
 
@@ -53,6 +54,7 @@ class LocalFiles:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._locked = False
 
     def _path(self, name: str) -> Path:
         """Where ``name`` lies. Raises :class:`InputError` for a link that leads out of the folder."""
@@ -63,7 +65,7 @@ class LocalFiles:
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         final = self._path(name)
-        temporary = final.with_name(f"{TEMPORARY}{final.name}-{os.getpid()}")
+        temporary = final.with_name(temporary_name(final.name))
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             with open(temporary, "wb", opener=_no_link) as file:
@@ -100,7 +102,13 @@ class LocalFiles:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """An advisory lock that the kernel drops when the process ends, however it ends."""
+        """An advisory lock that the kernel drops when the process ends, however it ends.
+
+        Whoever holds it may take it again, through the same object.
+        """
+        if self._locked:
+            yield
+            return
         import fcntl
 
         path = self._path(_LOCK)
@@ -116,19 +124,19 @@ class LocalFiles:
                 handle.seek(0)
                 owner = handle.read().strip() or "unknown"
                 raise InputError(
-                    f"{self.root}: another process (id {owner}) is writing this run; wait for it to end, "
+                    f"{self.root}: another process ({owner}) is writing this run; wait for it to end, "
                     "or choose another folder"
                 ) from None
             handle.truncate(0)
-            handle.write(str(os.getpid()))
+            handle.write(f"id {os.getpid()} on {socket.gethostname()}")
             handle.flush()
-            self._sweep()
-            yield
-
-    def _sweep(self) -> None:
-        """Remove what a killed process left half-written."""
-        for path in Path(self.root).glob(f"**/{TEMPORARY}*"):
-            path.unlink(missing_ok=True)
+            for folder in Path(self.root).glob("**/"):
+                sweep(folder)
+            self._locked = True
+            try:
+                yield
+            finally:
+                self._locked = False
 
 
 class ObjectFiles:

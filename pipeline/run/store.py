@@ -121,6 +121,11 @@ class Store(RunFolder):
         """Context in which nobody else writes this run. Raises :class:`InputError` when one already does."""
         return self.files.lock()
 
+    def lock_existing(self) -> AbstractContextManager[None]:
+        """:meth:`lock` of a run that is there: what is no run gets no folder and no lock file."""
+        _ = self.manifest  # raises InputError where there is none
+        return self.files.lock()
+
     def write_shard(self, key: str, tables: Mapping[str, pa.Table]) -> None:
         """Write the parts of one shard, each whole or not at all, ``examples`` last.
 

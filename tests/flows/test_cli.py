@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +21,13 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flows import cli, terminal
+from flows import cli, interrupts, terminal
 from flows.options import Settings
 from pipeline.config import Config, ConfigError
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import section_of
 from pipeline.run.documents import CanaryDocument
+from pipeline.run.store import Store
 from pipeline.statistics.ranking import rank
 from tests.tables import write_run
 
@@ -199,6 +204,49 @@ def test_an_interruption_is_code_130(monkeypatch, run_folder: Path, capsys):
     monkeypatch.setattr("flows.report.rank_run", interrupted)
     assert cli.run(["rank", str(run_folder)]) == cli.INTERRUPTED
     assert "interrupted" in capsys.readouterr().err
+
+
+def in_a_library(*_: object) -> None:
+    """What Prefect did once in three times: it fails in its own way where the signal hits it."""
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ValueError("Task run is not set") from None
+
+
+def swallowed(*_: object) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    interrupts.stop_if_interrupted()
+
+
+def terminated(*_: object) -> None:
+    from prefect.exceptions import TerminationSignal
+
+    raise TerminationSignal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("ranking", [in_a_library, swallowed, terminated])
+def test_an_interruption_is_code_130_whatever_a_library_makes_of_it(
+    ranking: Callable[..., None], monkeypatch, run_folder: Path, capsys
+):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("flows.report.rank_run", ranking)
+    assert cli.run(["rank", str(run_folder)]) == cli.INTERRUPTED
+    said = capsys.readouterr().err
+    assert "the same command goes on from there" in said
+    assert "internal failure" not in said
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("command", ["rank", "report", "clusters", "confirm", "rank-methods"])
+def test_a_run_that_another_process_writes_is_left_alone(command: str, run_folder: Path, tmp_path, capsys):
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    with Store(run).lock():
+        before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+        assert cli.run([command, str(run)]) == cli.WRONG_INPUT
+        assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
+    assert "is writing this run; wait for it to end" in capsys.readouterr().err
 
 
 def test_rank_writes_what_it_prints(run_folder: Path, capsys):

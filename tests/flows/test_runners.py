@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from typing import get_args
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from typing import ClassVar, get_args
 
 import pytest
 
@@ -47,3 +53,83 @@ def test_one_worker_runs_the_shards_in_order_and_sums_their_images():
     assert run_shards(task, keys, {"out": "runs/x"}, ExecutionConfig()) == 20  # type: ignore[arg-type]
     assert done == [(key, "runs/x") for key in keys]
     assert run_shards(task, [], {"out": "runs/x"}, ExecutionConfig(workers=2)) == 0  # type: ignore[arg-type]
+
+
+class Mortal:
+    """A runner whose workers die of the keys in ``deadly``, each as often as it says there."""
+
+    deadly: ClassVar[dict[str, int]] = {}
+    started = 0
+
+    def __init__(self, workers: int) -> None:
+        type(self).started += 1
+
+    def __enter__(self) -> Mortal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, task: Callable[..., int], parameters: dict[str, str]) -> Future[int]:
+        future: Future[int] = Future()
+        if self.deadly.get(parameters["key"], 0):
+            self.deadly[parameters["key"]] -= 1
+            future.set_exception(BrokenProcessPool("terminated abruptly"))
+        else:
+            future.set_result(task(**parameters))
+        return future
+
+
+@pytest.fixture
+def mortal(monkeypatch) -> type[Mortal]:
+    from flows import runners
+
+    monkeypatch.setattr(Mortal, "started", 0)
+    monkeypatch.setattr(runners, "RUNNERS", {"processes": Mortal})
+    monkeypatch.setattr(runners, "as_completed", list)
+    return Mortal
+
+
+def test_what_a_dead_worker_left_is_done_once_more_by_itself(mortal: type[Mortal], monkeypatch):
+    from flows.runners import run_shards
+
+    keys = [shard.key for shard in plan_shards("d", "validation", 20, 8)]
+    monkeypatch.setattr(mortal, "deadly", {keys[1]: 1})
+    done: list[str] = []
+
+    def task(key: str) -> int:
+        done.append(key)
+        return int(key[-9:]) - int(key[-19:-10])
+
+    assert run_shards(task, keys, {}, ExecutionConfig(workers=2)) == 20  # type: ignore[arg-type]
+    assert done == [keys[0], keys[2], keys[1]]
+    assert mortal.started == 2
+
+
+def test_workers_that_die_again_say_what_to_do(mortal: type[Mortal], monkeypatch):
+    from flows.runners import run_shards
+
+    keys = [shard.key for shard in plan_shards("d", "validation", 20, 8)]
+    monkeypatch.setattr(mortal, "deadly", {keys[0]: 9, keys[2]: 1})
+    said = r"workers died twice, 1 of 3 shards are left.*run the same command again.*fewer than 2 workers"
+    with pytest.raises(InputError, match=said):
+        run_shards(lambda key: 1, keys, {}, ExecutionConfig(workers=2))  # type: ignore[arg-type]
+    assert mortal.started == 2
+
+
+def test_an_interruption_that_a_library_swallowed_ends_the_run_at_the_next_shard():
+    from flows import interrupts
+    from flows.runners import run_shards
+
+    keys = [shard.key for shard in plan_shards("d", "validation", 20, 8)]
+    done: list[str] = []
+
+    def task(key: str) -> int:
+        done.append(key)
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        return 8
+
+    with interrupts.noticed(), pytest.raises(KeyboardInterrupt):
+        run_shards(task, keys, {}, ExecutionConfig())  # type: ignore[arg-type]
+    assert done == keys[:1]

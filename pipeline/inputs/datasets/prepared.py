@@ -7,7 +7,6 @@ import errno
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from pipeline.errors import InputError
+from pipeline.temporary import sweep, temporary_name
 
 METADATA_KEY = "hansaudit"  # in the builder's metadata: class_names, planted, spec ...
 
@@ -63,12 +63,14 @@ def prepare(make_builder: Callable[[str], tfds.core.GeneratorBasedBuilder], out:
         raise InputError(f"{out}: is there already and not empty; remove it or choose another folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=f".tmp-{out.name}-", dir=out.parent)
+        sweep(out.parent, f"*~{out.name}")
+        temporary = out.with_name(temporary_name(out.name))
+        temporary.mkdir(mode=0o700)
     except OSError as error:
         raise InputError(f"{out}: cannot write there: {error.strerror}") from None
     try:
         tfds.disable_progress_bar()
-        builder = make_builder(temporary)
+        builder = make_builder(str(temporary))
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the temporary folder
             builder.download_and_prepare()
         if out.exists():

@@ -22,6 +22,7 @@ from pipeline.run import files
 from pipeline.run.folder import SCHEMA_VERSION
 from pipeline.run.provenance import Provenance
 from pipeline.run.store import Session, Store
+from pipeline.temporary import temporary_name
 from tests.tables import write_run
 
 KEYS = ("validation-000000000-000000002", "validation-000000002-000000004", "validation-000000004-000000005")
@@ -269,12 +270,40 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path):
 def test_two_writers_are_one_too_many(store: Store):
     with (
         store.lock(),
-        pytest.raises(InputError, match=rf"another process \(id {os.getpid()}\)"),
+        pytest.raises(InputError, match=rf"another process \(id {os.getpid()} on .+\) is writing this run"),
         Store(store.path).lock(),
     ):
         pass
-    with store.lock():
+    with store.lock(), store.lock():  # whoever holds it may take it again
+        store.write_shard(KEYS[0], tables())
+        with pytest.raises(InputError, match="another process"), Store(store.path).lock_existing():
+            pass
+    with store.lock_existing():
         pass
+
+
+def test_what_is_no_run_gets_no_lock_file(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no manifest\.json"), Store(tmp_path / "run").lock_existing():
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_the_dead_left_is_swept(store: Store):
+    """Files of: this process, an earlier one with this id, a dead one, another machine, none that is told."""
+    folder = Path(store.path, "scores")
+    folder.mkdir(exist_ok=True)
+    mine = temporary_name("part-a.parquet")
+    host, pid, started, name = mine.removeprefix(".tmp-").split("~")
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    kept = [mine, f".tmp-elsewhere-7~{pid}~1~{name}"]
+    swept = [f".tmp-{host}~{pid}~{int(started) + 1}~{name}", f".tmp-{host}~{gone.pid}~1~{name}", ".tmp-old"]
+    abandoned = f".tmp-elsewhere-7~{pid}~2~{name}"
+    for file in [*kept, *swept, abandoned]:
+        (folder / file).write_bytes(b"half")
+    os.utime(folder / abandoned, (1.0, 1.0))
+    with store.lock():
+        assert sorted(p.name for p in folder.iterdir()) == sorted(kept)
 
 
 _WRITER = """

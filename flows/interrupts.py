@@ -1,0 +1,56 @@
+"""Ctrl-C and SIGTERM: an interruption is one, whatever the libraries in between make of it.
+
+Python raises KeyboardInterrupt wherever it happens to be, also inside a library that then fails in a way of
+its own ("Task run is not set") or swallows it. What counts is therefore that the signal came.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_came = False
+
+
+@contextmanager
+def noticed() -> Iterator[None]:
+    """Context in which both signals raise KeyboardInterrupt and are remembered; only in the main thread."""
+    global _came
+    _came = False
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    global _came
+    _came = True
+    raise KeyboardInterrupt
+
+
+def stop_if_interrupted() -> None:
+    """Raise the KeyboardInterrupt that a library may have swallowed; call it between pieces of work."""
+    if _came:
+        raise KeyboardInterrupt
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether ``error`` comes of a signal: it says so, or one was noticed before it."""
+    return _came or isinstance(error, KeyboardInterrupt) or type(error).__name__ == "TerminationSignal"
+
+
+def end_at_once(code: int) -> None:
+    """Let the signals end this process with ``code`` where only the interpreter's own end is left."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: os._exit(code))
