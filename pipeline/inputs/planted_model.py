@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import keras
@@ -99,7 +100,7 @@ def save_planted_model(model: keras.Model, dataset: PlantedDataset, seed: int = 
     """Write network and card beside ``dataset``, the network last and under its name only when whole."""
     path = model_path(dataset, seed)
     sweep(path.parent)
-    temporary = path.with_name(temporary_name(path.name))
+    temporary = path.with_name(temporary_name(f"{time.monotonic_ns()}-{path.name}"))
     model.save(temporary)
     planted_card(dataset.spec.side, dataset.spec.classes).save(path.with_suffix(".toml"))
     os.replace(temporary, path)

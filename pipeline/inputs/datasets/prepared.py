@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,13 @@ def prepare(make_builder: Callable[[str], tfds.core.GeneratorBasedBuilder], out:
         raise InputError(f"{out}: is there already and not empty; remove it or choose another folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        sweep(out.parent, f"*~{out.name}")
-        temporary = out.with_name(temporary_name(out.name))
-        temporary.mkdir(mode=0o700)
+        sweep(out.parent, f"*~{out.name}-*")
+        temporary = tempfile.mkdtemp(prefix=f"{temporary_name(out.name)}-", dir=out.parent)
     except OSError as error:
         raise InputError(f"{out}: cannot write there: {error.strerror}") from None
     try:
         tfds.disable_progress_bar()
-        builder = make_builder(str(temporary))
+        builder = make_builder(temporary)
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the temporary folder
             builder.download_and_prepare()
         if out.exists():
