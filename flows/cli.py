@@ -16,7 +16,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
 import typer
@@ -151,9 +150,14 @@ def _first_line(error: BaseException) -> str:
 
 def _log() -> str:
     """Write the traceback of the current exception to a file; returns its path, or why there is none."""
-    path = Path(tempfile.gettempdir(), f"hansaudit-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
+    text = f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}"
     try:
-        path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}", encoding="utf-8")
+        # a name that nobody can foresee, readable by its owner only: others write to this folder, too
+        handle, path = tempfile.mkstemp(".log", f"hansaudit-{time.strftime('%Y%m%d-%H%M%S')}-")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
     except OSError as error:
-        return f"no file, since {path} cannot be written ({error.strerror}); --debug shows it"
-    return str(path)
+        return (
+            f"no file, since {tempfile.gettempdir()} cannot be written ({error.strerror}); --debug shows it"
+        )
+    return path

@@ -10,7 +10,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 _DEFAULTS = {
     # analytics and version look-ups would try the network
@@ -25,10 +26,28 @@ _DEFAULTS = {
 }
 
 
+# who sets one of these has a Prefect of their own in mind
+_CHOSEN = ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_PROFILE")
+
+
 def prepare_prefect() -> None:
-    """Fill in the settings that the user left open."""
+    """Fill in the settings that the user left open; their own Prefect is left alone unless they name it."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if not any(name in os.environ for name in _CHOSEN):
+        os.environ["PREFECT_HOME"] = str(_own_home())
+
+
+def _own_home() -> Path:
+    """This program's database and settings of Prefect, for this user only.
+
+    Made here, so that it is private from the start; where it cannot be, starting the server says why.
+    """
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    home = Path(state, "hansaudit", "prefect")
+    with suppress(OSError):
+        home.mkdir(0o700, parents=True, exist_ok=True)
+    return home
 
 
 def quiet_logs() -> None:

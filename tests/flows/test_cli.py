@@ -193,8 +193,11 @@ def test_an_internal_failure_is_code_3_with_a_log(monkeypatch, run_folder: Path,
     assert "Traceback" not in said
     log = Path(said.split("what happened is in ")[1].strip())
     assert "in broken" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0  # of its owner only
     assert cli.run(["rank", str(run_folder), "--debug"]) == cli.FAILURE
-    assert "Traceback" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.split("what happened is in ")[1].strip() != str(log)  # no name that can be foreseen
 
 
 def test_an_interruption_is_code_130(monkeypatch, run_folder: Path, capsys):
