@@ -34,6 +34,7 @@ COMMANDS = (
     "clusters",
     "confirm",
     "rank_methods",
+    "verify",
     "canary",
     "data",
     "serve",

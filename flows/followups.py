@@ -43,7 +43,8 @@ def confirm_once(run: Store, ranking: Ranking, bench: Bench, plan: ConfirmConfig
     from pipeline.followup.confirm import confirm
 
     stored = ConfirmationDocument.read(run)
-    if fresh or stored is None or (stored.plan, stored.method) != (plan.model_dump(), ranking.method):
+    settings = (plan.model_dump(), ranking.method)
+    if fresh or stored is None or (stored.plan, stored.method) != settings or stored.misfit(run):
         confirm(run, plan, ranking, bench)
 
 

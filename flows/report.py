@@ -38,7 +38,7 @@ def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     ranking = rank(store, config)
     files = files_of(store, ranking)
     store.files.put(files.table, ranking.csv().encode())
-    ranking.document().write(store, files.document)
+    ranking.document().write(store, files.document, files.table)
     return ranking
 
 

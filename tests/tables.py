@@ -24,7 +24,9 @@ from PIL import Image, ImageDraw
 
 from pipeline import schema
 from pipeline.config import Config, parse_config
-from pipeline.run.folder import MANIFEST, SCHEMA_VERSION, part_name
+from pipeline.run.folder import INVENTORY, MANIFEST, SCHEMA_VERSION, part_name
+from pipeline.run.hashes import HASH, hashed
+from pipeline.run.store import Store
 
 INPUT = 64  # side of the model's input, pixel
 CELLS = 32  # side of the stored maps, cell
@@ -152,6 +154,24 @@ def write_run(
             (root / name).mkdir(exist_ok=True)
             pq.write_table(table, root / part_name(name, key))
     return Truth(names, effect, frame)
+
+
+def with_inventories(path: str | Path) -> Store:
+    """Write the parts of a run folder again, as the store writes them now: with inventories and hashes."""
+    store = Store(path)
+    tables = {
+        key: {
+            name: pq.read_table(part)
+            for name in schema.TABLES
+            if (part := Path(path, part_name(name, key))).exists()
+        }
+        for key in sorted(store.done)
+    }
+    content = hashed(store.manifest | {INVENTORY: HASH})
+    Path(path, MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    for key, of_shard in tables.items():
+        store.write_shard(key, of_shard)
+    return store
 
 
 def _manifest(

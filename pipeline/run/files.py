@@ -35,8 +35,11 @@ class Files(Protocol):
     def names(self, folder: str) -> list[str]:
         """Names of the finished files in ``folder``, sorted."""
 
-    def arrow(self, names: list[str]) -> tuple[list[str], Any]:
-        """Paths and file system for ``pyarrow.dataset``."""
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each of them."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
 
     def lock(self) -> Any:
         """Context in which no other process writes here. Raises :class:`InputError` when one already does."""
@@ -89,16 +92,22 @@ class LocalFiles:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
     def names(self, folder: str) -> list[str]:
+        return sorted(self.sizes(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
         try:
-            entries = [e.name for e in os.scandir(self._path(folder) if folder else self.root) if e.is_file()]
+            with os.scandir(self._path(folder) if folder else self.root) as entries:
+                files = [e for e in entries if e.is_file() and not e.name.startswith(".")]
+                return {entry.name: entry.stat().st_size for entry in files}
         except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(name for name in entries if not name.startswith("."))
+            return {}
 
-    def arrow(self, names: list[str]) -> tuple[list[str], Any]:
-        from pyarrow.fs import LocalFileSystem
-
-        return [str(self._path(name)) for name in names], LocalFileSystem()
+    def remove(self, name: str) -> None:
+        path = self._path(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be removed: {error.strerror}") from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -170,19 +179,26 @@ class ObjectFiles:
             raise InputError(f"{self.url}/{name}: cannot be read: {error}") from error
 
     def names(self, folder: str) -> list[str]:
+        return sorted(self.sizes(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
         self.fs.invalidate_cache()
         try:
-            paths = self.fs.ls(f"{self.root}/{folder}", detail=False)
+            entries = self.fs.ls(f"{self.root}/{folder}", detail=True)
         except FileNotFoundError:
-            return []
+            return {}
         except _store_errors() as error:
             raise InputError(f"{self.url}/{folder}: cannot be listed: {error}") from error
-        return sorted(base for p in paths if (base := p.rpartition("/")[2]) and not base.startswith("."))
+        files = {e["name"].rstrip("/").rpartition("/")[2]: int(e["size"] or 0) for e in entries}
+        return {name: size for name, size in files.items() if name and not name.startswith(".")}
 
-    def arrow(self, names: list[str]) -> tuple[list[str], Any]:
-        from pyarrow.fs import FSSpecHandler, PyFileSystem
-
-        return [f"{self.root}/{name}" for name in names], PyFileSystem(FSSpecHandler(self.fs))
+    def remove(self, name: str) -> None:
+        try:
+            self.fs.rm_file(f"{self.root}/{name}")
+        except FileNotFoundError:
+            return
+        except _store_errors() as error:
+            raise InputError(f"{self.url}/{name}: cannot be removed: {error}") from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -4,6 +4,7 @@
 
     manifest.json                     what the run is made of, and the shards that are planned
     <table>/part-<shard>.parquet      a part per shard and table of :mod:`pipeline.schema`
+    inventory/<shard>.json            what the shard consists of: rows, size and sha256 of each part
     ranking.json  confirm.json ...    documents: :mod:`pipeline.run.documents`
     confirm.parquet clusters.parquet  tables of one file, beside the document of the same name
 
@@ -13,14 +14,15 @@ Light: JSON and file names only, so that a gate starts fast. Tables are read by
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import InputError
 from pipeline.json_text import parse_json
+from pipeline.run import hashes
 from pipeline.run.files import Files, open_files
+from pipeline.run.manifest import check_manifest
 
 SCHEMA_VERSION: Final = 1  # of manifest, tables and documents; a change of a column is a change of it
 
@@ -56,6 +58,7 @@ class RankingFiles:
         return RankingFiles(*(f"{stem}-{slug}.{suffix}" for stem, _, suffix in names))
 
 
+INVENTORY: Final = hashes.INVENTORY  # folder
 COMMIT: Final = "examples"  # the table whose part is written last: with it a shard is finished
 _PREFIX, _SUFFIX = "part-", ".parquet"
 
@@ -67,6 +70,11 @@ def part_name(table: str, key: str) -> str:
     'scores/part-validation-000000000-000000128.parquet'
     """
     return f"{table}/{_PREFIX}{key}{_SUFFIX}"
+
+
+def inventory_name(key: str) -> str:
+    """Path of the inventory of shard ``key``."""
+    return f"{INVENTORY}/{key}.json"
 
 
 def part_key(name: str) -> str | None:
@@ -112,7 +120,8 @@ class RunFolder:
                 f"{self.path}: has schema version {version}, this hansaudit reads {SCHEMA_VERSION}; "
                 "read it with the version that wrote it, or run the audit again in a new folder"
             )
-        return manifest
+        check_manifest(manifest, f"{self.path}/{MANIFEST}")
+        return {name: value for name, value in manifest.items() if name != hashes.HASH}
 
     @property
     def done(self) -> frozenset[str]:
@@ -122,7 +131,3 @@ class RunFolder:
     def keys_of(self, table: str) -> frozenset[str]:
         """Keys of the shards that have a part of ``table``, finished or not."""
         return frozenset(key for name in self.files.names(table) if (key := part_key(name)) is not None)
-
-    def parts(self, table: str, shards: Collection[str]) -> list[str]:
-        """Paths of the parts of ``table`` that those of ``shards`` have, in order of the keys."""
-        return [part_name(table, key) for key in sorted(self.keys_of(table).intersection(shards))]

@@ -1,44 +1,139 @@
-"""Parts of a run, read shard by shard and checked: memory does not grow with the number of shards."""
+"""The parts of a run's finished shards, each checked before anything of it is used.
+
+A part is read whole: its bytes are compared with the shard's inventory, then its pages with their checksums,
+its metadata with the run, its columns with :mod:`pipeline.schema`, the rows of ``examples`` with the shard's
+key. Memory holds one part at a time, however many shards there are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NoReturn, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, reason
-from pipeline.run.folder import COMMIT, part_name
-from pipeline.run.store import Store
+from pipeline.inputs.shards import parse_key
+from pipeline.run.folder import COMMIT, SCHEMA_VERSION, RunFolder, part_name
+from pipeline.run.inventory import Contents, Fault, altered
 from pipeline.schema import TABLES
+
+FAULTY = (pa.ArrowException, OSError, ValueError, OverflowError)  # what pyarrow raises for spoilt files
+
+
+class Parts:
+    """The parts of ``run``, as it is now; ``keys``: its finished shards, in order."""
+
+    def __init__(self, run: RunFolder, contents: Contents | None = None) -> None:
+        self.run = run
+        self.contents = contents or Contents(run)
+        self.keys = sorted(self.contents.done)
+
+    @classmethod
+    def whole(cls, run: RunFolder) -> Self:
+        """Those of a run none of whose finished shards lacks a part, or is a stranger's.
+
+        Raises :class:`InputError`.
+        """
+        parts = cls(run)
+        for fault in parts.contents.faults():
+            parts._refuse(fault)
+        return parts
+
+    def has(self, table: str, key: str) -> bool:
+        """Whether a shard has a part of ``table``.
+
+        One that its inventory does not name was left by a process that died before it finished the shard.
+        """
+        if self.contents.size(table, key) is None:
+            return False
+        return self.contents.inventory(key) is None or self.contents.record(table, key) is not None
+
+    def raw(self, table: str, key: str) -> bytes | None:
+        """The checked bytes of a part; None where its shard has none. Raises :class:`InputError`."""
+        if not self.has(table, key):
+            return None
+        raw = self.run.files.get(part_name(table, key))
+        fault = self.fault(table, key, raw)
+        if fault is not None:
+            self._refuse(fault)
+        return raw
+
+    def table(self, table: str, key: str, columns: Sequence[str]) -> pa.Table | None:
+        """Columns of a part; None where its shard has none. Raises :class:`InputError`."""
+        raw = self.raw(table, key)
+        if raw is None:
+            return None
+        try:
+            return open_parquet(raw).read(columns=list(columns), use_threads=False)
+        except FAULTY as error:
+            self._refuse(unreadable(table, key, error))
+
+    def fault(self, table: str, key: str, raw: bytes | None) -> Fault | None:
+        """What is wrong with the bytes of a part, before its pages are decoded."""
+        name = part_name(table, key)
+        if raw is None:
+            return Fault(name, "is missing", "a part of every table for a finished shard", key)
+        record = self.contents.record(table, key)
+        if altered(raw, record):
+            return Fault(name, "its content is not what was written", "that of its inventory", key)
+        try:
+            part = open_parquet(raw)
+            schema, rows, metadata = part.schema_arrow, part.metadata.num_rows, part.metadata.metadata or {}
+        except FAULTY as error:
+            return unreadable(table, key, error)
+        received, expected = self._misfit(table, key, schema, rows, metadata)
+        return Fault(name, received, expected, key) if received else None
+
+    def _misfit(
+        self, table: str, key: str, schema: pa.Schema, rows: int, metadata: dict[bytes, bytes]
+    ) -> tuple[str, str]:
+        """What a part is and what it should be, both empty where it fits."""
+        own = {b"schema_version": str(SCHEMA_VERSION), b"run_id": self.contents.manifest["run_id"]}
+        for name, value in own.items():
+            received = metadata.get(name, value.encode()).decode("utf-8", "replace")
+            if received != value:
+                return f"{name.decode().replace('_', ' ')} {received}", value
+        if not schema.equals(TABLES[table], check_metadata=False):
+            return _difference(schema, TABLES[table])
+        record = self.contents.record(table, key)
+        planned = len(parse_key("", key)) if table == COMMIT else record.rows if record else rows
+        return (f"has {rows} rows", f"{planned}") if rows != planned else ("", "")
+
+    def _refuse(self, fault: Fault) -> NoReturn:
+        raise InputError(
+            f"{self.run.path}/{fault}; `hansaudit verify {self.run.path} --repair` drops this shard, "
+            "then the same run makes it anew"
+        )
 
 
 def shard_tables(
-    store: Store, example_columns: Sequence[str], table: str = "", columns: Sequence[str] = ()
+    run: RunFolder, example_columns: Sequence[str], table: str = "", columns: Sequence[str] = ()
 ) -> Iterator[tuple[str, pa.Table, pa.Table | None]]:
     """Per finished shard, in order of the keys: (key, its examples, its part of ``table`` or None)."""
-    there = store.keys_of(table) if table else frozenset()
-    for key in sorted(store.done):
-        examples = _read_part(store, part_name(COMMIT, key), example_columns)
-        yield key, examples, _read_part(store, part_name(table, key), columns) if key in there else None
+    parts = Parts.whole(run)
+    for key in parts.keys:
+        examples = parts.table(COMMIT, key, example_columns)
+        assert examples is not None
+        yield key, examples, parts.table(table, key, columns) if table else None
 
 
-def _read_part(store: Store, name: str, columns: Sequence[str]) -> pa.Table:
-    (path,), filesystem = store.files.arrow([name])
-    expected = TABLES[name.partition("/")[0]]
-    try:
-        with pq.ParquetFile(path, filesystem=filesystem) as part:
-            columns_there = part.schema_arrow
-            for column in columns:
-                position = columns_there.get_field_index(column)
-                if position < 0 or columns_there.field(position).type != expected.field(column).type:
-                    is_ = "missing" if position < 0 else f"of type {columns_there.field(position).type}"
-                    raise InputError(
-                        f"{path}: column {column!r} is {is_}, expected {expected.field(column).type}; "
-                        "the parts of one run must agree: remove this part and run again to make it anew"
-                    )
-            return part.read(columns=list(columns), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable Parquet file ({reason(error)}); remove it and run again to make it anew"
-        ) from None
+def open_parquet(raw: bytes) -> pq.ParquetFile:
+    """A part, the one way it is opened: pages that do not fit their checksum are an error."""
+    return pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
+
+
+def unreadable(table: str, key: str, error: Exception) -> Fault:
+    return Fault(part_name(table, key), f"not a readable Parquet file ({reason(error)})", "one", key)
+
+
+def _difference(received: pa.Schema, expected: pa.Schema) -> tuple[str, str]:
+    for name in expected.names:
+        position = received.get_field_index(name)
+        if position < 0:
+            return f"column {name!r} is missing", f"{expected.field(name).type}"
+        types = received.field(position).type, expected.field(name).type
+        if types[0] != types[1]:
+            return f"column {name!r} is of type {types[0]}", f"{types[1]}"
+    return f"columns {', '.join(received.names)}", ", ".join(expected.names)

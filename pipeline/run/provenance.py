@@ -10,7 +10,8 @@ from importlib import metadata
 from typing import Any
 
 from pipeline.config import AFTERWARDS, Config
-from pipeline.run.folder import SCHEMA_VERSION
+from pipeline.run.folder import INVENTORY, SCHEMA_VERSION
+from pipeline.run.hashes import HASH
 
 _PACKAGES = (
     "hansaudit",
@@ -115,6 +116,7 @@ def manifest_of(config: Config, provenance: Provenance) -> dict[str, Any]:
         "model": dict(provenance.model),
         "versions": dict(provenance.versions),
         "shards": list(provenance.shards),
+        INVENTORY: HASH,
         "sessions": [],
     }
     # as it will be read back: tuples become lists, so that a later comparison compares like with like

@@ -21,10 +21,18 @@ import pyarrow.parquet as pq
 
 from pipeline.config import AFTERWARDS, Config
 from pipeline.errors import InputError, reason
-from pipeline.run.folder import COMMIT, MANIFEST, SCHEMA_VERSION, RunFolder, part_name
+from pipeline.inputs.shards import parse_key
+from pipeline.run.folder import COMMIT, MANIFEST, RunFolder, part_name
+from pipeline.run.hashes import bytes_hash, hashed
+from pipeline.run.inventory import Contents, Inventory, PartRecord
+from pipeline.run.parts import Parts, open_parquet
 from pipeline.run.preflight import KEY, Preflight
 from pipeline.run.provenance import Provenance, differing, manifest_of
 from pipeline.schema import TABLES
+
+_FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 
 
 @dataclass
@@ -113,7 +121,7 @@ class Store(RunFolder):
         self.record(session)
 
     def _put_manifest(self, manifest: Mapping[str, Any]) -> None:
-        self.files.put(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        self.files.put(MANIFEST, json.dumps(hashed(manifest), indent=1, ensure_ascii=False).encode())
 
     # -- writing
 
@@ -127,37 +135,38 @@ class Store(RunFolder):
         return self.files.lock()
 
     def write_shard(self, key: str, tables: Mapping[str, pa.Table]) -> None:
-        """Write the parts of one shard, each whole or not at all, ``examples`` last.
+        """Write the inventory of one shard, then its parts, each whole or not at all, ``examples`` last.
 
         Raises:
-            InputError: no space or no right to write; nothing already written is touched.
+            InputError: no space or no right to write (nothing already written is touched), or ``examples``
+                has not the rows that the key names.
             ValueError: a table is unknown, has not its schema, or ``examples`` is missing.
         """
-        if COMMIT not in tables:
-            raise ValueError(f"shard {key}: no {COMMIT!r} table; received {sorted(tables)}")
+        _check_tables(key, tables)
         manifest = self.manifest
-        for name in sorted(tables, key=lambda n: n == COMMIT):
-            expected = TABLES.get(name)
-            if expected is None or not tables[name].schema.equals(expected):
-                raise ValueError(f"shard {key}: table {name!r} has not the columns of pipeline.schema")
-            table = tables[name].replace_schema_metadata(_file_metadata(manifest))
-            sink = io.BytesIO()
-            pq.write_table(table, sink, compression="zstd")
-            self.files.put(part_name(name, key), sink.getbuffer())
+        metadata = _file_metadata(manifest)
+        parts = {name: _parquet(table.replace_schema_metadata(metadata)) for name, table in tables.items()}
+        records = {
+            name: PartRecord(tables[name].num_rows, len(p), bytes_hash(p)) for name, p in parts.items()
+        }
+        Inventory(manifest["run_id"], records).write(self, key)
+        for name in sorted(parts, key=lambda n: n == COMMIT):
+            self.files.put(part_name(name, key), parts[name])
 
     def write_side_table(self, name: str, table: pa.Table) -> None:
         """Write a table of one file, such as :data:`~pipeline.run.folder.CLUSTERS_TABLE`."""
-        sink = io.BytesIO()
-        pq.write_table(table, sink, compression="zstd")
-        self.files.put(name, sink.getbuffer())
+        self.files.put(name, _parquet(table))
 
     # -- reading
 
     def missing(self, shards: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Keys of the planned shards (or of ``shards``) that are not finished, in order."""
-        planned = self.manifest["shards"] if shards is None else shards
-        done = self.done
-        return tuple(key for key in planned if key not in done)
+        """Keys of the planned shards (or of ``shards``) that are not finished, in order.
+
+        One that lacks a part, or has one of another size than its inventory says, is not.
+        """
+        contents = Contents(self)
+        planned = contents.manifest["shards"] if shards is None else shards
+        return tuple(k for k in planned if k not in contents.done or contents.shard_faults(k))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -172,22 +181,25 @@ class Store(RunFolder):
         Parts of unfinished shards are left out. A table without parts yields nothing.
 
         Raises:
-            InputError: unknown table or column, or parts that disagree in their schema.
+            InputError: unknown table or column, or a part that is not what it should be.
         """
-        dataset = self._dataset(table, columns)
-        if dataset is None:
-            return
-        scanner = dataset.scanner(
-            columns=None if columns is None else list(columns),
-            filter=filter,
-            batch_size=65_536,
-            batch_readahead=2,
-            fragment_readahead=2,
-        )
-        try:
-            yield from scanner.to_batches()
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{self.path}: table {table!r} cannot be read: {reason(error)}") from None
+        schema = _known_columns(table, columns)
+        parts = Parts.whole(self)
+        for key in parts.keys:
+            raw = parts.raw(table, key)
+            if raw is None:
+                continue
+            scanner = _FORMAT.make_fragment(pa.py_buffer(raw)).scanner(
+                schema=schema,
+                columns=None if columns is None else list(columns),
+                filter=filter,
+                batch_size=65_536,
+            )
+            try:
+                yield from scanner.to_batches()
+            except (pa.ArrowException, OSError) as error:
+                name = part_name(table, key)
+                raise InputError(f"{self.path}/{name}: cannot be read: {reason(error)}") from None
 
     def read(
         self, table: str, columns: Sequence[str] | None = None, filter: pc.Expression | None = None
@@ -203,28 +215,42 @@ class Store(RunFolder):
         """A table of one file; None where there is none. Raises :class:`InputError` for a faulty one."""
         raw = self.files.get(name)
         try:
-            return None if raw is None else pq.read_table(io.BytesIO(raw))
+            return None if raw is None else open_parquet(raw).read()
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{self.path}/{name}: not a readable Parquet file ({reason(error)}); "
                 "remove it to have it made again"
             ) from None
 
-    def _dataset(self, table: str, columns: Sequence[str] | None) -> ds.Dataset | None:
-        if table not in TABLES:
-            raise InputError(f"table {table!r} is unknown; tables: {', '.join(TABLES)}")
-        schema = TABLES[table]
-        if unknown := [c for c in columns or () if c not in schema.names]:
-            raise InputError(
-                f"table {table!r} has no column {unknown[0]!r}; it has {', '.join(schema.names)}"
-            )
-        names = self.parts(table, self.done)
-        if not names:
-            return None
-        paths, filesystem = self.files.arrow(names)
-        for path in paths:
-            _check_part(path, filesystem, schema)
-        return ds.dataset(paths, schema=schema, format="parquet", filesystem=filesystem)
+
+def _known_columns(table: str, columns: Sequence[str] | None) -> pa.Schema:
+    """The schema of ``table``. Raises :class:`InputError` for one that there is not, and for columns."""
+    if table not in TABLES:
+        raise InputError(f"table {table!r} is unknown; tables: {', '.join(TABLES)}")
+    schema = TABLES[table]
+    if unknown := [c for c in columns or () if c not in schema.names]:
+        raise InputError(f"table {table!r} has no column {unknown[0]!r}; it has {', '.join(schema.names)}")
+    return schema
+
+
+def _check_tables(key: str, tables: Mapping[str, pa.Table]) -> None:
+    if COMMIT not in tables:
+        raise ValueError(f"shard {key}: no {COMMIT!r} table; received {sorted(tables)}")
+    for name, table in tables.items():
+        if name not in TABLES or not table.schema.equals(TABLES[name]):
+            raise ValueError(f"shard {key}: table {name!r} has not the columns of pipeline.schema")
+    rows, planned = tables[COMMIT].num_rows, len(parse_key("", key))
+    if rows != planned:
+        raise InputError(
+            f"shard {key}: the dataset gave {rows} of its {planned} images; did it change while it was read?"
+        )
+
+
+def _parquet(table: pa.Table) -> bytes:
+    """A table as a Parquet file whose pages carry checksums."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
 
 
 def _file_metadata(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -235,30 +261,6 @@ def _file_metadata(manifest: Mapping[str, Any]) -> dict[str, str]:
         "hansaudit": manifest["hansaudit"],
         "config": json.dumps(manifest["config"], sort_keys=True),
     }
-
-
-def _check_part(path: str, filesystem: Any, expected: pa.Schema) -> None:
-    try:
-        found = pq.read_schema(path, filesystem=filesystem)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable Parquet file ({reason(error)}); remove it and run again to make it anew"
-        ) from None
-    if not found.equals(expected, check_metadata=False):
-        raise InputError(f"{path}: {_schema_difference(found, expected)}; parts of one run must agree")
-    version = (found.metadata or {}).get(b"schema_version")
-    if version is not None and version != str(SCHEMA_VERSION).encode():
-        raise InputError(f"{path}: schema version {version.decode()}, the others have {SCHEMA_VERSION}")
-
-
-def _schema_difference(found: pa.Schema, expected: pa.Schema) -> str:
-    for name in expected.names:
-        if name not in found.names:
-            return f"column {name!r} is missing"
-        if found.field(name).type != expected.field(name).type:
-            return f"column {name!r} is {found.field(name).type}, expected {expected.field(name).type}"
-    extra = [n for n in found.names if n not in expected.names]
-    return f"column {extra[0]!r} is not part of the table" if extra else "columns are in another order"
 
 
 def _now() -> str:

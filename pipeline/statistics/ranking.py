@@ -104,7 +104,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
         method=images.method,
         summary=summarise(store, table, images, evidence, config),
         run_id=manifest["run_id"],
-        shards=ShardsSeen.of(store.done),
+        shards=ShardsSeen.of(store),
     )
 
 

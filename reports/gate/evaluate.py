@@ -1,8 +1,9 @@
 """Is a run good enough? A policy's checks against the stored tables.
 
-Reads ``manifest.json`` and ``ranking.json`` only; the Parquet tables where a check asks for a stored metric,
-or where no ranking is stored. One that does not fit the run as it is (other shards, method or settings than
-the run's own) is refused. Missing data fails, never passes.
+Reads ``manifest.json`` and ``ranking.json``; the Parquet tables where a check asks for a stored metric, or
+where no ranking is stored. A ranking that does not fit the run as it is (other shards or other parts, method
+or settings than the run's own) is refused, and so are parts that are not those of the run. Missing data
+fails, never passes.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ def evaluate(run: str | Path, policy: Policy | str | Path) -> Outcome:
     Raises:
         PolicyError: a policy that is not valid, or asks for a class, metric or method that the run does not
             have (the nearest is named).
-        InputError: not a run folder, or its stored ranking is not that of the run as it is.
+        InputError: not a run folder, its stored ranking is not that of the run as it is, or its parts are not
+            what was written.
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     gated = GatedRun(str(run))
+    gated.refuse_faulty()
     excused = {k for name in policy.known for k in gated.labels_of(name, "known class")}
     results = [] if policy.allow_incomplete else [_complete(gated)]
     results += [_apply(check, gated, excused) for check in policy.checks]

@@ -14,7 +14,10 @@ from pipeline.run.documents import (
     RankingDocument,
 )
 from pipeline.run.folder import RunFolder
+from pipeline.run.inventory import Contents
 from reports.gate.policy import Check, one_of
+
+_READ = ("examples", "scores")  # tables that verdicts and metrics rest on
 
 
 @dataclass
@@ -35,6 +38,23 @@ class GatedRun:
     @cached_property
     def done(self) -> frozenset[str]:
         return self.folder.done
+
+    def refuse_faulty(self) -> None:
+        """Refuse parts that are not as written: of all presence and size, of :data:`_READ` every byte.
+
+        The rest (maps, curves, pictures) is compared whole when it is read, and by `hansaudit verify`: it is
+        hundreds of megabytes, and no check of a policy looks at it.
+
+        Raises :class:`InputError` for the first one.
+        """
+        contents = Contents(self.folder)
+        faults = [*contents.faults(), *contents.altered_parts(_READ)]
+        if faults:
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            raise InputError(
+                f"{self.path}/{faults[0]}{more}; `hansaudit verify {self.path}` says what is at fault and "
+                "what to do"
+            )
 
     @cached_property
     def ranking(self) -> RankingDocument:
@@ -66,7 +86,9 @@ class GatedRun:
     def interventions(self) -> Sequence[Mapping[str, Any]]:
         """The classes that `hansaudit confirm` looked at; empty where it has not seen the run as it is."""
         stored = ConfirmationDocument.read(self.folder)
-        return [vars(c) for c in stored.classes] if stored and stored.n_shards == len(self.done) else []
+        if stored is None or stored.n_shards != len(self.done) or stored.misfit(self.folder):
+            return []
+        return [vars(c) for c in stored.classes]
 
     @cached_property
     def class_names(self) -> list[str]:

@@ -15,12 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.run.documents import CanaryDocument, ConfirmationDocument, EditedClass, SanityDocument
 from pipeline.run.folder import MANIFEST
+from pipeline.run.parts import Parts
 from pipeline.run.preflight import Preflight, read_preflight
 from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
@@ -185,12 +184,10 @@ class RunData:
             return None
         # only the parts of the shards that hold them: a run has thousands of pictures, a report dozens
         shards = self.images.loc[self.images["example_id"].isin(wanted), "shard"].unique()
-        names = self.store.parts(table, shards)
-        if not names:
-            return None
-        paths, filesystem = self.store.files.arrow(names)
-        parts = ds.dataset(paths, schema=schema.TABLES[table], format="parquet", filesystem=filesystem)
-        return parts.to_table(columns=list(columns), filter=ds.field("example_id").isin(wanted))
+        parts = Parts.whole(self.store)
+        pieces = (parts.table(table, key, columns) for key in parts.keys if key in set(shards))
+        picked = [piece.filter(pc.field("example_id").isin(wanted)) for piece in pieces if piece is not None]
+        return pa.concat_tables(picked) if picked else None
 
 
 def _heats(table: pa.Table, values: np.ndarray) -> Iterable[tuple[str, Heat]]:

@@ -7,8 +7,9 @@ from pipeline.run.documents.canary import CanaryDocument, FalseAlarms, PlantedCe
 from pipeline.run.documents.clusters import ClassStrategies, Cluster, ClustersDocument
 from pipeline.run.documents.confirmation import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.documents.methods import MethodsDocument, RankedMethod
-from pipeline.run.documents.ranking import Curve, RankedClass, RankingDocument, RankingSummary, ShardsSeen
+from pipeline.run.documents.ranking import Curve, RankedClass, RankingDocument, RankingSummary
 from pipeline.run.documents.sanity import FAILURES, MethodSanity, SanityDocument, sanity_failures
+from pipeline.run.inventory import ShardsSeen
 
 __all__ = [
     "FAILURES",

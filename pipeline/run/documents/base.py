@@ -8,24 +8,43 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import InputError
-from pipeline.run.folder import RunFolder
+from pipeline.json_text import parse_json
+from pipeline.run.folder import INVENTORY, RunFolder
+from pipeline.run.hashes import HASH, bytes_hash, hashed, is_altered
+from pipeline.run.inventory import ShardsSeen
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Document:
-    """A JSON file of a run folder, named ``FILE``; the command ``MADE_BY`` writes it."""
+    """A JSON file of a run folder, named ``FILE``; the command ``MADE_BY`` writes it.
+
+    ``TABLE``: the file beside it that says the same or more, where there is one; ``OF_SHARDS``: it is
+    computed from the stored parts, and no longer holds when these are others.
+
+    Attributes:
+        run_id, shards: the run, and what of it was finished when it was computed.
+        table_sha256: of the table's bytes; sha256: of the content (:mod:`pipeline.run.hashes`).
+            All are None in folders written before there were any.
+    """
 
     FILE: ClassVar[str]
     MADE_BY: ClassVar[str]
+    TABLE: ClassVar[str] = ""
+    OF_SHARDS: ClassVar[bool] = True
+
+    run_id: str | None = None
+    shards: ShardsSeen | None = None
+    table_sha256: str | None = None
+    sha256: str | None = None
 
     @classmethod
     def read(cls, run: RunFolder) -> Self | None:
@@ -37,7 +56,7 @@ class Document:
     def parse(cls, raw: bytes | str, where: str) -> Self:
         """Check and read ``raw``. Raises :class:`InputError`: place, what was received, what is valid."""
         try:
-            return TypeAdapter(cls).validate_json(raw, strict=True)
+            document = TypeAdapter(cls).validate_json(raw, strict=True)
         except ValidationError as error:
             fault = error.errors()[0]
             again = f"was it edited? Remove it, and `{cls.MADE_BY}` writes it again"
@@ -47,18 +66,52 @@ class Document:
             received = repr(fault["input"])
             received = received if len(received) <= 60 else received[:57] + "..."
             raise InputError(f"{where}: {place}: {fault['msg']} (received {received}); {again}") from None
+        if is_altered(parse_json(raw, where)):
+            raise InputError(
+                f"{where}: its content is not what `{cls.MADE_BY}` wrote ({HASH}); was it edited? "
+                "Remove it, and the same command writes it again"
+            )
+        return document
+
+    def misfit(self, run: RunFolder) -> str | None:
+        """Why this does not belong to ``run`` as it is, if so."""
+        manifest = run.manifest
+        if self.run_id not in (None, manifest["run_id"]):
+            return f"is of run {self.run_id}, this is run {manifest['run_id']}"
+        if self.sha256 is None and manifest.get(INVENTORY):
+            return f"carries no {HASH}"
+        if self.shards is None:
+            return None
+        present = ShardsSeen.of(run)
+        if self.shards.n != present.n:
+            return f"is of {self.shards.n} finished shards, the run has {present.n}"
+        if self.shards != present:
+            return f"is of {present.n} other shards than the {present.n} finished ones of the run"
+        return None
 
     def content(self) -> dict[str, Any]:
-        """What is written, JSON-ready."""
-        return asdict(self)
+        """What is written, JSON-ready, without :data:`pipeline.run.hashes.HASH`."""
+        about = ("run_id", "shards", "table_sha256", HASH)
+        content = asdict(self)
+        said = {name: content.pop(name) for name in about}
+        return content | {name: value for name, value in said.items() if value is not None and name != HASH}
 
     def text(self) -> str:
         """The file's content."""
-        return json.dumps(self.content(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(hashed(self.content()), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def write(self, run: RunFolder, name: str = "") -> None:
-        """Write it into ``run`` (under another ``name`` than ``FILE`` if one is given)."""
-        run.files.put(name or self.FILE, self.text().encode())
+    def write(self, run: RunFolder, name: str = "", table: str = "") -> None:
+        """Write it into ``run``, and which run that is where this does not say so yet.
+
+        Its table is written before. ``name``, ``table``: other names than ``FILE`` and ``TABLE``.
+        """
+        document = self
+        if run.exists:
+            shards = self.shards or (ShardsSeen.of(run) if self.OF_SHARDS else None)
+            document = replace(self, run_id=self.run_id or run.manifest["run_id"], shards=shards)
+        if raw := run.files.get(table or self.TABLE) if table or self.TABLE else None:
+            document = replace(document, table_sha256=bytes_hash(raw))
+        run.files.put(name or self.FILE, document.text().encode())
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -57,6 +57,7 @@ class TrialDocument(Document):
 
     FILE: ClassVar[str] = folder.TRIAL
     MADE_BY: ClassVar[str] = "hansaudit canary"
+    OF_SHARDS: ClassVar[bool] = False
 
     seed: int
     accuracy: float
@@ -88,6 +89,7 @@ class CanaryDocument(Document):
 
     FILE: ClassVar[str] = folder.CANARY
     MADE_BY: ClassVar[str] = "hansaudit canary --attach"
+    OF_SHARDS: ClassVar[bool] = False  # of a canary's own runs
 
     about: str
     networks: int

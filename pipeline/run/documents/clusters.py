@@ -60,9 +60,10 @@ class ClustersDocument(Document):
 
     FILE: ClassVar[str] = folder.CLUSTERS
     MADE_BY: ClassVar[str] = "hansaudit clusters"
+    TABLE: ClassVar[str] = folder.CLUSTERS_TABLE
 
     classes: tuple[ClassStrategies, ...]
 
     def content(self) -> dict[str, Any]:
         entries = [asdict(c) | {"n_candidates": len(c.candidates)} for c in self.classes]
-        return {"classes": entries}
+        return super().content() | {"classes": entries}

@@ -49,6 +49,7 @@ class ConfirmationDocument(Document):
 
     FILE: ClassVar[str] = folder.CONFIRMATION
     MADE_BY: ClassVar[str] = "hansaudit confirm"
+    TABLE: ClassVar[str] = folder.CONFIRMATION_TABLE
 
     method: str
     plan: dict[str, int]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, with_config
@@ -15,20 +13,6 @@ from pipeline.run import folder
 from pipeline.run.documents.base import Document
 from pipeline.run.folder import SCHEMA_VERSION, RunFolder
 from pipeline.run.ranking_settings import differing_settings, read_settings
-
-
-@dataclass(frozen=True)
-class ShardsSeen:
-    """The finished shards that a ranking is of: their number, and the sha256 of their sorted keys."""
-
-    n: int
-    sha256: str
-
-    @classmethod
-    def of(cls, keys: Iterable[str]) -> ShardsSeen:
-        """Of these keys, in whatever order."""
-        ordered = sorted(keys)
-        return cls(len(ordered), sha256("\n".join(ordered).encode()).hexdigest())
 
 
 class Curve(TypedDict):
@@ -93,35 +77,31 @@ class RankingDocument(Document):
     """A stored ranking, and what it is a ranking of.
 
     Attributes:
-        run_id, shards: the run, and how much of it was finished; None in folders written before they were.
         method: key of the method whose maps it ranks by; its settings are ``summary["config"]``.
         classes: most suspicious first.
     """
 
     FILE: ClassVar[str] = folder.RANKING
     MADE_BY: ClassVar[str] = "hansaudit rank"
+    TABLE: ClassVar[str] = folder.RANKING_TABLE
 
     schema_version: int
-    run_id: str | None = None
     method: str
-    shards: ShardsSeen | None = None
     summary: RankingSummary
     classes: list[Annotated[RankedClass, AfterValidator(_with_typed_columns)]]
 
     def misfit(self, run: RunFolder) -> str | None:
         """Why this is not the ranking that ``run``, as it is, would be given by its own settings, if so."""
-        manifest, done = run.manifest, run.done
-        seen = self.summary["n_shards"]
+        seen, done = self.summary["n_shards"], run.done
         if self.schema_version != SCHEMA_VERSION:
             return f"has schema version {self.schema_version}, this hansaudit reads {SCHEMA_VERSION}"
-        if self.run_id not in (None, manifest["run_id"]):
-            return f"is of run {self.run_id}, this is run {manifest['run_id']}"
         if seen != len(done):
             return f"is of {seen} finished shards, the run has {len(done)}"
-        if self.shards not in (None, ShardsSeen.of(done)):
-            return f"is of {seen} other shards than the {len(done)} finished ones of the run"
+        return super().misfit(run) or self._other_settings(run)
+
+    def _other_settings(self, run: RunFolder) -> str | None:
         settings = read_settings(self.summary["config"], f"{run.path}/{self.FILE}")
         settings = settings.model_copy(update={"method": self.method})
-        for name, (here, own) in differing_settings(manifest, settings).items():
+        for name, (here, own) in differing_settings(run.manifest, settings).items():
             return f"was made with {name} = {here!r}, the run's own is {own!r}"
         return None

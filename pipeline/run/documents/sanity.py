@@ -48,6 +48,7 @@ class SanityDocument(Document):
 
     FILE: ClassVar[str] = folder.SANITY
     MADE_BY: ClassVar[str] = "hansaudit run"
+    OF_SHARDS: ClassVar[bool] = False  # of the methods and a sample of the images, explained anew
 
     images: int
     seconds: float

@@ -17,6 +17,7 @@ from pipeline.followup.interventions.background import without_background
 from pipeline.followup.interventions.box import control_box, without_object
 from pipeline.followup.interventions.exchange import closest_mask, exchange
 from pipeline.followup.pictures import FILLS, Scene, fill, inpaint, window_sums
+from pipeline.run.hashes import hashed
 
 SIDE = 32
 
@@ -316,7 +317,7 @@ def test_another_dataset_is_not_taken_for_the_run_s(small_run, tmp_path):
     path = tmp_path / "run" / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["dataset"]["fingerprint"] = "f" * 64
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(hashed(manifest)))
     with pytest.raises(InputError, match="the dataset is not the run's any more"):
         reopen(Store(tmp_path / "run"))
 
@@ -367,7 +368,7 @@ def test_a_run_confirms_when_its_configuration_says_so(small_run, tmp_path):
     assert [c["role"] for c in first["classes"]].count("top") == 2
 
     def is_done_again(ranking, fresh):
-        store.files.put("confirm.json", json.dumps(first | {"passes": -1}).encode())
+        store.files.put("confirm.json", json.dumps(hashed(first | {"passes": -1})).encode())
         follow_up(store, ranking, bench, fresh=fresh)
         return json.loads(store.files.get("confirm.json"))["passes"] != -1
 

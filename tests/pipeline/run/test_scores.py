@@ -55,7 +55,7 @@ def test_undefined_missing_and_strange_scores(tmp_path: Path):
         {"example_id": "of another shard", "method": "m", "metric": "lift", "value": 9.0, "reason": None},
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=schema.SCORES), tmp_path / part_name("scores", first))
-    (tmp_path / part_name("scores", second)).unlink()
+    pq.write_table(schema.SCORES.empty_table(), tmp_path / part_name("scores", second))
     scores = read_scores(store, (), [("m", "lift")])
     assert scores.values[:, 0].tolist() == pytest.approx([np.nan, 2.5] + [np.nan] * 6, nan_ok=True)
     assert scores.stored[:, 0].tolist() == [False, True, True] + [False] * 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,22 @@ def store(tmp_path: Path) -> Store:
     return made
 
 
+@pytest.fixture
+def plain(tmp_path: Path) -> Store:
+    """A run that stores examples and scores only, as :func:`tables` has them."""
+    made = Store(tmp_path / "plain")
+    made.open_or_create(parse_config({"audit": {"maps": 0, "thumbnails": False}}), provenance())
+    return made
+
+
+def without_inventories(store: Store) -> None:
+    """As runs were written before there were inventories."""
+    shutil.rmtree(Path(store.path, "inventory"))
+    manifest = store.manifest
+    del manifest["inventory"]
+    Path(store.path, "manifest.json").write_text(json.dumps(manifest))  # which carries no hash
+
+
 def files_of(store: Store) -> list[str]:
     return sorted(str(p.relative_to(store.path)) for p in Path(store.path).rglob("*") if p.is_file())
 
@@ -86,7 +103,7 @@ def test_examples_are_the_commit_mark(store: Store, monkeypatch: pytest.MonkeyPa
     put = files.LocalFiles.put
     monkeypatch.setattr(files.LocalFiles, "put", lambda s, n, d: (written.append(n), put(s, n, d)))
     store.write_shard(KEYS[0], tables())
-    assert [name.partition("/")[0] for name in written] == ["scores", "examples"]
+    assert [name.partition("/")[0] for name in written] == ["inventory", "scores", "examples"]
 
 
 def test_rows_of_an_unfinished_shard_are_not_read(store: Store):
@@ -121,28 +138,31 @@ def test_unknown_tables_and_columns_are_named(store: Store, table, columns, mess
         list(store.scan(table, columns))
 
 
-def test_parts_that_disagree_are_named(store: Store):
-    store.write_shard(KEYS[0], tables())
-    store.write_shard(KEYS[1], tables(first=2))
-    path = Path(store.path, "scores", f"part-{KEYS[1]}.parquet")
+def test_parts_that_disagree_are_named(plain: Store):
+    plain.write_shard(KEYS[0], tables())
+    plain.write_shard(KEYS[1], tables(first=2))
+    without_inventories(plain)
+    path = Path(plain.path, "scores", f"part-{KEYS[1]}.parquet")
     pq.write_table(pq.read_table(path).drop_columns(["reason"]), path)
     with pytest.raises(InputError, match=rf"part-{KEYS[1]}.parquet: column 'reason' is missing"):
-        list(store.scan("scores", ["value"]))
+        list(plain.scan("scores", ["value"]))
 
 
-def test_a_part_of_another_schema_version_is_named(store: Store):
-    store.write_shard(KEYS[0], tables())
-    path = Path(store.path, "scores", f"part-{KEYS[0]}.parquet")
+def test_a_part_of_another_schema_version_is_named(plain: Store):
+    plain.write_shard(KEYS[0], tables())
+    without_inventories(plain)
+    path = Path(plain.path, "scores", f"part-{KEYS[0]}.parquet")
     pq.write_table(pq.read_table(path).replace_schema_metadata({"schema_version": "99"}), path)
     with pytest.raises(InputError, match="schema version 99"):
-        list(store.scan("scores"))
+        list(plain.scan("scores"))
 
 
-def test_a_part_that_is_no_parquet_is_named(store: Store):
-    store.write_shard(KEYS[0], tables())
-    Path(store.path, "scores", f"part-{KEYS[0]}.parquet").write_bytes(b"PAR1 no")
+def test_a_part_that_is_no_parquet_is_named(plain: Store):
+    plain.write_shard(KEYS[0], tables())
+    without_inventories(plain)
+    Path(plain.path, "scores", f"part-{KEYS[0]}.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="not a readable Parquet file"):
-        list(store.scan("scores"))
+        list(plain.scan("scores"))
 
 
 def test_the_same_audit_goes_on(store: Store):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
+from pipeline.run.hashes import hashed
 from pipeline.statistics.ranking import Ranking
 from reports.page.html import write_report
 from reports.page.sections import all_sections
@@ -171,7 +172,7 @@ def test_a_canary_on_photographs_says_so_and_how_many_carry_the_mark(folder, ran
     content = json.loads(path.read_text(encoding="utf-8"))
     content["about"] = "lrp.preset_a, 3 linear heads on net, real photographs"
     content["cells"][0]["carried"] = 0.75
-    path.write_text(json.dumps(content), encoding="utf-8")
+    path.write_text(json.dumps(hashed(content)), encoding="utf-8")
     page = page_of(folder, ranking)
     assert "3 networks were trained on real photographs (a linear head on the frozen features" in page.text
     assert re.search(r"50.%\s+75.% carry it", page.text)
