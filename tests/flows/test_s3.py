@@ -90,6 +90,13 @@ def test_an_audit_lives_in_a_bucket(s3: Any, prefect_api: str, options: list[str
     assert cli.run(["clusters", RUN, "--class", "rhombus"]) == cli.DONE
     assert {"confirm.json", "confirm.parquet", "clusters.json", "sanity.json"} <= set(store.files.names(""))
 
+    assert cli.run(["verify", RUN]) == cli.DONE
+    scores = lost.replace("examples", "scores")
+    s3.pipe_file(scores, s3.cat_file(scores)[:-9])
+    assert cli.run(["rank", RUN]) == cli.WRONG_INPUT
+    assert cli.run(["verify", RUN, "--repair"]) == cli.BREACH
+    assert store.missing() == (store.manifest["shards"][1],)
+
 
 def test_without_credentials_is_one_line(s3: Any, monkeypatch, tmp_path: Path):
     import s3fs

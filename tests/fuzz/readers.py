@@ -240,9 +240,25 @@ RUN = FIXTURES / "run-schema-1"
 
 
 @cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is gone when the process ends."""
+    return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+
+
+@cache
+def _whole() -> Path:
+    """The run with inventories and hashes, as it would be written today."""
+    from tests.tables import with_inventories
+
+    folder = Path(shutil.copytree(RUN, Path(_scratch().name) / "run"))
+    with_inventories(folder)
+    return folder
+
+
+@cache
 def _workplace(folder: Path) -> Path:
     """A copy of the run whose files are spoilt one after the other."""
-    return Path(shutil.copytree(RUN, folder / "run"))
+    return Path(shutil.copytree(_whole(), folder / "run"))
 
 
 def _in_run(name: str, read: Callable[[Path], Any]) -> Callable[[Path], Any]:
@@ -255,7 +271,7 @@ def _in_run(name: str, read: Callable[[Path], Any]) -> Callable[[Path], Any]:
         try:
             return read(run)
         finally:
-            shutil.copyfile(RUN / name, place)
+            shutil.copyfile(_whole() / name, place)
 
     return reader
 
@@ -287,12 +303,25 @@ def _read_manifest(run: Path) -> Any:
 
 def _run_readers() -> Iterator[Reader]:
     for table in ("examples", "scores", "maps"):
-        part = sorted((RUN / table).iterdir())[0]
-        name = part.relative_to(RUN).as_posix()
+        name = sorted((RUN / table).iterdir())[0].relative_to(RUN).as_posix()
         read = _in_run(name, _read_table(table))
         yield Reader(
-            f"part of {table}", ".parquet", lambda part=part: [part.read_bytes()], read, 0.3, exact=True
+            f"part of {table}",
+            ".parquet",
+            lambda name=name: [(_whole() / name).read_bytes()],
+            read,
+            0.3,
+            exact=True,
         )
+    inventory = "inventory/validation-000000000-000000048.json"
+    yield Reader(
+        "inventory",
+        ".json",
+        lambda: [(_whole() / inventory).read_bytes()],
+        _in_run(inventory, _read_table("examples")),
+        0.3,
+        exact=True,
+    )
     documents = {
         "ranking": "RankingDocument",
         "confirm": "ConfirmationDocument",
@@ -305,7 +334,11 @@ def _run_readers() -> Iterator[Reader]:
         yield Reader(path.name, ".json", lambda path=path: [path.read_bytes()], read, 0.5)
     manifest = RUN / "manifest.json"
     yield Reader(
-        manifest.name, ".json", lambda: [manifest.read_bytes()], _in_run(manifest.name, _read_manifest), 0.5
+        manifest.name,
+        ".json",
+        lambda: [(_whole() / manifest.name).read_bytes()],
+        _in_run(manifest.name, _read_manifest),
+        0.5,
     )
 
 

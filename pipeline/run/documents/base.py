@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -41,10 +41,11 @@ class Document:
     TABLE: ClassVar[str] = ""
     OF_SHARDS: ClassVar[bool] = True
 
-    run_id: str | None = None
-    shards: ShardsSeen | None = None
-    table_sha256: str | None = None
-    sha256: str | None = None
+    # two documents are equal when they say the same, wherever they lie
+    run_id: str | None = field(default=None, compare=False)
+    shards: ShardsSeen | None = field(default=None, compare=False)
+    table_sha256: str | None = field(default=None, compare=False)
+    sha256: str | None = field(default=None, compare=False)
 
     @classmethod
     def read(cls, run: RunFolder) -> Self | None:

@@ -390,6 +390,7 @@ def test_the_intervals_of_methods_are_paired(small_run, tmp_path):
 
     from pipeline.run.store import Store
     from pipeline.statistics.method_ranking import rank_methods
+    from tests.tables import with_inventories
 
     shutil.copytree(small_run.path, tmp_path / "run")
     rng = np.random.default_rng(0)
@@ -402,6 +403,7 @@ def test_the_intervals_of_methods_are_paired(small_run, tmp_path):
         position, field = table.schema.get_field_index("value"), table.schema.field("value")
         array = pa.array(values.to_numpy(), field.type, from_pandas=True)
         pq.write_table(table.set_column(position, field, array), part)
+    with_inventories(tmp_path / "run")
     first, second = rank_methods(Store(tmp_path / "run")).table.to_dict("records")
     assert first["method"] == "gradient"
     assert first["high"] - first["low"] > 1
