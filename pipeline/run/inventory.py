@@ -8,6 +8,7 @@ were inventories have none; of their shards only the presence of the tables is k
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.run.folder import COMMIT, INVENTORY, RunFolder, inventory_name, part_key, part_name
 from pipeline.run.hashes import bytes_hash
+
+_NAME = re.compile(r"[a-z_]{1,40}")  # of a table: a folder below the run's
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,11 @@ class Inventory:
         """That of shard ``key``; None where there is none, or none that can be read."""
         raw = run.files.get(inventory_name(key))
         try:
-            return None if raw is None else TypeAdapter(cls).validate_json(raw, strict=True)
+            inventory = None if raw is None else TypeAdapter(cls).validate_json(raw, strict=True)
         except ValidationError:
             return None
+        names = inventory.parts if inventory else {}
+        return inventory if COMMIT in names and all(_NAME.fullmatch(name) for name in names) else None
 
 
 @dataclass(frozen=True)
