@@ -122,8 +122,8 @@ def _suffix(path: Path) -> str:
     if zipfile.is_zipfile(path):
         return ".keras"
     raise UntraceableModel(
-        f"{path}: its content is neither a zip archive (.keras) nor HDF5 (.h5): it is damaged, cut short or "
-        "a pointer to a file stored elsewhere (Git LFS); fetch it again"
+        f"{path}: Keras cannot load the model: its content is neither a zip archive (.keras) nor HDF5 (.h5): "
+        "it is damaged, cut short or a pointer to a file stored elsewhere (Git LFS); fetch it again"
     )
 
 

@@ -51,21 +51,25 @@ def check_run(run: Store, bench: Bench) -> SanityDocument | None:
     started = time.perf_counter()
     images = min(asked, max(4, bench.dataset.info.n_examples // 200))
     try:
-        checked = check_methods(bench, images)
+        checked, failed = check_methods(bench, images)
     except Exception as error:  # the maps are made and the ranking stands, whatever goes wrong here
-        checked = [_unchecked(method, error) for method in bench.methods]
+        checked, failed = [], dict.fromkeys(bench.methods, _line(error))
     document = SanityDocument(
-        images=max(m.images for m in checked),
+        images=max((m.images for m in checked), default=0),
         seconds=round(time.perf_counter() - started, 2),
         limits={"insensitive": INSENSITIVE, "class_blind": CLASS_BLIND},
         methods=tuple(checked),
+        unchecked=failed or None,
     )
     document.write(run)
     return document
 
 
-def check_methods(bench: Bench, images: int) -> list[MethodSanity]:
-    """Compare maps before and after on ``images`` examples, a seeded choice from the whole split."""
+def check_methods(bench: Bench, images: int) -> tuple[list[MethodSanity], dict[str, str]]:
+    """Compare maps before and after on ``images`` examples, a seeded choice from the whole split.
+
+    The second result says of the other methods why they could not be checked.
+    """
     x, keep = _sample(bench, images)
     fitted = list(bench.methods.values())
     before = analyze_many(fitted, x)
@@ -75,12 +79,12 @@ def check_methods(bench: Bench, images: int) -> list[MethodSanity]:
     others = (target + rng.integers(1, max(classes, 2), len(target))) % classes
     swapped = analyze_many(fitted, x, others)
     after = {name: _explain_shuffled(bench, share, x, target) for name, share in STAGES.items()}
-    results = []
+    results, failed = [], {}
     for i, method in enumerate(bench.methods):
         maps = {name: explained[method] for name, explained in after.items()}
-        failed = next((e for e in maps.values() if isinstance(e, Exception)), None)
-        if failed is not None:
-            results.append(_unchecked(method, failed))
+        errors = [e for e in maps.values() if isinstance(e, Exception)]
+        if errors:
+            failed[method] = _line(errors[0])
             continue
         stages = {n: similarity(before[i], e, keep) for n, e in maps.items() if isinstance(e, Explanation)}
         other = similarity(before[i], swapped[i], keep)
@@ -94,12 +98,11 @@ def check_methods(bench: Bench, images: int) -> list[MethodSanity]:
                 images=stages["all layers"][2],
             )
         )
-    return results
+    return results, failed
 
 
-def _unchecked(method: str, error: Exception) -> MethodSanity:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return MethodSanity(method, {}, (None, None), False, False, 0, unchecked=reason)
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def similarity(a: Explanation, b: Explanation, keep: np.ndarray) -> tuple[float | None, float | None, int]:

@@ -24,7 +24,6 @@ class MethodSanity:
         insensitive: the rank correlation stays >= 0.7 with all weights shuffled.
         class_blind: the rank correlation between two classes is >= 0.95.
         images: maps compared; undefined ones are left out.
-        unchecked: why the method could not be checked; "" where it was.
     """
 
     method: str
@@ -33,7 +32,6 @@ class MethodSanity:
     insensitive: bool
     class_blind: bool
     images: int
-    unchecked: str = ""
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -44,7 +42,10 @@ class MethodSanity:
 
 @dataclass(frozen=True)
 class SanityDocument(Document):
-    """The sanity checks of the methods of a run; ``limits``: from which correlation on a check is failed."""
+    """The sanity checks of the methods of a run; ``limits``: from which correlation on a check is failed.
+
+    ``unchecked``: why a method could not be checked, for each of which that is so.
+    """
 
     FILE: ClassVar[str] = folder.SANITY
     MADE_BY: ClassVar[str] = "hansaudit run"
@@ -54,10 +55,11 @@ class SanityDocument(Document):
     seconds: float
     limits: dict[str, float]
     methods: tuple[MethodSanity, ...]
+    unchecked: dict[str, str] | None = None
 
     def failures(self, method: str) -> tuple[str, ...] | None:
         """What ``method`` failed, in words; empty where it passed, None where it was not checked."""
-        return next((m.failures for m in self.methods if m.method == method and not m.unchecked), None)
+        return next((m.failures for m in self.methods if m.method == method), None)
 
 
 def sanity_failures(run: RunFolder, method: str) -> tuple[str, ...] | None:

@@ -21,9 +21,6 @@ TEMPLATE = """
 <tbody>
 {% for r in rows %}
 <tr><th scope="row"><code>{{ r.method }}</code></th>
-{% if r.unchecked %}
-<td colspan="{{ stages | length + 2 }}">could not be checked: {{ r.unchecked }}</td></tr>
-{% else %}
 {% for c in r.cells %}
 <td>{{ c.bar }}<small>ρ {{ c.rho | number }} · SSIM {{ c.ssim | number }}</small></td>
 {% endfor %}
@@ -34,7 +31,10 @@ TEMPLATE = """
 <span class="chip unremarkable">passed</span>
 {% endfor %}
 </td></tr>
-{% endif %}
+{% endfor %}
+{% for method, reason in unchecked.items() %}
+<tr><th scope="row"><code>{{ method }}</code></th>
+<td colspan="{{ stages | length + 2 }}">could not be checked: {{ reason }}</td></tr>
 {% endfor %}
 </tbody>
 </table>
@@ -53,22 +53,22 @@ weights shuffled,
 
 def build(run: RunData) -> dict[str, Any] | None:
     checks = run.sanity
-    if checks is None or not checks.methods:
+    if checks is None or not (checks.methods or checks.unchecked):
         return None
     rows = [
         {
             "method": m.method,
             "cells": [_cell(*pair) for pair in (*m.randomised.values(), m.other_class)],
             "failures": m.failures,
-            "unchecked": m.unchecked,
         }
         for m in checks.methods
     ]
     return {
         "good": checks.failures(run.method) == (),
         "answer": _answer(run.method, checks.failures(run.method)),
-        "stages": next((list(m.randomised) for m in checks.methods if m.randomised), []),
+        "stages": list(checks.methods[0].randomised) if checks.methods else [],
         "rows": rows,
+        "unchecked": checks.unchecked or {},
         "images": checks.images,
         "limits": checks.limits,
     }

@@ -64,7 +64,13 @@ def network(kernel: np.ndarray, bias: Sequence[float], **card) -> LoadedModel:
     dense = keras.layers.Dense(kernel.shape[1], activation="softmax")
     model = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(inputs)))
     dense.set_weights([kernel, np.array(bias)])
-    settings = {"height": SIDE, "width": SIDE, "resize": "stretch", "scale": 1 / 255} | card
+    settings = {
+        "height": SIDE,
+        "width": SIDE,
+        "resize": "stretch",
+        "scale": 1 / 255,
+        "output": "softmax",
+    } | card
     return LoadedModel(
         model, ModelCard(classes=kernel.shape[1], **settings), "0" * 64, "known", ("a default",)
     )

@@ -176,6 +176,8 @@ def write_sanity(folder: Path, insensitive: bool, unchecked: str = "") -> None:
     }
     limits = {"insensitive": 0.7, "class_blind": 0.95}
     content = {"images": 16, "seconds": 1.5, "limits": limits, "methods": [method, other]}
+    if unchecked:
+        content |= {"methods": [other], "unchecked": {METHOD: unchecked}}
     SanityDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
