@@ -100,6 +100,24 @@ def model_config(source: str, card: str | None, weights: str | None, unsafe: boo
     return parse_config({"model": {k: v for k, v in given.items() if v is not None}}, "options").model
 
 
+def glance(images: Sequence[str], configs: Sequence[ModelConfig], look: Look, trust: Trust) -> None:
+    """Refuse what can be told before a framework is loaded. Raises InputError."""
+    from pipeline.inputs.datasets import glance_dataset, section_of
+    from pipeline.inputs.geometry import read_image
+    from pipeline.measure.beforehand import glance_model
+
+    if look.labels and len(look.labels) != len(images):
+        raise InputError(
+            f"--labels: received {len(look.labels)} for {len(images)} images; valid: one per image"
+        )
+    for path in images:
+        read_image(path)
+    for config in configs:
+        glance_model(config, trust)
+    if look.references:
+        glance_dataset(DatasetConfig.model_validate(section_of(look.references)))
+
+
 def load(config: ModelConfig, trust: Trust) -> LoadedModel:
     """The network, whose code runs as far as ``trust`` goes; the planted one is trained if need be."""
     settings.load_tensorflow()
@@ -133,10 +151,6 @@ def explained_lines(images: Sequence[str], model: LoadedModel, look: Look) -> tu
     """A line per image and target (Figures 5 and 6)."""
     from pipeline.measure.explain import check_size, explain_photos, find_output, read_photo
 
-    if look.labels and len(look.labels) != len(images):
-        raise InputError(
-            f"--labels: received {len(look.labels)} for {len(images)} images; valid: one per image"
-        )
     check_size(len(images), len(look.methods))
     outputs = model.model.output_shape[-1]
     photos = [
@@ -165,6 +179,7 @@ def _line(answer: Explained, model: LoadedModel, look: Look, named: bool) -> Lin
 
 def explain(images: Sequence[str], config: ModelConfig, look: Look, trust: Trust = NOTHING) -> Gallery:
     """Rows = images and targets, columns = methods."""
+    glance(images, [config], look, trust)
     model = load(config, trust)
     lines = explained_lines(images, model, look)
     many = f"{len(images)} images" if len(images) > 1 else Path(images[0]).name
@@ -177,6 +192,7 @@ def compare(image: str, configs: Sequence[ModelConfig], look: Look, trust: Trust
     """Rows = networks, columns = methods, one image (Figure 7)."""
     if not configs:
         raise InputError("--models: none given; valid: comma-separated networks, as for `explain --model`")
+    glance([image], configs, look, trust)
     lines: list[Line] = []
     models = []
     for config in configs:

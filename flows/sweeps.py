@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows import settings, terminal
-from flows.galleries import Look, facts, fit, load, progress, split_methods
+from flows.galleries import Look, facts, fit, glance, load, progress, split_methods
 from pipeline.config import Config, MethodConfig, ModelConfig, PerturbationConfig
 from pipeline.errors import InputError
 from pipeline.trust import NOTHING, Trust
@@ -63,6 +63,7 @@ def _value(text: str) -> Any:
 
 def sweep(image: str, config: ModelConfig, plan: Sweep, look: Look, trust: Trust = NOTHING) -> Gallery:
     """Rows and columns = parameter values of one method (Figure 2); the best by the metric is named."""
+    glance([image], [config], look, trust)
     settings.load_tensorflow()
     from pipeline.measure.explain import class_name, read_photo
 

@@ -369,6 +369,20 @@ def _maps(rows: pd.DataFrame, method: str, effect: Mapping[int, float], seed: in
     return pa.Table.from_arrays([data[f.name] for f in schema.MAPS], schema=schema.MAPS)
 
 
+def forge_manifest(run: Path, sections: Mapping[str, Mapping[str, Any]], sha256: str | None = None) -> None:
+    """Change sections of a run's configuration (and the model's hash), as who knows how would: ids and
+    hashes fit."""
+    path = run / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for name, values in sections.items():
+        manifest["config"][name] |= values
+    config = parse_config(manifest["config"])
+    manifest |= {"run_id": config.run_id, "canonical": config.canonical_json()}
+    if sha256 is not None:
+        manifest["model"]["sha256"] = sha256
+    path.write_text(json.dumps(hashed(manifest)), encoding="utf-8")
+
+
 def _picture(row: pd.Series, marked: bool, n_classes: int, rng: np.random.Generator) -> bytes:
     """A drawn photograph stand-in: sky to ground, an object in its box, the mark where there is one."""
     top, bottom = rng.integers(120, 230, 3), rng.integers(40, 140, 3)

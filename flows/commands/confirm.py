@@ -10,7 +10,12 @@ from flows.commands import examples
 from flows.options import UNSAFE
 
 if TYPE_CHECKING:
+    from pipeline.config import ConfirmConfig
+    from pipeline.followup.confirm import Confirmed
     from pipeline.followup.effects import Effect
+    from pipeline.measure.beforehand import Moved
+    from pipeline.run.store import Store
+    from pipeline.trust import Trust
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
@@ -32,6 +37,10 @@ def confirm(
     images: Annotated[int, typer.Option(help="Images per class, a seeded choice.", min=2)] = 25,
     pairs: Annotated[int, typer.Option(help="Pairs of exchanged backgrounds per image.", min=1)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of all choices.")] = 0,
+    dataset: Annotated[str, typer.Option(help="Where the run's dataset is now, if it was moved.")] = "",
+    annotations: Annotated[str, typer.Option(help="The same for the boxes of an image folder.")] = "",
+    model: Annotated[str, typer.Option(help="The same for the model's file.")] = "",
+    card: Annotated[str, typer.Option(help="The same for its model card.")] = "",
     unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
 ) -> None:
     """Ask the network itself: remove the object, exchange the background, and see whether the class stays.
@@ -40,40 +49,22 @@ def confirm(
     (only the network says so), attribution_only (only the maps), clean, undecided. Writes confirm.json and
     confirm.parquet into the run; re-reads only the images it needs.
     """
-    from rich.progress import Progress
-
     from flows import terminal
     from flows.options import trust
-    from flows.settings import load_tensorflow
-
-    load_tensorflow()
     from pipeline.config import parse_config
-    from pipeline.followup.confirm import confirm
-    from pipeline.followup.interventions import all_contrasts
-    from pipeline.measure.bench import reopen
+    from pipeline.measure.beforehand import Moved
     from pipeline.run.documents import sanity_failures
     from pipeline.run.folder import CONFIRMATION, CONFIRMATION_TABLE
-    from pipeline.run.ranking_settings import own_settings
     from pipeline.run.store import Store
-    from pipeline.statistics.ranking import rank
 
     given = {"top": top, "controls": controls, "images": images, "pairs": pairs, "seed": seed}
     plan = parse_config({"confirm": given}, "options").confirm
     assert plan is not None
     store = Store(run)
     with store.lock_existing():
-        ranking = rank(store, own_settings(store.manifest))
-        with terminal.console.status("loading the model"):
-            bench = reopen(store, trust(unsafe))
-        with Progress(console=terminal.console, transient=True) as progress:
-            task = progress.add_task("images edited and evaluated", total=None)
-            result = confirm(
-                store,
-                plan,
-                ranking,
-                bench,
-                lambda done, total: progress.update(task, completed=done, total=total),
-            )
+        result = _confirm(store, plan, trust(unsafe, model), Moved(dataset, annotations, model, card))
+    from pipeline.followup.interventions import all_contrasts
+
     deciding = [contrast for contrast in all_contrasts().values() if contrast.decides]
     rows = [
         (
@@ -95,6 +86,33 @@ def confirm(
     )
     terminal.print_failures(result.method, sanity_failures(store, result.method))
     terminal.print_line(f"written: {run}/{CONFIRMATION}, {run}/{CONFIRMATION_TABLE}")
+
+
+def _confirm(store: Store, plan: ConfirmConfig, trust: Trust, moved: Moved) -> Confirmed:
+    """Look whether data and model are there, then edit images, with progress."""
+    from rich.progress import Progress
+
+    from flows import terminal
+    from flows.settings import load_tensorflow
+    from pipeline.measure.beforehand import glance_run
+
+    config = glance_run(store, trust, moved)
+    load_tensorflow()
+    from pipeline.followup.confirm import confirm
+    from pipeline.measure.bench import reopen
+    from pipeline.run.ranking_settings import own_settings
+    from pipeline.statistics.ranking import rank
+
+    with terminal.console.status("loading the model"):
+        bench = reopen(store, trust, config)
+    ranking = rank(store, own_settings(store.manifest))
+    with Progress(console=terminal.console, transient=True) as progress:
+        task = progress.add_task("images edited and evaluated", total=None)
+
+        def told(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return confirm(store, plan, ranking, bench, told)
 
 
 def _shown(effect: Effect) -> str:

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
-from pipeline.inputs.limits import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ def open_image(data: bytes) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"image of {image.width} x {image.height} pixels exceeds the limit of {MAX_PIXELS}")
     return image
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """The picture of the image file at ``path``, header read only. Raises :class:`InputError`."""
+    try:
+        return open_image(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the image: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -180,9 +191,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-_TOLD = 5  # faults of an image's boxes that are named
-
-
 def clean_boxes(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray, str | None]:
     """The usable boxes, clipped to the image, and what was wrong with the others (None: nothing)."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
@@ -200,8 +208,7 @@ def clean_boxes(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
             good[i] = False
             faults.append(f"box {i} {fault}")
     limit = np.array([width - 1, height - 1, width - 1, height - 1])
-    more = [f"{len(faults) - _TOLD} more"] if len(faults) > _TOLD else []
-    return np.clip(boxes[good], 0, limit), "; ".join(faults[:_TOLD] + more) or None
+    return np.clip(boxes[good], 0, limit), "; ".join(faults) or None
 
 
 def map_boxes(boxes: np.ndarray, placed: Placement, card: ModelCard) -> np.ndarray:

@@ -5,17 +5,21 @@ Loading TensorFlow and compiling takes half a minute; a misspelt path or column 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Config, ModelConfig
+from pipeline.config import Config, DatasetConfig, ModelConfig, parse_config
 from pipeline.errors import InputError
 from pipeline.inputs.batches import map_classes
 from pipeline.inputs.card import ModelCard
-from pipeline.inputs.card_files import find_card, read_card
-from pipeline.inputs.datasets import Dataset, glance_dataset
+from pipeline.inputs.card_files import file_sha256, find_card, read_card
+from pipeline.inputs.datasets import INFO_FILE, Dataset, glance_dataset
 from pipeline.measure.metrics import get_metric
+from pipeline.run.folder import MANIFEST
 from pipeline.run.store import Store
-from pipeline.trust import Trust
+from pipeline.trust import Trust, is_function
 
 
 def glance(config: Config, trust: Trust, run: Store | None = None) -> Dataset | None:
@@ -27,11 +31,10 @@ def glance(config: Config, trust: Trust, run: Store | None = None) -> Dataset | 
         InputError, ConfigError: the model asks for more, a file or folder is missing or cannot be read,
             dataset and model card do not fit, a metric is unknown, or the folder holds another run.
     """
-    trust.check(config.model)
+    card = glance_model(config.model, trust)
     for name in config.audit.metrics:
         get_metric(name)
     dataset = glance_dataset(config.dataset)
-    card = _glance_model(config.model)
     if run is not None:
         run.refuse_other(config, dataset.info.fingerprint if dataset else None)
     if dataset is not None and card is not None:
@@ -39,8 +42,14 @@ def glance(config: Config, trust: Trust, run: Store | None = None) -> Dataset | 
     return dataset
 
 
-def _glance_model(config: ModelConfig) -> ModelCard | None:
-    """The model's card, where it is a file; None where only the model itself knows."""
+def glance_model(config: ModelConfig, trust: Trust) -> ModelCard | None:
+    """The model's card, where it is a file; None where only the model itself knows.
+
+    Raises:
+        InputError: the model asks for more than ``trust``; the model's file, its card or its weights are
+            missing or cannot be used.
+    """
+    trust.check(config)
     path = Path(config.source)
     if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
         raise InputError(
@@ -51,3 +60,67 @@ def _glance_model(config: ModelConfig) -> ModelCard | None:
     if path.suffix and ":" not in config.source and not path.exists():
         raise InputError(f"{path}: no such model file")
     return find_card(config, path).card if path.suffix.lower() in (".keras", ".h5", ".hdf5") else None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where what a run was made of is now, if it was moved; "": where it was."""
+
+    dataset: str = ""
+    annotations: str = ""
+    model: str = ""
+    card: str = ""
+
+    def config(self, config: Config) -> Config:
+        """The run's configuration with the places of today."""
+        places = {"path": self.dataset, "annotations": self.annotations}
+        dataset = config.dataset.model_copy(update={k: v for k, v in places.items() if v})
+        sources = {"source": self.model, "card": self.card}
+        model = config.model.model_copy(update={k: v for k, v in sources.items() if v})
+        return config.model_copy(update={"dataset": dataset, "model": model})
+
+
+def glance_run(run: Store, trust: Trust, moved: Moved) -> Config:
+    """The configuration of a finished run, after a look whether data and model are where it says.
+
+    Raises:
+        InputError: something is not there, with its place and what to do; or it is not the run's any more.
+    """
+    manifest = run.manifest
+    config = moved.config(parse_config(manifest["config"], f"{run.path}/{MANIFEST}"))
+    trust.check(config.model)
+    fingerprint, sha256 = str(manifest["dataset"]["fingerprint"]), str(manifest["model"]["sha256"])
+    with _told(run, "dataset", Path(config.dataset.path or "data"), fingerprint):
+        _there(config.dataset)
+        dataset = glance_dataset(config.dataset)
+        if dataset is not None and dataset.info.fingerprint != fingerprint:
+            raise InputError(f"what is there is not the run's any more ({dataset.info.fingerprint[:12]})")
+    path = Path(config.model.source)
+    if path.suffix and not is_function(config.model.source):
+        with _told(run, "model", path, sha256):
+            if not path.is_file():
+                raise InputError("there is no such file")
+            if (now := file_sha256(path)) != sha256:
+                raise InputError(f"what is there is not the run's any more ({now[:12]})")
+    return config
+
+
+def _there(config: DatasetConfig) -> None:
+    """Refuse a planted dataset that would have to be drawn again."""
+    root = Path(config.path or "data")
+    if config.source == "planted" and not any(
+        (folder / INFO_FILE).is_file() for folder in (root, *root.glob("planted-*"))
+    ):
+        raise InputError("there is no dataset")
+
+
+@contextmanager
+def _told(run: Store, what: str, place: Path, identity: str) -> Iterator[None]:
+    """Say with an error what of a run was looked for, where, and what to do."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"{run.path}: its {what} ({identity[:12]}) is looked for at {place.absolute()}: {error}; put it "
+            f"back there, or say where it is now: --{what}"
+        ) from None

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from explainers import Fitted, analyze_many
-from pipeline.config import Config, parse_config
+from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, open_dataset, reopen_dataset
 from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.inputs.shards import Shard, plan_shards
+from pipeline.measure.beforehand import Moved, glance_run
 from pipeline.measure.curves import Perturber, open_perturber
 from pipeline.measure.fitting import check, fit_methods, reference_batches
 from pipeline.measure.metrics import get_metric
-from pipeline.run.folder import MANIFEST
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
@@ -64,16 +64,17 @@ def open_bench(config: Config, trust: Trust = NOTHING, dataset: Dataset | None =
     return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
 
 
-def reopen(run: Store, trust: Trust = NOTHING) -> Bench:
+def reopen(run: Store, trust: Trust = NOTHING, config: Config | None = None) -> Bench:
     """Dataset and model of a finished run, without its methods: for what asks the network, not for maps.
 
-    The run folder may be a stranger's: what it names is read, never made, and runs no code beyond ``trust``.
+    ``config``: the run's, as :func:`glance_run` returns it, where that was asked already. The run folder may
+    be a stranger's: what it names is read, never made, and runs no code beyond ``trust``.
 
     Raises:
         InputError, ConfigError: they cannot be opened, or are not those of the run any more.
     """
     manifest = run.manifest
-    config = parse_config(manifest["config"], f"{run.path}/{MANIFEST}")
+    config = config or glance_run(run, trust, Moved())
     dataset = reopen_dataset(config.dataset)
     now, then = dataset.info.fingerprint, str(manifest["dataset"]["fingerprint"])
     if now != then:

@@ -12,7 +12,7 @@ from explainers import Explanation, Fitted, analyze_many
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.classes import find_class
-from pipeline.inputs.geometry import draw, open_image, place_image, upright
+from pipeline.inputs.geometry import draw, place_image, read_image, upright
 from pipeline.inputs.models import LoadedModel
 from pipeline.measure.rows import probabilities
 
@@ -57,17 +57,13 @@ def read_photo(path: str | Path, card: ModelCard) -> Photo:
     Raises:
         InputError: it cannot be read or decoded, or is too large to be decoded safely.
     """
-    path = Path(path)
+    image = read_image(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the image: {error.strerror}") from None
-    try:
-        image = upright(open_image(data), None)
+        image = upright(image, None)
         picture = draw(image, place_image(*image.size, card), card)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return Photo(path.name, picture, card.prepare(picture[None])[0])
+    return Photo(Path(path).name, picture, card.prepare(picture[None])[0])
 
 
 def class_name(card: ModelCard, index: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows import cli
-from tests.tables import write_run
+from tests.tables import forge_manifest, write_run
 
 ROOT = Path(__file__).parents[2]
 CARD = "height = 16\nwidth = 16\nresize = 'stretch'\n"
@@ -109,6 +110,76 @@ def test_a_run_folder_of_another_run_is_said_at_once(photos: Path, tmp_path: Pat
     assert "the data are others" in other
     assert "holds other files (thesis.txt)" in stuff
     assert (tmp_path / "stuff/thesis.txt").read_text() == "mine"
+
+
+def test_faults_of_a_gallery_are_said_before_tensorflow_is_loaded(photos: Path, tmp_path: Path):
+    image, card, torn = str(photos / "cat/a.png"), tmp_path / "card.toml", tmp_path / "torn.png"
+    card.write_text(CARD)
+    torn.write_bytes(b"no image")
+    (tmp_path / "bad.toml").write_text(CARD + "size = 3\n")
+    (tmp_path / "empty").mkdir()
+    network = ["--model", "VGG16", "--card", str(card)]
+    faults = {
+        "nowhere.png: cannot read the image: No such file": ["explain", "nowhere.png", *network],
+        "torn.png: not an image file": ["explain", image, str(torn), *network],
+        "--labels: received 2 for 1 images": ["explain", image, *network, "--labels", "cat,dog"],
+        "unknown field 'size'": ["explain", image, "--model", "VGG16", "--card", str(tmp_path / "bad.toml")],
+        "gone.keras: no such model file": ["explain", image, "--model", "gone.keras"],
+        "holds no image": ["explain", image, *network, "--references", str(tmp_path / "empty")],
+        "one.png: cannot read the image": ["compare", "one.png", "--models", "VGG16,ResNet50"],
+        "two.keras: no such model file": ["compare", image, "--models", "VGG16,two.keras"],
+        "three.keras: no such model file": [
+            *("sweep", image, "--model", "three.keras"),
+            *("--method", "smoothgrad", "--vary", "noise_scale=0.1,0.2"),
+        ],
+    }
+    for message, said in zip(faults, lightly(list(faults.values())), strict=True):
+        assert message in said, said
+
+
+def test_confirm_says_what_it_looks_for_and_where(small_run, tiny_cnn_file: Path, tmp_path: Path):
+    manifest = json.loads((Path(small_run.path) / "manifest.json").read_text())
+    other = tmp_path / "other.keras"
+    other.write_bytes(b"another network")
+    gone = tmp_path / "gone"
+    lines, expected = [], []
+    for section, place, options, words in (
+        ("dataset", {"path": str(gone)}, [], "there is no dataset; put it back there, or say where"),
+        ("model", {"source": str(gone / "net.keras")}, [], "there is no such file; put it back there"),
+        ("model", {}, ["--model", str(other)], "what is there is not the run's any more"),
+    ):
+        run = tmp_path / f"run-{len(lines)}"
+        shutil.copytree(small_run.path, run)
+        forge_manifest(run, {section: place})
+        lines.append(["confirm", str(run), *options])
+        identity = manifest[section]["fingerprint" if section == "dataset" else "sha256"][:12]
+        where = other if options else next(iter(place.values()))
+        expected.append((f"{run}: its {section} ({identity}) is looked for at {where}", words))
+    for texts, said in zip(expected, lightly(lines), strict=True):
+        for text in (*texts, "--dataset" if "dataset" in texts[0] else "--model"):
+            assert text in said
+    assert not gone.exists(), "nothing is drawn or trained"
+
+
+def test_confirm_goes_on_where_the_data_are_now(small_run, tiny_planted, tmp_path: Path, monkeypatch):
+    from pipeline.measure import bench
+
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    shutil.copytree(small_run.path, run)
+    shutil.copytree(tiny_planted.folder, elsewhere)
+    places = []
+
+    def spied(config, dataset, *given):
+        places.append((config.source, dataset.folder))
+        return load(config, dataset, *given)
+
+    load = bench.load_model
+    monkeypatch.setattr(bench, "load_model", spied)
+    network = elsewhere / "cnn-0.keras"
+    given = ["confirm", str(run), "--top", "1", "--controls", "1", "--images", "2", "--pairs", "1"]
+    assert cli.run([*given, "--dataset", str(elsewhere), "--model", str(network)]) == cli.DONE
+    assert places == [(str(network), elsewhere)]
+    assert (run / "confirm.json").is_file()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from flows import cli
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import open_dataset
+from tests.tables import forge_manifest
 
 MARK = "executed"  # the file that hostile code leaves behind
 
@@ -26,11 +26,7 @@ def received(small_run, tmp_path: Path) -> Callable[..., Path]:
     def with_model(model: dict, sha256: str | None = None) -> Path:
         run = tmp_path / "received"
         shutil.copytree(small_run.path, run)
-        manifest = json.loads((run / "manifest.json").read_text())
-        manifest["config"]["model"] |= model
-        if sha256 is not None:
-            manifest["model"]["sha256"] = sha256
-        (run / "manifest.json").write_text(json.dumps(manifest))
+        forge_manifest(run, {"model": model}, sha256)
         return run
 
     return with_model
@@ -68,7 +64,7 @@ def test_confirm_runs_no_code_of_the_model_that_a_run_names(received, tmp_path, 
         run = received({"source": str(path), "unsafe": unsafe}, sha256)
         assert cli.run(["confirm", str(run)]) == cli.WRONG_INPUT
         shutil.rmtree(run)
-        assert ("--unsafe" in capsys.readouterr().err) == unsafe
+        assert "--unsafe" in capsys.readouterr().err
     assert not mark.exists()
 
 
@@ -109,9 +105,7 @@ def test_a_model_file_is_compared_before_anything_of_it_is_read(received, tmp_pa
 
 def test_confirm_makes_nothing_that_a_run_names(received, tmp_path, capsys):
     run = received({"source": "planted"})
-    manifest = json.loads((run / "manifest.json").read_text())
-    manifest["config"]["dataset"] = {"source": "planted", "path": str(tmp_path / "elsewhere")}
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    forge_manifest(run, {"dataset": {"source": "planted", "path": str(tmp_path / "elsewhere")}})
     assert cli.run(["confirm", str(run)]) == cli.WRONG_INPUT
     assert str(tmp_path / "elsewhere") in capsys.readouterr().err
     assert not (tmp_path / "elsewhere").exists()
@@ -203,12 +197,13 @@ def test_a_table_elsewhere_and_a_key_that_climbs_are_not_written(received, tmp_p
 
 
 def test_a_link_in_the_way_of_a_temporary_file_is_not_written_through(tmp_path):
-    from pipeline.run.files import TEMPORARY, open_files
+    from pipeline.run.files import open_files
+    from pipeline.temporary import temporary_name
 
     outside, run = tmp_path / "outside", tmp_path / "run"
     outside.write_text("mine")
     run.mkdir()
-    (run / f"{TEMPORARY}x-{os.getpid()}").symlink_to(outside)
+    (run / temporary_name("x")).symlink_to(outside)
     with pytest.raises(InputError, match="cannot be written"):
         open_files(run).put("x", b"theirs")
     assert outside.read_text() == "mine"
