@@ -140,15 +140,15 @@ def _rows(rows: pd.DataFrame, strategies: Strategies | None, method: str) -> pd.
 
 def _write(run: Store, summaries: list[ClassStrategies], rows: pd.DataFrame) -> None:
     new = {(s.label, s.method) for s in summaries}
+    stored = ClustersDocument.current(run)  # of other parts: their strategies are not added to
     before = run.read_side_table(CLUSTERS_TABLE)
-    if before is not None:
+    if before is not None and stored is not None:
         old = before.to_pandas()
         stays = [(k, str(m)) not in new for k, m in zip(old["label"], old["method"], strict=True)]
         rows = pd.concat([frame for frame in (old[stays], rows) if len(frame)] or [rows])
     rows = rows.astype({"method": str}).sort_values(["method", "label", "cluster"], kind="stable")
     rows["prototype"] = rows["prototype"].astype("Int32")
     table = pa.Table.from_pandas(rows, preserve_index=False).select(schema.CLUSTERS.names)
-    stored = ClustersDocument.read(run)
     others = [c for c in (stored.classes if stored else ()) if (c.label, c.method) not in new]
     entries = sorted([*others, *summaries], key=lambda c: (c.method, -len(c.candidates), c.label))
     run.write_side_table(CLUSTERS_TABLE, table.cast(schema.CLUSTERS))

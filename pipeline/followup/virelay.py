@@ -32,7 +32,7 @@ def export_virelay(run: Store, folder: str | Path) -> Path:
 
     Raises :class:`InputError` when nothing has been clustered yet, or the run stores no thumbnails.
     """
-    clusters, places = ClustersDocument.read(run), run.read_side_table(CLUSTERS_TABLE)
+    clusters, places = ClustersDocument.current(run), run.read_side_table(CLUSTERS_TABLE)
     if clusters is None or places is None or "thumbnails" not in run.tables:
         missing = "thumbnails" if clusters and places else "clusters yet; run `hansaudit clusters`"
         raise InputError(f"{run.path}: has no {missing}, so there is nothing to export")

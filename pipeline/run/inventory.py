@@ -11,9 +11,9 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
-from typing import Any, Self
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -50,15 +50,21 @@ class Inventory:
         run.files.put(inventory_name(key), (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod
-    def read(cls, run: RunFolder, key: str) -> Self | None:
+    def read(cls, run: RunFolder, key: str) -> Inventory | None:
         """That of shard ``key``; None where there is none, or none that can be read."""
         raw = run.files.get(inventory_name(key))
         try:
-            inventory = None if raw is None else TypeAdapter(cls).validate_json(raw, strict=True)
+            inventory = None if raw is None else _reader().validate_json(raw, strict=True)
         except ValidationError:
             return None
         names = inventory.parts if inventory else {}
         return inventory if COMMIT in names and all(_NAME.fullmatch(name) for name in names) else None
+
+
+@cache
+def _reader() -> TypeAdapter[Inventory]:
+    """Made once: it takes longer than what it reads, and a run has hundreds."""
+    return TypeAdapter(Inventory)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputError
-from pipeline.run.documents import CanaryDocument, ConfirmationDocument, EditedClass, SanityDocument
+from pipeline.run.documents import (
+    CanaryDocument,
+    ClustersDocument,
+    ConfirmationDocument,
+    EditedClass,
+    MethodsDocument,
+    SanityDocument,
+)
 from pipeline.run.folder import MANIFEST
 from pipeline.run.parts import Parts
 from pipeline.run.preflight import Preflight, read_preflight
@@ -120,7 +127,14 @@ class RunData:
     @cached_property
     def confirmation(self) -> ConfirmationDocument | None:
         """What the interventions said; None where there were none."""
-        return ConfirmationDocument.read(self.store)
+        return ConfirmationDocument.current(self.store)
+
+    @cached_property
+    def outdated(self) -> list[str]:
+        """Documents of the folder that are not of the run as it is, and so are left out, with the reason."""
+        kinds = (ConfirmationDocument, ClustersDocument, MethodsDocument, SanityDocument, CanaryDocument)
+        stored = [kind.read(self.store) for kind in kinds]
+        return [f"{d.FILE} {why}" for d in stored if d is not None and (why := d.misfit(self.store))]
 
     @cached_property
     def edited(self) -> dict[int, EditedClass]:
@@ -135,7 +149,7 @@ class RunData:
     @cached_property
     def sanity(self) -> SanityDocument | None:
         """The sanity checks of the methods; None where there were none."""
-        return SanityDocument.read(self.store)
+        return SanityDocument.current(self.store)
 
     @cached_property
     def preflight(self) -> Preflight | None:
@@ -145,7 +159,7 @@ class RunData:
     @cached_property
     def canary(self) -> CanaryDocument | None:
         """What a canary said that was attached to the run; None where there was none."""
-        return CanaryDocument.read(self.store)
+        return CanaryDocument.current(self.store)
 
     def failures(self, method: str) -> tuple[str, ...]:
         """Sanity checks that ``method`` failed, in words; empty where it passed or was not checked."""

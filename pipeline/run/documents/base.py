@@ -54,6 +54,12 @@ class Document:
         return None if raw is None else cls.parse(raw, f"{run.path}/{cls.FILE}")
 
     @classmethod
+    def current(cls, run: RunFolder) -> Self | None:
+        """As :meth:`read`, but None also for one that is of another run, or of other parts than lie there."""
+        document = cls.read(run)
+        return None if document is None or document.misfit(run) else document
+
+    @classmethod
     def parse(cls, raw: bytes | str, where: str) -> Self:
         """Check and read ``raw``. Raises :class:`InputError`: place, what was received, what is valid."""
         try:

@@ -69,7 +69,7 @@ group.</p>
 
 
 def build(run: RunData) -> dict[str, Any] | None:
-    stored, table = ClustersDocument.read(run.store), run.store.read_side_table(CLUSTERS_TABLE)
+    stored, table = ClustersDocument.current(run.store), run.store.read_side_table(CLUSTERS_TABLE)
     entries = [c for c in stored.classes if c.method == run.method] if stored else []
     if not entries or table is None:
         return None

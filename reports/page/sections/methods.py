@@ -35,7 +35,7 @@ the best method.</p>
 
 
 def build(run: RunData) -> dict[str, Any] | None:
-    ranked = MethodsDocument.read(run.store)
+    ranked = MethodsDocument.current(run.store)
     return vars(ranked) if ranked and ranked.methods else None
 
 

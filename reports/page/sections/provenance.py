@@ -58,6 +58,7 @@ def build(run: RunData) -> dict[str, Any]:
                     ("method", run.method),
                     ("shards", words.integer(len(manifest.get("shards") or ()))),
                     ("sessions", words.integer(len(sessions))),
+                    ("left out", "; ".join(run.outdated)),
                     ("first started", str(sessions[0].get("started", ""))[:19] if sessions else None),
                     ("last ended", sessions[-1].get("ended") if sessions else None),
                     ("time spent", words.duration(seconds) if seconds else None),

@@ -19,7 +19,7 @@ from flows.report import rank_run, write_report_file
 from pipeline import schema
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
-from pipeline.run.documents import RankingDocument
+from pipeline.run.documents import MethodsDocument, RankedMethod, RankingDocument
 from pipeline.run.folder import MANIFEST, RANKING, part_name
 from pipeline.run.hashes import hashed
 from pipeline.run.inventory import planned_tables
@@ -186,6 +186,22 @@ def test_a_ranking_of_other_parts_is_refused_until_it_is_made_again(run: Path, w
     assert [f.file for f in verify(store).faults] == [RANKING, "ranking-images-all.json"]
     rank_run(str(run))
     judge(run, whole)
+
+
+def test_a_report_leaves_out_what_is_of_other_parts(run: Path):
+    methods = MethodsDocument(
+        "aopc_gap", 3, 0, (RankedMethod(1, "m", 1.0, 0.5, 1.5, 0.0, 0, 0, True, False),)
+    )
+    methods.write(Store(run))
+    page = Path(write_report_file(str(run), rank(run))).read_text()
+    assert '<section id="methods"' in page
+    key = Store(run).manifest["shards"][0]
+    for table in schema.TABLES:
+        part(run, table, 0).unlink(missing_ok=True)
+    (run / "inventory" / f"{key}.json").unlink()
+    page = Path(write_report_file(str(run), rank(run))).read_text()
+    assert '<section id="methods"' not in page
+    assert "methods.json is of 4 finished shards, the run has 3" in page
 
 
 # -- any cut, any flipped bit
