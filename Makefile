@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ILSVRC := runs/benchmarks/ilsvrc
 
-.PHONY: demo test check fuzz package format benchmarks clean
+.PHONY: demo test check fuzz kill package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -46,6 +46,10 @@ endif
 # Every reader against N spoilt files: make fuzz N=100000 (about a quarter of an hour on 2 cores).
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --n $(or $(N),10000) --seed $(or $(SEED),0)
+
+# Commands are killed at N random moments and started again: make kill N=50 (about half an hour on 2 cores).
+kill: $(STAMP)
+	$(BIN)/python -m tests.kill --n $(or $(N),50) --seed $(or $(SEED),0)
 
 # The wheel in a new environment and another folder: the demo must run there.
 package: $(STAMP)

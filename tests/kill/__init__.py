@@ -1,0 +1,1 @@
+"""The kill suite: commands, killed at random moments and started again, end as if nothing had been."""
