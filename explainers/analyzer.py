@@ -22,6 +22,9 @@ Target = int | Sequence[int] | np.ndarray | Callable[[Any], Any] | None
 State = Mapping[str, np.ndarray]  # what a method estimated, by name
 
 
+ZERO_MAP = "the map is zero everywhere"
+
+
 class Explanation(NamedTuple):
     """The relevance of each input element for one output of the model, image by image.
 
@@ -231,6 +234,8 @@ def _reason(fitted: BackwardFitted, relevance: np.ndarray, logit: float) -> str 
         return "the relevance is not finite"
     if reason is None and fitted.head.start == "logit" and logit == 0:
         return "the target's logit is 0"
+    if reason is None and not np.any(relevance):
+        return ZERO_MAP
     return reason
 
 

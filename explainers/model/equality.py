@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from explainers.engine import Tensor
-from explainers.errors import UnequalForward
+from explainers.errors import InvalidInput, UnequalForward
 from explainers.model.evaluate import evaluate
 from explainers.model.graph import Graph, Node
 from explainers.model.trace import outputs, trace
@@ -35,12 +35,13 @@ def check_equality(net: Computes, tolerance: float | None = None) -> float:
     """Relative L2 between the canonised logits and the original's on a seeded probe.
 
     One image of unit noise and one of pixel values 0..255; two of the latter, in whole numbers, where the
-    model takes whole numbers. Where a softmax or sigmoid was cut, the
-    logits are compared through the logarithm of the model's probabilities, a softmax's up to a constant
-    per image; where these are saturated, with the input of the original's last activation.
+    model takes whole numbers; an image for which the model itself overflows is left out. Where a softmax
+    or sigmoid was cut, the logits are compared through the logarithm of the model's probabilities, a
+    softmax's up to a constant per image; where these are saturated, with the input of the original's last
+    activation.
     A network in which rounding grows beyond the tolerance (random weights can do that) is held to what
     its logits change when every weight is off by one rounding.
-    Raises UnequalForward with the figure.
+    Raises UnequalForward with the figure, InvalidInput for a model that overflows for both.
     """
     graph, rng = net.graph, np.random.default_rng(0)
     tolerance = tolerance or (1e-3 if net.dtype == "float32" else 1e-6)
@@ -49,10 +50,17 @@ def check_equality(net: Computes, tolerance: float | None = None) -> float:
     classes = theirs.shape[1]  # one, where ours are the two classes of a single unit: its own is the last
     # not compiled: a few images once, where compiling would take longer than computing
     ours = _float64(net.record(net.weights, x)[graph.output])[:, -classes:]
+    usual = np.isfinite(theirs).all(axis=1)
+    if not usual.any():
+        raise InvalidInput(
+            "the model's outputs are not finite, neither for unit noise nor for pixel values 0 to 255: its "
+            "weights are too large; valid: a model whose own outputs are finite"
+        )
+    ours, theirs = ours[usual], theirs[usual]
     figure = _largest(ours, theirs, cut)
     if not figure <= tolerance:
         rounded = keras.tree.map_structure(lambda w: _rounded(w, net.dtype, rng), net.weights)
-        again = _float64(net.record(rounded, x)[graph.output])[:, -classes:]
+        again = _float64(net.record(rounded, x)[graph.output])[usual, -classes:]
         if not figure <= ROUNDING * _largest(again, ours, ""):
             raise UnequalForward(figure, tolerance, _where(net, x, tolerance))
     return figure

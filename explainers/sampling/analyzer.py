@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from explainers.analyzer import Analyzer, Explanation, Fitted, State
+from explainers.analyzer import ZERO_MAP, Analyzer, Explanation, Fitted, State
 from explainers.checks import per_channel
 from explainers.errors import InvalidParameter
 from explainers.inputs import channels, check_input, explained_index
@@ -71,11 +71,14 @@ class SamplingFitted(Fitted):
 
 def guarded(result: Maps, image: np.ndarray) -> tuple[np.ndarray, tuple[str | None, ...]]:
     """The maps in the input's dtype, 0 where undefined, and the reasons."""
-    relevance = np.asarray(result.relevance).astype(image.dtype)
+    with np.errstate(over="ignore"):  # what is too large is not finite, which is said below
+        relevance = np.asarray(result.relevance).astype(image.dtype)
     reasons = list(result.reasons or (None,) * len(image))
     for row, reason in enumerate(reasons):
         if reason is None and not np.all(np.isfinite(relevance[row])):
             reasons[row] = "the relevance is not finite"
+        if reasons[row] is None and not np.any(relevance[row]):
+            reasons[row] = ZERO_MAP
         if reasons[row] is not None:
             relevance[row] = 0
     return relevance, tuple(reasons)

@@ -22,6 +22,7 @@ from keras import ops
 
 from explainers import engine
 from explainers.engine import Tensor
+from explainers.errors import InvalidInput
 from explainers.inputs import stream
 from explainers.model.convolutions import ConvTranspose, DepthwiseConv
 from explainers.model.graph import Graph, Node
@@ -100,7 +101,13 @@ def estimate(net: Network, data: Any, method: str) -> dict[str, np.ndarray]:
     joints: dict[str, Joint] = {}
     for done, batch in enumerate(stream(net, data, method), start=1):
         for node, sums in zip(nodes, program(net.tensors(batch)), strict=True):
-            joint = _joint(node.linear.whole, [np.asarray(ops.convert_to_numpy(s), np.float64) for s in sums])
+            arrays = [np.asarray(ops.convert_to_numpy(s), np.float64) for s in sums]
+            if not all(np.isfinite(array).all() for array in arrays):
+                raise InvalidInput(
+                    f"{method}: products of the inputs and outputs of node {node.name!r} are not finite; "
+                    "valid: weights and images of usual size"
+                )
+            joint = _joint(node.linear.whole, arrays)
             before = joints.get(node.name)
             joints[node.name] = joint if before is None else before.merged(joint)
         report(f"{method}: batches of the data", done, done)
