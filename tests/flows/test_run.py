@@ -86,6 +86,20 @@ def test_only_what_is_missing_is_done_with_the_shards_of_the_first_time(
     assert [r["example_id"] for r in pq.read_table(lost).to_pylist()] == [r["example_id"] for r in expected]
 
 
+def test_a_finished_shard_that_lost_a_part_is_made_anew(
+    finished: Path, options: list[str], tmp_path: Path, capsys
+):
+    run = Path(shutil.copytree(finished, tmp_path / "copy"))
+    assert cli.run(["verify", str(run)]) == cli.DONE
+    before = parts(run)
+    key = Store(run).manifest["shards"][2]
+    (run / "maps" / f"part-{key}.parquet").unlink()
+    assert cli.run(["run", *options, "--out", str(run)]) == cli.DONE
+    assert "24 images, 8 of them now" in capsys.readouterr().out
+    assert parts(run).keys() == before.keys()
+    assert cli.run(["verify", str(run)]) == cli.DONE  # ranking and follow-ups are of the parts that lie there
+
+
 def test_another_configuration_is_refused_and_named(finished: Path, options: list[str], capsys):
     before = parts(finished)
     code = cli.run(["run", *options, "--seed", "3", "--method", "gradient", "--out", str(finished)])
