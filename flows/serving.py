@@ -15,6 +15,7 @@ from flows.server import scheduling_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, parse_config
 from pipeline.errors import InputError
+from pipeline.measure.beforehand import glance
 from pipeline.trust import NOTHING, Trust
 
 
@@ -28,7 +29,7 @@ def serve_audit(config: Config, out: str, schedule: Schedule, trust: Trust = NOT
             served then.
     """
     check_schedule(out, schedule)
-    trust.check(config.model)
+    glance(config, trust)
     try_out(config, trust)
     with scheduling_server():
         from flows.audit_runner import serve

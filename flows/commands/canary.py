@@ -71,6 +71,8 @@ def canary(
     from flows.options import listed
     from flows.settings import load_tensorflow
 
+    if photos and model:
+        _glance(photos, model, card or "")
     load_tensorflow()
     from pipeline.canary.campaign import Campaign, run_campaign
     from pipeline.canary.grid import Grid
@@ -91,6 +93,17 @@ def canary(
             attach_to(RunFolder(run), summary)
     print_canary(summary)
     terminal.print_line(f"written: {out}/{CANARY}")
+
+
+def _glance(photos: str, model: str, card: str) -> None:
+    """Refuse what can be told of photographs and network before a framework is loaded. Raises InputError."""
+    from flows.options import trust
+    from pipeline.config import DatasetConfig, ModelConfig
+    from pipeline.inputs.datasets import glance_dataset, section_of
+    from pipeline.measure.beforehand import glance_model
+
+    glance_dataset(DatasetConfig.model_validate(section_of(photos)))
+    glance_model(ModelConfig(source=model, card=card), trust(False, model))
 
 
 def _print_trial(n: int, networks: int, trial: TrialDocument) -> None:

@@ -50,7 +50,11 @@ def ilsvrc2012(
 ) -> None:
     """ILSVRC-2012 validation images and boxes, read from the archives without unpacking them."""
     from flows import settings, terminal
+    from pipeline.measure.beforehand import refuse_missing
 
+    for path in (images, boxes, mapping, labels):
+        if path is not None:
+            refuse_missing(path, "file")
     settings.load_tensorflow()
     from pipeline.inputs.datasets.ilsvrc2012 import prepare_ilsvrc2012
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,8 +39,11 @@ def plan(
     """
     from flows import settings, terminal
     from pipeline.config import parse_method
+    from pipeline.measure.beforehand import refuse_missing
 
     configured = parse_method(method)
+    if Path(model).suffix:
+        refuse_missing(model, "model file")
     settings.load_tensorflow()
     from explainers.preflight import plan as make_plan
 

@@ -31,10 +31,10 @@ def glance(config: Config, trust: Trust, run: Store | None = None) -> Dataset | 
         InputError, ConfigError: the model asks for more, a file or folder is missing or cannot be read,
             dataset and model card do not fit, a metric is unknown, or the folder holds another run.
     """
-    card = glance_model(config.model, trust)
+    trust.check(config.model)
     for name in config.audit.metrics:
         get_metric(name)
-    dataset = glance_dataset(config.dataset)
+    dataset, card = glance_dataset(config.dataset), glance_model(config.model, trust)
     if run is not None:
         run.refuse_other(config, dataset.info.fingerprint if dataset else None)
     if dataset is not None and card is not None:
@@ -57,9 +57,15 @@ def glance_model(config: ModelConfig, trust: Trust) -> ModelCard | None:
         )
     if config.card:
         return read_card(config.card).card
-    if path.suffix and ":" not in config.source and not path.exists():
-        raise InputError(f"{path}: no such model file")
+    if path.suffix and not is_function(config.source):
+        refuse_missing(path, "model file")
     return find_card(config, path).card if path.suffix.lower() in (".keras", ".h5", ".hdf5") else None
+
+
+def refuse_missing(path: str | Path, what: str) -> None:
+    """Refuse a file or folder that is not there. Raises :class:`InputError`."""
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such {what}")
 
 
 @dataclass(frozen=True)

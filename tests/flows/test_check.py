@@ -137,6 +137,25 @@ def test_faults_of_a_gallery_are_said_before_tensorflow_is_loaded(photos: Path, 
         assert message in said, said
 
 
+def test_missing_files_of_other_commands_are_said_before_tensorflow_is_loaded(photos: Path, tmp_path: Path):
+    (tmp_path / "boxes.csv").write_text("")
+    (tmp_path / "audit.toml").write_text(
+        f'[dataset]\nsource = "folder"\npath = "{photos}"\n[model]\nsource = "two.keras"\n'
+    )
+    ready = ["prepare", "ilsvrc2012", "--boxes", str(tmp_path / "boxes.csv"), "--out", str(tmp_path / "out")]
+    faults = {
+        "one.keras: no such model file": ["plan", "one.keras"],
+        "images.tar: no such file": [*ready, "--images", "images.tar"],
+        "names.txt: no such file": [*ready, "--images", str(photos), "--mapping", "names.txt"],
+        "three.keras: no such model file": ["canary", "--photos", str(photos), "--model", "three.keras"],
+        "two.keras: no such model file": [
+            *("serve", "--cron", "0 3 * * *", "--config", str(tmp_path / "audit.toml"))
+        ],
+    }
+    for message, said in zip(faults, lightly(list(faults.values())), strict=True):
+        assert message in said, said
+
+
 def test_confirm_says_what_it_looks_for_and_where(small_run, tiny_cnn_file: Path, tmp_path: Path):
     manifest = json.loads((Path(small_run.path) / "manifest.json").read_text())
     other = tmp_path / "other.keras"

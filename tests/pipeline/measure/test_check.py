@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
+from pipeline.config import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record
-from pipeline.inputs.models import LoadedModel
+from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.measure.agreement import Agreement, accuracy_of, can_tell, wilson
 from pipeline.measure.check import look
 from pipeline.measure.seen import spread
@@ -255,6 +256,25 @@ def test_predictions_that_are_drawn_fit_no_order(k):
         rng = np.random.default_rng([k, seed])
         drawn = Agreement(rng.integers(0, k, 64), rng.integers(0, k, 64), [str(i) for i in range(k)])
         assert drawn.read_otherwise() is None, seed
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_one_unit_is_two_classes(tmp_path, activation):
+    unit = keras.layers.Dense(1 if activation == "sigmoid" else 2, activation=activation)
+    inputs = keras.Input((SIDE, SIDE, 3))
+    model = keras.Model(inputs, unit(keras.layers.GlobalAveragePooling2D()(inputs)))
+    kernel, bias = np.full((3, 1), 9.0), np.array([-9 * 1.5])
+    signs = np.array([[1.0]]) if activation == "sigmoid" else np.array([[-0.5, 0.5]])
+    unit.set_weights([kernel @ signs, (bias @ signs).ravel()])
+    model.save(tmp_path / "net.keras")
+    card = ModelCard(height=SIDE, width=SIDE, resize="stretch", scale=1 / 255)
+    card.save(tmp_path / "net.toml")
+    seen = look(of_brightness(), load_model(ModelConfig(source=str(tmp_path / "net.keras"))))
+    assert seen.accuracy is not None
+    assert (seen.accuracy.right, seen.accuracy.n, seen.accuracy.chance) == (60, 60, 0.5)
+    assert seen.network.output == activation
+    assert seen.classes.outputs == 2
+    assert seen.warnings == ()
 
 
 # -- stored
