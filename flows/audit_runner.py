@@ -18,6 +18,7 @@ from prefect.runner import Runner  # noqa: E402
 from prefect.schedules import Cron  # noqa: E402
 
 from flows import terminal  # noqa: E402
+from flows.lifeline import be_followed  # noqa: E402
 from flows.run import audit_flow  # noqa: E402
 from flows.schedule import Schedule, next_run  # noqa: E402
 
@@ -51,6 +52,7 @@ class AuditRunner(Runner):
 
 def serve(parameters: Mapping[str, Any], schedule: Schedule) -> None:
     """Deploy the audit and run it when it is due, until a signal comes."""
+    be_followed()
     runner = AuditRunner(name=schedule.name, limit=1)  # two audits at once would only share the machine
     runner.add_flow(
         audit_flow,

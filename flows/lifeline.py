@@ -6,6 +6,9 @@ and the kernel closes that with the parent. In a worker of a pool, :func:`follow
 
 A parent-death signal (prctl) would not do: it comes when the *thread* ends that started the child, and exists
 on Linux only. This file imports nothing of this program: a child runs it before anything else.
+
+Between a process that serves and the run that it starts stands Prefect: the run learns from its environment
+whom it serves (:func:`be_followed`, :func:`follow_master`).
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import runpy
 import select
 import sys
 import threading
+import time
 
 _LOOK = 1.0  # seconds between two looks at the parent's id: a fork may hold the line's other end, too
+_MASTER = "HANSAUDIT_SERVED_BY"
 
 
 def follow_parent() -> None:
@@ -25,6 +30,29 @@ def follow_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_outlive, args=(parent,), name="lifeline", daemon=True).start()
+
+
+def be_followed() -> None:
+    """Let runs that Prefect starts for this process end with it."""
+    os.environ[_MASTER] = str(os.getpid())
+
+
+def follow_master() -> None:
+    """End this process with the one that :func:`be_followed`, if it is one of its runs."""
+    master = os.environ.pop(_MASTER, None)
+    if master is not None and int(master) != os.getpid():
+        threading.Thread(target=_follow, args=(int(master),), name="lifeline", daemon=True).start()
+
+
+def _follow(master: int) -> None:
+    while True:
+        try:
+            os.kill(master, 0)
+        except ProcessLookupError:
+            os._exit(1)
+        except PermissionError:
+            pass
+        time.sleep(_LOOK)
 
 
 def _outlive(parent: multiprocessing.process.BaseProcess) -> None:

@@ -20,7 +20,9 @@ from prefect.cache_policies import NO_CACHE  # noqa: E402
 
 from flows import progress, runners  # noqa: E402
 from flows.followups import follow_up  # noqa: E402
+from flows.lifeline import follow_master  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
+from flows.server import start_server  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.run.store import Store  # noqa: E402
@@ -91,6 +93,7 @@ def audit_flow(
     Raises:
         InputError: something the user named cannot be used, or too many images failed.
     """
+    follow_master()
     dated = out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")
     return _audit(parse_config(config), dated, end, Trust.from_dict(trust) if trust else NOTHING)
 
@@ -98,7 +101,9 @@ def audit_flow(
 def run_audit(
     config: Config, out: str, end: str, console: Console | None, trust: Trust = NOTHING
 ) -> AuditResult:
-    """The flow from a terminal, with progress on ``console``."""
+    """The flow from a terminal, with progress on ``console``; its server ends with this process."""
+    if (server := start_server()) is not None:
+        server.wait()
     with progress.shown_on(console):
         return audit_flow(config.model_dump(mode="json"), out, end, trust.to_dict())
 

@@ -120,6 +120,25 @@ def test_a_process_on_a_line_ends_with_the_line(tmp_path: Path):
     process.stdout.close()
 
 
+def test_a_run_ends_with_the_process_that_serves_it():
+    """Master, a process between, and the run: the one between is not asked."""
+    run = "import time, flows.lifeline as l; l.follow_master(); print(1, flush=True); time.sleep(600)"
+    code = (
+        "import subprocess, sys\nfrom flows.lifeline import be_followed\nbe_followed()\n"
+        f"subprocess.Popen(['sh', '-c', sys.executable + ' -c \"{run}\" & echo $!; wait'],"
+        " stdin=subprocess.PIPE).wait()"
+    )
+    process = owner(code)
+    assert process.stdout is not None
+    served = int(process.stdout.readline())
+    assert process.stdout.readline() == "1\n"
+    assert psutil.Process(served).status() != psutil.STATUS_ZOMBIE
+    process.kill()
+    process.wait()
+    assert gone(served)
+    process.communicate()
+
+
 def home_that_is_a_file(folder: Path) -> dict[str, str]:
     (folder / "file").write_text("")
     return {"HOME": str(folder / "file")}
