@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,13 @@ def print_failures(method: str, failures: Sequence[str] | None) -> None:
     """A warning where the sanity check of the run speaks against the method."""
     if failures:
         text = f"caution: the maps of {method} are {' and '.join(failures)} (sanity check of this run)"
+        console.print(Text(shown(text), style="yellow"), soft_wrap=True)
+
+
+def print_unchecked(unchecked: Mapping[str, str]) -> None:
+    """A warning for each method that the sanity check of the run could not check."""
+    for method, reason in unchecked.items():
+        text = f"caution: whether the maps of {method} depend on the network could not be checked: {reason}"
         console.print(Text(shown(text), style="yellow"), soft_wrap=True)
 
 

@@ -107,7 +107,8 @@ class Table(keras.layers.Layer):
         return x * self.table[0]
 
 
-def test_what_cannot_be_checked_is_said_and_the_ranking_stands(bench, tmp_path):
+def test_what_cannot_be_checked_is_said_and_the_ranking_stands(bench, tmp_path, capsys):
+    from flows.terminal import print_unchecked
     from pipeline.config import RankingConfig
     from pipeline.measure.audit import audit_run
     from pipeline.statistics.ranking import rank
@@ -121,6 +122,8 @@ def test_what_cannot_be_checked_is_said_and_the_ranking_stands(bench, tmp_path):
     assert list(checks.unchecked) == ["gradient", "constant"]
     assert all("Table" in reason and "\n" not in reason for reason in checks.unchecked.values())
     assert (checks.methods, checks.images) == ((), 0)
+    print_unchecked(checks.unchecked)
+    assert "maps of constant depend on the network could not be checked: " in capsys.readouterr().out
     assert checks.failures("gradient") is None
     ranking = rank(run, RankingConfig(images="all", n_min=2, draws=100))
     assert len(ranking.table)
