@@ -50,15 +50,21 @@ class Inventory:
         run.files.put(inventory_name(key), (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod
-    def read(cls, run: RunFolder, key: str) -> Inventory | None:
-        """That of shard ``key``; None where there is none, or none that can be read."""
-        raw = run.files.get(inventory_name(key))
+    def parse(cls, raw: bytes) -> Inventory | None:
+        """What was written; None for what cannot be."""
         try:
-            inventory = None if raw is None else _reader().validate_json(raw, strict=True)
+            inventory = _reader().validate_json(raw, strict=True)
         except ValidationError:
             return None
-        names = inventory.parts if inventory else {}
+        names = inventory.parts
         return inventory if COMMIT in names and all(_NAME.fullmatch(name) for name in names) else None
+
+    @classmethod
+    def read_all(cls, run: RunFolder) -> dict[str, Inventory | None]:
+        """Key of a shard -> its inventory, None for one that cannot be read."""
+        suffix = inventory_name("").rpartition("/")[2]
+        files = run.files.read_all(INVENTORY)
+        return {name.removesuffix(suffix): cls.parse(raw) for name, raw in files.items()}
 
 
 @cache
@@ -108,7 +114,10 @@ class Contents:
         self.manifest = run.manifest
         self.done = run.done
         self._sizes: dict[str, Mapping[str, int]] = {}
-        self._inventories: dict[str, Inventory | None] = {}
+
+    @cached_property
+    def _inventories(self) -> Mapping[str, Inventory | None]:
+        return Inventory.read_all(self.run)
 
     @cached_property
     def tables(self) -> frozenset[str]:
@@ -122,9 +131,7 @@ class Contents:
 
     def inventory(self, key: str) -> Inventory | None:
         """That of a shard; None where it has none."""
-        if key not in self._inventories:
-            self._inventories[key] = Inventory.read(self.run, key)
-        return self._inventories[key]
+        return self._inventories.get(key)
 
     def size(self, table: str, key: str) -> int | None:
         """Bytes of a part; None where there is none."""
@@ -164,7 +171,7 @@ class Contents:
     def shard_faults(self, key: str) -> list[Fault]:
         """Parts of a finished shard that are missing or of another size: nothing is opened."""
         inventory = self.inventory(key)
-        if inventory is None and (self.has_inventories or self._has_file(key)):
+        if inventory is None and (self.has_inventories or key in self._inventories):
             return [Fault(inventory_name(key), "missing or not readable", "the parts of its shard", key)]
         if inventory is not None and inventory.run_id != self.manifest["run_id"]:
             own = f"run {self.manifest['run_id']}"
@@ -172,12 +179,6 @@ class Contents:
         promised = inventory.parts.keys() if inventory else self.tables
         faults = [self._presence(table, key, inventory) for table in sorted(promised)]
         return [fault for fault in faults if fault is not None]
-
-    def _has_file(self, key: str) -> bool:
-        """Whether there is an inventory of a shard, readable or not."""
-        if INVENTORY not in self._sizes:
-            self._sizes[INVENTORY] = self.run.files.sizes(INVENTORY)
-        return inventory_name(key).rpartition("/")[2] in self._sizes[INVENTORY]
 
     def _presence(self, table: str, key: str, inventory: Inventory | None) -> Fault | None:
         name, size = part_name(table, key), self.size(table, key)
@@ -207,9 +208,6 @@ class ShardsSeen:
     def of(cls, run: RunFolder) -> ShardsSeen:
         """Of ``run`` as it is."""
         ordered = sorted(run.done)
-        inventories = [Inventory.read(run, key) for key in ordered]
-        lines = [
-            f"{key} {inventory.digest}" if inventory else key
-            for key, inventory in zip(ordered, inventories, strict=True)
-        ]
+        inventories = Inventory.read_all(run)
+        lines = [f"{key} {own.digest}" if (own := inventories.get(key)) else key for key in ordered]
         return cls(len(ordered), sha256("\n".join(lines).encode()).hexdigest())

@@ -115,6 +115,10 @@ class RunData:
         return self.store.tables
 
     @cached_property
+    def _parts(self) -> Parts:
+        return Parts.whole(self.store)
+
+    @cached_property
     def used(self) -> pd.DataFrame:
         """The images that the ranking rests on."""
         return self.images[self.images["used"]]
@@ -198,7 +202,7 @@ class RunData:
             return None
         # only the parts of the shards that hold them: a run has thousands of pictures, a report dozens
         shards = self.images.loc[self.images["example_id"].isin(wanted), "shard"].unique()
-        parts = Parts.whole(self.store)
+        parts = self._parts
         pieces = (parts.table(table, key, columns) for key in parts.keys if key in set(shards))
         picked = [piece.filter(pc.field("example_id").isin(wanted)) for piece in pieces if piece is not None]
         return pa.concat_tables(picked) if picked else None
