@@ -192,7 +192,7 @@ def _sizes(seen: SizesSeen) -> str:
 
 def _classes(match: ClassMatch) -> str:
     pairs = ", ".join(
-        f"{name} = output {output}" + (f" ({theirs})" if theirs and theirs != name else "")
+        f"{_short(name)} = output {output}" + (f" ({_short(theirs)})" if theirs and theirs != name else "")
         for name, output, theirs in match.pairs
     )
     matched = match.classes - match.without_output.count
@@ -204,9 +204,14 @@ def _classes(match: ClassMatch) -> str:
     return "; ".join(parts)
 
 
+def _short(name: str) -> str:
+    """The first of its synonyms."""
+    return name.split(",")[0]
+
+
 def _names(names: Names) -> str:
     more = names.count - len(names.first)
-    return ", ".join(names.first) + (f" and {more} more" if more else "")
+    return ", ".join(map(_short, names.first)) + (f" and {more} more" if more else "")
 
 
 def _network(facts: NetworkFacts) -> str:
