@@ -5,7 +5,17 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ILSVRC := runs/benchmarks/ilsvrc
 
-.PHONY: demo test check fuzz kill package format benchmarks clean
+# each end of what pyproject.toml allows has an environment of its own
+OLDEST := .venv-oldest
+LATEST := .venv-latest
+# what meets other people's code: hostile files, names, readers, the run folder, statistics, rules, the command line.
+# Not the whole suite (some minutes instead of many); `make test-latest` runs all of it.
+OLDEST_TESTS := tests/flows/test_hostile_run.py tests/pipeline/inputs/test_limits.py tests/test_names.py \
+  tests/pipeline/inputs/test_models.py tests/pipeline/inputs/test_datasets.py tests/pipeline/run \
+  tests/pipeline/statistics/test_ranking.py tests/reports/gate tests/explainers/rules tests/flows/test_cli.py \
+  tests/flows/test_schedule.py
+
+.PHONY: demo test test-oldest test-latest check fuzz kill package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -25,6 +35,22 @@ check: $(STAMP)
 
 test: check
 	$(BIN)/python -m pytest -q
+
+# The exact minima of all dependencies (constraints-oldest.txt, Python 3.11): the oldest Keras must refuse hostile files.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest -q $(OLDEST_TESTS)
+
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable . \
+	  pytest hypothesis statsmodels
+	touch $@
+
+# The newest releases of everything, whatever they are today; the whole suite.
+test-latest:
+	test -d $(LATEST) || $(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
+	$(LATEST)/bin/python -m pytest -q
 
 # Every figure of the README and of docs/; alone on the machine, about an hour on 2 cores. The last four need the
 # real files: make benchmarks HANSAUDIT_ILSVRC=folder (with squeezenet_v1.1.keras and the archives).
@@ -64,4 +90,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info runs
+	rm -rf $(VENV) $(OLDEST) $(LATEST) build *.egg-info runs

@@ -52,3 +52,20 @@ def test_the_licence_is_the_one_that_the_package_declares() -> None:
     assert text.startswith("BSD 3-Clause License")
     assert PROJECT["license"] == "BSD-3-Clause"
     assert set(PROJECT["license-files"]) == {"LICENSE", "NOTICE"}
+
+
+def test_the_oldest_versions_are_the_minima() -> None:
+    text = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8")
+    pinned = dict(line.split("==") for line in text.splitlines() if "==" in line)
+    for requirement in PROJECT["dependencies"]:
+        match = re.match(r"([A-Za-z0-9_.-]+)>=([0-9.]+)", requirement)
+        assert match, requirement
+        assert release(pinned[match[1]]) == release(match[2]), requirement
+
+
+def release(version: str) -> list[int]:
+    """Numbers of a version, without the zeros at its end: 2.0 is 2.0.0."""
+    numbers = [int(part) for part in version.split(".")]
+    while numbers[-1] == 0:
+        numbers.pop()
+    return numbers
