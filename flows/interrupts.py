@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _came = False
+_held_back = False
 
 
 @contextmanager
@@ -26,17 +32,41 @@ def noticed() -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
+    hook, sys.unraisablehook = sys.unraisablehook, _say_unless_interrupted
     try:
         yield
     finally:
+        _came = False
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     global _came
+    if _held_back and _came:  # a second time: no more patience
+        os._exit(130)
     _came = True
-    raise KeyboardInterrupt
+    if not _held_back:
+        raise KeyboardInterrupt
+
+
+def _say_unless_interrupted(unraisable: UnraisableHookArgs) -> None:
+    """Python prints what it raises inside a library's callback; an interruption is told once, at the end."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Context of what must not be torn, such as loading a framework: an interruption comes after it."""
+    global _held_back
+    _held_back = True
+    try:
+        yield
+    finally:
+        _held_back = False
+    stop_if_interrupted()
 
 
 def stop_if_interrupted() -> None:

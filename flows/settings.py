@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from flows import interrupts
+
 _DEFAULTS = {
     # analytics and version look-ups would try the network
     "DO_NOT_TRACK": "1",
@@ -62,7 +64,7 @@ def load_tensorflow() -> None:
     """Import TensorFlow without the lines that its libraries print before any setting can stop them."""
     if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1"):
         return
-    with tempfile.TemporaryFile() as held, _standard_error_to(held.fileno()):
+    with tempfile.TemporaryFile() as held, _standard_error_to(held.fileno()), interrupts.held_back():
         try:
             import tensorflow  # noqa: F401 - for its side effect
         except BaseException:

@@ -117,6 +117,33 @@ def test_workers_that_die_again_say_what_to_do(mortal: type[Mortal], monkeypatch
     assert mortal.started == 2
 
 
+def test_what_must_not_be_torn_is_finished_before_an_interruption():
+    from flows import interrupts
+
+    done: list[str] = []
+    with interrupts.noticed():
+        with suppress(KeyboardInterrupt):
+            with interrupts.held_back():
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("whole")
+            done.append("not interrupted")
+        assert interrupts.is_interruption(ValueError("anything after it"))
+    assert done == ["whole"]
+
+
+def test_an_interruption_inside_a_callback_is_not_printed(capsys):
+    from flows import interrupts
+
+    class Interrupted:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with interrupts.noticed(), suppress(KeyboardInterrupt):
+        Interrupted()
+        interrupts.stop_if_interrupted()
+    assert capsys.readouterr().err == ""
+
+
 def test_an_interruption_that_a_library_swallowed_ends_the_run_at_the_next_shard():
     from flows import interrupts
     from flows.runners import run_shards
