@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 
 from explainers.errors import UntraceableModel
+from explainers.model.hdf5 import check_links
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -105,6 +106,7 @@ def load_file(path: Path, unsafe: bool = False) -> keras.Model:
     try:
         with tempfile.TemporaryDirectory() as folder:
             named = _rightly_named(path, Path(folder))
+            check_links(path)
             return keras.saving.load_model(named, compile=False, safe_mode=not unsafe)
     except UntraceableModel:
         raise

@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset, DatasetInfo, Record
 from pipeline.inputs.geometry import (
+    Placement,
     clean_boxes,
     draw,
     map_boxes,
@@ -27,6 +28,7 @@ from pipeline.inputs.geometry import (
     union_mask,
     upright,
 )
+from pipeline.inputs.limits import DECODING, MAX_BOXES
 from pipeline.inputs.shards import Shard
 
 AHEAD = 2  # batches being decoded while one is consumed
@@ -177,24 +179,35 @@ def _decode(record: Record, card: ModelCard, classes: ClassMap) -> _Row:
         row.reason = record.error or "the record holds no image"
         return row
     try:
-        image = open_image(record.image)
-        if record.viewed:
-            image = upright(image, record.size)
-        row.size = image.size
-        if row.label < 0 and (record.label >= 0 or not record.remark):
-            row.reason = f"label {record.label} is none of the {len(classes.names)} classes of the network"
-            return row
-        placed = place_image(*image.size, card)
-        row.picture = draw(image, placed, card)
+        if len(record.boxes) > MAX_BOXES:
+            raise InputError(f"{len(record.boxes)} boxes in one image; valid: {MAX_BOXES} at most")
+        row.picture, placed = _draw_picture(row, record.image, card, classes)
     except InputError as error:
         row.reason = str(error)
         return row
     row.inputs = card.prepare(row.picture)
-    boxes, faults = clean_boxes(record.boxes, *image.size)
+    boxes, faults = clean_boxes(record.boxes, *row.size)
     row.boxes = map_boxes(boxes, placed, card)
     row.mask = union_mask(row.boxes, card.height, card.width)
     row.status, row.reason = _judge(record.boxes, boxes, row.boxes, row.mask, faults or record.remark)
     return row
+
+
+def _draw_picture(row: _Row, data: bytes, card: ModelCard, classes: ClassMap) -> tuple[np.ndarray, Placement]:
+    """The row's picture and where the image lies in it; notes its size. Raises :class:`InputError`."""
+    record, image = row.record, open_image(data)
+    with DECODING.take(image.width * image.height):
+        if record.viewed:
+            image = upright(image, record.size)
+        row.size = image.size
+        if row.label < 0 and (record.label >= 0 or not record.remark):
+            raise InputError(
+                f"label {record.label} is none of the {len(classes.names)} classes of the network"
+            )
+        placed = place_image(*image.size, card)
+        picture = draw(image, placed, card)
+        del image  # its pixels end here
+    return picture, placed
 
 
 def _judge(

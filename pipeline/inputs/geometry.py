@@ -20,9 +20,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
+from pipeline.inputs.limits import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
-MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+_TOLD = 5  # faults of an image's boxes that are named
+
+
 def clean_boxes(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray, str | None]:
     """The usable boxes, clipped to the image, and what was wrong with the others (None: nothing)."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
@@ -208,7 +211,8 @@ def clean_boxes(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
             good[i] = False
             faults.append(f"box {i} {fault}")
     limit = np.array([width - 1, height - 1, width - 1, height - 1])
-    return np.clip(boxes[good], 0, limit), "; ".join(faults) or None
+    more = [f"{len(faults) - _TOLD} more"] if len(faults) > _TOLD else []
+    return np.clip(boxes[good], 0, limit), "; ".join(faults[:_TOLD] + more) or None
 
 
 def map_boxes(boxes: np.ndarray, placed: Placement, card: ModelCard) -> np.ndarray:

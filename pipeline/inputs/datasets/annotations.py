@@ -15,9 +15,9 @@ from defusedxml.common import DefusedXmlException
 
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES
+from pipeline.inputs.limits import MAX_BOXES
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
-MAX_BOXES = 10_000  # of one image: no annotator draws more, and every one costs a pass over the mask
 
 
 @dataclass
