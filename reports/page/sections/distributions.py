@@ -18,7 +18,7 @@ TEMPLATE = """
 <div class="scroll plot" tabindex="0" role="region" aria-label="Histogram of classes">{{ classes }}</div>
 {% endif %}
 {% if images %}
-<h3>Images inside {{ "the suspicious classes" if suspicious else "the lowest classes" }}</h3>
+<h3>Images inside {{ "the suspicious classes" if apart else "the lowest classes" }}</h3>
 <div class="scroll plot" tabindex="0" role="region" aria-label="Strip plot of images">{{ images }}</div>
 <p class="reading"><b>How to read this.</b> One dot is one image; the bar is the median. A class that is low
 as a whole relies on something else in every picture. One that falls into two heaps has two strategies:
@@ -55,7 +55,7 @@ def build(run: RunData) -> dict[str, Any]:
     return {
         "classes": histogram(groups, axis) if len(measured) else None,
         "images": strips(rows, title) if len(used) else None,
-        "suspicious": len(suspicious) > 0,
+        "apart": len(suspicious) > 0,
     }
 
 
