@@ -69,6 +69,19 @@ def held_back() -> Iterator[None]:
     stop_if_interrupted()
 
 
+@contextmanager
+def hidden_from_children() -> Iterator[None]:
+    """Context whose new threads, and processes started by them, never see a terminal's Ctrl-C: it is ours.
+
+    A worker that it hit while waiting would leave its pool's queue locked.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def stop_if_interrupted() -> None:
     """Raise the KeyboardInterrupt that a library may have swallowed; call it between pieces of work."""
     if _came:

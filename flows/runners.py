@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children
 from typing import Any
 
 from flows.settings import prepare_prefect
@@ -59,8 +61,9 @@ def _spread(
 ) -> list[str]:
     """Run the shards in new workers; returns the keys that are left because a worker died."""
     left = set(keys)
-    with task_runner(execution) as runner:
-        futures: dict[Any, str] = {runner.submit(task, {"key": k, **given}): k for k in keys}
+    with task_runner(execution) as runner, _workers_end_with_an_interruption():
+        with interrupts.hidden_from_children():
+            futures: dict[Any, str] = {runner.submit(task, {"key": k, **given}): k for k in keys}
         for future in as_completed(list(futures)):
             interrupts.stop_if_interrupted()
             try:
@@ -69,6 +72,18 @@ def _spread(
                 continue
             left.remove(futures[future])
     return [key for key in keys if key in left]
+
+
+@contextmanager
+def _workers_end_with_an_interruption() -> Iterator[None]:
+    """An interrupted run does not wait for the shards under way: parts are written whole or not at all."""
+    try:
+        yield
+    except BaseException as error:
+        if interrupts.is_interruption(error):
+            for child in active_children():
+                child.kill()
+        raise
 
 
 def task_runner(execution: ExecutionConfig) -> TaskRunner:
