@@ -21,7 +21,6 @@ min_images = 5                      # classes with fewer ranked images are not j
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +166,7 @@ def _limit(data: Mapping[str, Any], key: str, words: bool, where: str) -> Any:
     if words:
         return _strings(data, key, where)
     limit = data[key]
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or math.isnan(limit):
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not abs(limit) < 1e300:
         raise PolicyError(f"{where}: {key} must be a number, received {limit!r}")
     return limit
 

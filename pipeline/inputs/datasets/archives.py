@@ -92,7 +92,8 @@ def read_members(path: str | Path, limit: int, total: int) -> Iterator[tuple[str
         raise InputError(
             f"{path}: cannot read the archive after {n} files: {error.strerror or error}"
         ) from None
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    # TypeError: tarfile on a gzip header that is cut off
+    except (tarfile.TarError, EOFError, TypeError, zlib.error) as error:
         raise InputError(f"{path}: damaged or cut off after {n} files: {error}") from None
 
 

@@ -73,3 +73,11 @@ def test_two_annotations_of_one_image_are_refused(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "boxes.tgz", members)
     with pytest.raises(InputError, match=f"'{name}.xml' occurs twice"):
         read_annotations(path)
+
+
+@pytest.mark.parametrize("length", [3, 10, 12])
+def test_a_gzip_header_that_is_cut_off_is_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "boxes.tgz"
+    path.write_bytes(b"\x1f\x8b\x08\x04" + bytes(length - 3))
+    with pytest.raises(InputError, match=r"damaged or cut off|cannot read"):
+        read_annotations(path)

@@ -376,3 +376,9 @@ def test_the_gate_is_light(run, tmp_path):
         [sys.executable, "-c", code, str(run[0]), str(policy)], check=False, capture_output=True
     )
     assert (done.returncode, done.stdout.decode().strip()) == (1, "[]")
+
+
+@pytest.mark.parametrize("limit", [10**400, float("inf"), float("nan"), True])
+def test_a_limit_that_decides_nothing_is_refused(limit):
+    with pytest.raises(PolicyError, match="max must be a number"):
+        parse_policy({"check": [{"statistic": "n_suspicious", "max": limit}]})
