@@ -15,7 +15,7 @@ OLDEST_TESTS := tests/flows/test_hostile_run.py tests/pipeline/inputs/test_limit
   tests/pipeline/statistics/test_ranking.py tests/reports/gate tests/explainers/rules tests/flows/test_cli.py \
   tests/flows/test_schedule.py
 
-.PHONY: demo test test-oldest test-latest check fuzz kill package format benchmarks clean
+.PHONY: demo test test-oldest test-latest check fuzz kill soak package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -76,6 +76,10 @@ fuzz: $(STAMP)
 # Commands are killed at N random moments and started again: make kill N=50 (about half an hour on 2 cores).
 kill: $(STAMP)
 	$(BIN)/python -m tests.kill --n $(or $(N),50) --seed $(or $(SEED),0)
+
+# 200 runs in one process: memory, files, threads and temporary files stay flat (about a quarter of an hour).
+soak: $(STAMP)
+	$(BIN)/python -m benchmarks.soak --runs $(or $(N),200)
 
 # The wheel in a new environment and another folder: the demo must run there.
 package: $(STAMP)
