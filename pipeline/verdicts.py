@@ -59,6 +59,30 @@ class InterventionVerdict(Term):
     )
 
 
+class Tested(Term):
+    """What the interventions say of a class, whatever its maps say."""
+
+    __test__ = False  # pytest takes a class of this name for tests
+
+    DEPENDS = (
+        "depends",
+        "the network needs what lies beside the object, beyond what matters and beyond ordinary classes",
+    )
+    RIM = (
+        "rim",
+        "what the network needs beside the object vanishes when the rim of the box is widened: parts of the "
+        "object that the box cuts off, no background",
+    )
+    UNDECIDED = (
+        "undecided",
+        "too few images, or too much spread among them, for a statement either way",
+    )
+    INDEPENDENT = (
+        "independent",
+        "what lies beside the object matters less than the limit",
+    )
+
+
 # The maps look beside the object: what an intervention then confirms or clears.
 SUSPECT: Final = (RankingVerdict.SUSPICIOUS, RankingVerdict.UNFOCUSED)
 # The network depends on its background, whether or not the maps show it.

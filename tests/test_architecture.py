@@ -15,9 +15,9 @@ from explainers.rules.base import Rule
 from explainers.rules.presets import GRADIENT
 from flows import cli, runners
 from pipeline import columns, seeds
-from pipeline.followup.interventions import all_interventions
 from pipeline.inputs.datasets import list_sources
 from pipeline.measure.curve_metrics import metrics_of
+from pipeline.measure.interventions.kinds import all_interventions
 from pipeline.measure.metrics import list_metrics
 from pipeline.run import documents
 from pipeline.schema import CurveOrder
@@ -134,7 +134,7 @@ def test_all_of_a_kind_lie_where_the_page_says(thing: str) -> None:
 FOLDERS = {
     "flows/commands": lambda: set(cli.COMMANDS),
     "reports/gallery/views": lambda: set(all_views()),
-    "pipeline/followup/interventions": lambda: {
+    "pipeline/measure/interventions/kinds": lambda: {
         Path(path).stem for path in sources(i.edits for i in all_interventions())
     },
     "pipeline/inputs/datasets/sources": lambda: {source.name for source in list_sources()},

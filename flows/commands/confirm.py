@@ -12,9 +12,9 @@ from flows.options import UNSAFE
 if TYPE_CHECKING:
     from pipeline.config import ConfirmConfig
     from pipeline.followup.confirm import Confirmed
-    from pipeline.followup.effects import Effect
     from pipeline.measure.beforehand import Moved
     from pipeline.run.store import Store
+    from pipeline.statistics.effects import Effect
     from pipeline.trust import Trust
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
@@ -63,7 +63,7 @@ def confirm(
     store = Store(run)
     with store.lock_existing():
         result = _confirm(store, plan, trust(unsafe, model), Moved(dataset, annotations, model, card))
-    from pipeline.followup.interventions import all_contrasts
+    from pipeline.measure.interventions.kinds import all_contrasts
 
     deciding = [contrast for contrast in all_contrasts().values() if contrast.decides]
     rows = [

@@ -12,7 +12,6 @@ from PIL import Image
 
 from pipeline.canary.super_classes import SUPER_CLASSES, super_class
 from pipeline.errors import InputError
-from pipeline.followup.pictures import window_sums
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset
@@ -20,6 +19,7 @@ from pipeline.inputs.datasets.ilsvrc2012 import imagenet_classes
 from pipeline.inputs.geometry import union_mask
 from pipeline.inputs.picked import Picked
 from pipeline.inputs.shards import Shard
+from pipeline.measure.interventions.pictures import window_sums
 from pipeline.schema import STATUS_OK
 from pipeline.seeds import ImageChoice, Purpose
 

@@ -2,7 +2,7 @@
 
 Re-reads only the images it needs. Writes ``confirm.json`` (verdicts, effects with intervals) and
 ``confirm.parquet`` (one row per class and effect) into the run. The decision rule is
-:func:`pipeline.followup.effects.judge`.
+:func:`pipeline.statistics.effects.judge`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.config import ConfirmConfig
-from pipeline.followup.edits import Measured, intervene
-from pipeline.followup.effects import RELEVANT, ClassEffects, Effect, Judgement, judge
-from pipeline.followup.selection import choose_classes, choose_images, read_scenes
+from pipeline.followup.selection import choose_classes, choose_images
 from pipeline.measure.bench import Bench
+from pipeline.measure.interventions.edits import Measured, intervene
+from pipeline.measure.interventions.scenes import read_scenes
 from pipeline.run.documents import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.folder import CONFIRMATION_TABLE
 from pipeline.run.store import Store
+from pipeline.statistics.effects import RELEVANT, ClassEffects, Effect, Judgement, both_effects, judge
 from pipeline.statistics.ranking import Ranking
 from pipeline.verdicts import DEPENDENT, SUSPECT, InterventionVerdict
 
@@ -78,8 +79,9 @@ def confirm(
 def _judge(measured: Measured, ranking: Ranking, plan: ConfirmConfig) -> dict[int, Judgement]:
     """Label -> judgement, best confirmed first."""
     suspect = set(ranking.table.loc[ranking.table["verdict"].isin(SUSPECT), "label"])
-    classes = [ClassEffects(label, label in suspect, values) for label, values in measured.effects.items()]
-    judged = zip(measured.effects, judge(classes, ranking.settings.n_min, plan.seed), strict=True)
+    effects = {label: both_effects(responses) for label, responses in measured.responses.items()}
+    classes = [ClassEffects(label, label in suspect, values) for label, values in effects.items()]
+    judged = zip(effects, judge(classes, ranking.settings.n_min, plan.seed), strict=True)
     return dict(sorted(judged, key=lambda item: _place(item[1])))
 
 

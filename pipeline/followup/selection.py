@@ -1,4 +1,4 @@
-"""Which classes and images the interventions look at, and those images, read again."""
+"""Which classes and images the interventions look at."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from collections.abc import Mapping
 
 from pipeline.config import ConfirmConfig
 from pipeline.errors import InputError
-from pipeline.followup.interventions import Scene
-from pipeline.inputs.batches import iter_batches
-from pipeline.inputs.picked import Picked
-from pipeline.measure.bench import Bench
 from pipeline.run.documents import Role
-from pipeline.schema import STATUS_OK
 from pipeline.seeds import ImageChoice, Purpose
 from pipeline.statistics.ranking import Ranking
-
-Scenes = Mapping[int, Mapping[str, Scene]]  # label -> example id -> scene
 
 
 def choose_classes(ranking: Ranking, plan: ConfirmConfig) -> dict[int, Role]:
@@ -41,15 +34,3 @@ def choose_images(ranking: Ranking, roles: Mapping[int, Role], plan: ConfirmConf
         index.sort(key=lambda i: ImageChoice.EDITED.rank(plan.seed, i))
         chosen += index[: plan.images]
     return tuple(sorted(chosen))
-
-
-def read_scenes(bench: Bench, indices: tuple[int, ...]) -> Scenes:
-    """The images at ``indices`` of the split that still have a visible box."""
-    picked = Picked(bench.dataset, indices)
-    scenes: dict[int, dict[str, Scene]] = {}
-    for batch in iter_batches(picked, picked.shard, bench.model.card, bench.config.execution.batch_size):
-        for i, record in enumerate(batch.records):
-            if record is not None and batch.status[i] == STATUS_OK:
-                scene = Scene(batch.pictures[i].copy(), batch.masks[i].copy())
-                scenes.setdefault(int(batch.labels[i]), {})[record.example_id] = scene
-    return scenes

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.verdicts import InterventionVerdict, RankingVerdict, is_found
+from pipeline.verdicts import InterventionVerdict, RankingVerdict, Tested, is_found
 
 ROOT = Path(__file__).parents[2]
 OWNER = ROOT / "pipeline" / "verdicts.py"
@@ -51,7 +51,7 @@ def test_a_verdict_is_stored_as_its_name():
     assert f"{verdict} {verdict.words}" == "attribution_only attribution only"
 
 
-@pytest.mark.parametrize("verdict", [*RankingVerdict, *InterventionVerdict])
+@pytest.mark.parametrize("verdict", [*RankingVerdict, *InterventionVerdict, *Tested])
 def test_meanings_are_clauses(verdict):
     assert verdict.meaning[0].islower()
     assert not verdict.meaning.endswith(".")

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import schema
-from pipeline.followup.effects import ClassEffects, effects_of, judge, summarise
-from pipeline.followup.interventions.background import without_background
-from pipeline.followup.interventions.box import control_box, without_object
-from pipeline.followup.interventions.exchange import closest_mask, exchange
-from pipeline.followup.pictures import FILLS, Scene, fill, inpaint, window_sums
+from pipeline.measure.interventions.kinds.background import without_background
+from pipeline.measure.interventions.kinds.box import control_box, without_object
+from pipeline.measure.interventions.kinds.exchange import closest_mask, exchange
+from pipeline.measure.interventions.pictures import FILLS, Scene, fill, inpaint, window_sums
 from pipeline.run.hashes import hashed
+from pipeline.statistics.effects import ClassEffects, both_effects, effects_of, judge, summarise
 
 SIDE = 32
 
@@ -260,11 +260,12 @@ def colour_scenes(n=8):
 
 def test_interventions_see_what_the_network_uses():
     from pipeline.config import ConfirmConfig
-    from pipeline.followup.edits import intervene
+    from pipeline.measure.interventions.edits import intervene
 
     measured = intervene(colour_scenes(), colour_model(), ConfirmConfig(images=8, seed=3), 16)
     assert measured.passes % 16 == 0
-    judged = judge([ClassEffects(k, k == 0, v) for k, v in measured.effects.items()])
+    effects = {k: both_effects(v) for k, v in measured.responses.items()}
+    judged = judge([ClassEffects(k, k == 0, v) for k, v in effects.items()])
     assert [j.verdict for j in judged] == ["confirmed", "clean", "clean"]
     mean = {k: {name: e.mean for name, e in j.effects.items()} for k, j in enumerate(judged)}
     assert mean[0]["drop_removed"] < 0.05 < 0.5 < mean[1]["drop_removed"]
@@ -274,7 +275,9 @@ def test_interventions_see_what_the_network_uses():
     assert mean[1]["hit drop_removed"] > 0.5
     # another seed, other donors, the same verdicts; the same seed, the same numbers
     again = intervene(colour_scenes(), colour_model(), ConfirmConfig(images=8, seed=3), 5)
-    np.testing.assert_allclose(again.effects[0]["necessity"], measured.effects[0]["necessity"], atol=1e-5)
+    np.testing.assert_allclose(
+        both_effects(again.responses[0])["necessity"], effects[0]["necessity"], atol=1e-5
+    )
 
 
 # -- a run
@@ -324,7 +327,7 @@ def test_another_dataset_is_not_taken_for_the_run_s(small_run, tmp_path):
 
 def test_order_with_confirmation():
     from pipeline.followup.confirm import Confirmed, confirmed_order
-    from pipeline.followup.effects import Judgement
+    from pipeline.statistics.effects import Judgement
 
     def one(verdict, strength):
         return Judgement(verdict, strength, strength, None, {})

@@ -9,11 +9,10 @@ from itertools import islice
 import numpy as np
 
 from pipeline.config import ConfirmConfig
-from pipeline.followup.effects import effects_of
-from pipeline.followup.interventions import FULL, Subject, all_interventions
-from pipeline.followup.selection import Scenes
 from pipeline.inputs.models import LoadedModel
 from pipeline.measure.evaluate import Evaluator
+from pipeline.measure.interventions.kinds import FULL, Subject, all_interventions
+from pipeline.measure.interventions.scenes import Scenes
 from pipeline.measure.rows import probabilities
 from pipeline.seeds import ImagePurpose, generator
 
@@ -33,12 +32,12 @@ class Measured:
     """What the network said.
 
     Attributes:
-        effects: label -> effect -> (n,) one value per image. The effects on the probability keep their names,
-            those on the accuracy get the prefix ``hit ``.
+        responses: label -> edit -> (n, 2) per image: probability of the class, and whether it is the first
+            one; nan where an edit was not possible.
         passes: forward passes needed.
     """
 
-    effects: Mapping[int, Mapping[str, np.ndarray]]
+    responses: Mapping[int, Mapping[str, np.ndarray]]
     passes: int
 
 
@@ -51,7 +50,6 @@ def intervene(
 ) -> Measured:
     """Edit every scene, evaluate in full batches; ``on_images`` as in :func:`~.confirm.confirm`."""
     evaluator = Evaluator(model.model, batch_size)
-    # label -> edit -> (n, 2): probability of the class, and whether it is the first one
     always = (FULL, *(name for intervention in all_interventions() for name in intervention.always))
     responses = {k: {name: np.full((len(s), 2), np.nan) for name in always} for k, s in scenes.items()}
     waiting = _all_edits(scenes, plan, on_images)
@@ -62,7 +60,7 @@ def intervene(
             of_class = responses[edit.label]
             values = of_class.setdefault(edit.name, np.full_like(of_class["full"], np.nan))
             values[edit.image] = row[edit.label], top == edit.label
-    return Measured({k: _effects(of_class) for k, of_class in responses.items()}, evaluator.passes)
+    return Measured(responses, evaluator.passes)
 
 
 def _all_edits(
@@ -76,15 +74,6 @@ def _all_edits(
             done += 1
             if on_images:
                 on_images(done, total)
-
-
-def _effects(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Effect -> (n,), from the responses (n, 2) to the edits of one class."""
-    effects: dict[str, np.ndarray] = {}
-    for column, prefix in enumerate(("", "hit ")):
-        by_edit = {name: responses[name][:, column] for name in sorted(responses)}
-        effects |= {prefix + name: values for name, values in effects_of(by_edit).items()}
-    return effects
 
 
 def edits(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.followup.interventions import FULL, all_contrasts, all_interventions
+from pipeline.measure.interventions.kinds import FULL, all_contrasts, all_interventions
 from pipeline.statistics.decision import Criterion
 from pipeline.statistics.resampling import bca_intervals, images_needed
 from pipeline.verdicts import InterventionVerdict
@@ -74,8 +74,8 @@ class Judgement:
 def effects_of(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Per-image effects (n,) from the responses (n,) to the edits: probability of the class, or hit (0 or 1).
 
-    ``responses``: by name of the edit, see :mod:`pipeline.followup.interventions`; the variants of a kind are
-    averaged where they are defined.
+    ``responses``: by name of the edit, see :mod:`pipeline.measure.interventions.kinds`; the variants
+    of a kind are averaged where they are defined.
     """
 
     def mean(name: str) -> np.ndarray:
@@ -89,6 +89,18 @@ def effects_of(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, values in responses.items():
             if name.partition(":")[0] in intervention.single:
                 effects[f"drop_{name}"] = responses[FULL] - values
+    return effects
+
+
+def both_effects(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Effect -> (n,), from the responses (n, 2) to the edits of one class.
+
+    The effects on the probability keep their names, those on the accuracy get the prefix ``hit ``.
+    """
+    effects: dict[str, np.ndarray] = {}
+    for column, prefix in enumerate(("", "hit ")):
+        by_edit = {name: responses[name][:, column] for name in sorted(responses)}
+        effects |= {prefix + name: values for name, values in effects_of(by_edit).items()}
     return effects
 
 

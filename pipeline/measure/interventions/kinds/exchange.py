@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.followup.interventions import FULL, Contrast, Intervention, Subject
-from pipeline.followup.pictures import FILLS, Scene, fill, replace, widen
+from pipeline.measure.interventions.kinds import FULL, Contrast, Intervention, Subject
+from pipeline.measure.interventions.pictures import FILLS, Scene, fill, replace, widen
 from pipeline.seeds import alike
 
 MOST_HOLE = 0.9  # share of the picture that may be hole before nothing of a background is left

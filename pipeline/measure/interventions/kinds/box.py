@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.followup.interventions import FULL, Contrast, Intervention, Subject
-from pipeline.followup.pictures import FILLS, Scene, fill, replace, widen, window_sums
+from pipeline.measure.interventions.kinds import FULL, Contrast, Intervention, Subject
+from pipeline.measure.interventions.pictures import FILLS, Scene, fill, replace, widen, window_sums
 
 MOST_OVERLAP = 0.25  # share of a control box that may lie on the object
 ASPECTS = (1.0, 0.5, 2.0, 0.25, 4.0)  # tried for a control box when the object's own shape finds no room

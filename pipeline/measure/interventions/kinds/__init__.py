@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from pipeline.followup.pictures import Scene
+from pipeline.measure.interventions.pictures import Scene
 
 FULL = "full"  # the picture as it is
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from pipeline.followup.interventions import Intervention, Subject
-from pipeline.followup.pictures import Scene, replace
+from pipeline.measure.interventions.kinds import Intervention, Subject
+from pipeline.measure.interventions.pictures import Scene, replace
 
 
 def without_background(scene: Scene, kind: str, rng: np.random.Generator) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.followup.interventions import FULL, Intervention, Subject, all_contrasts, all_interventions
-from pipeline.followup.pictures import Scene
+from pipeline.measure.interventions.kinds import FULL, Intervention, Subject, all_contrasts, all_interventions
+from pipeline.measure.interventions.pictures import Scene
 
 
 def scene(seed: int) -> Scene:

@@ -1,0 +1,1 @@
+"""Interventions: pictures edited, and what the network says to each edit."""
