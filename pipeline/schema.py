@@ -6,6 +6,7 @@ change of :data:`pipeline.run.folder.SCHEMA_VERSION`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ EXAMPLES: Final = pa.schema(
         _field("label", pa.int32(), "true class; -1 when outside the network's classes", "class index"),
         _field("class_id", _NAME, "the dataset's own id of the true class (synset)"),
         _field("class_name", _NAME, "readable name of the true class"),
+        _field("group", _NAME, "group of the image, as the dataset has it; null where it says none"),
         _field("prediction", pa.int32(), "top-1 class", "class index"),
         _field("confidence", pa.float32(), "probability of the top-1 class", "probability"),
         _field("label_probability", pa.float32(), "probability of the true class", "probability"),
@@ -131,6 +133,16 @@ TABLES: Final = {
     "maps": MAPS,
     "thumbnails": THUMBNAILS,
 }
+
+# Nullable columns that came later, and with which schema version: earlier parts lack them, they read as null.
+_ADDED: Final[Mapping[str, Mapping[str, int]]] = {"examples": {"group": 2}}
+
+
+def columns_of(table: str, version: int) -> pa.Schema:
+    """The columns that the parts of ``table`` have in a run of this schema ``version``."""
+    added = _ADDED.get(table, {})
+    return pa.schema([field for field in TABLES[table] if added.get(field.name, 1) <= version])
+
 
 # One file beside the parts, written by a later analysis of the finished run.
 CLUSTERS: Final = pa.schema(

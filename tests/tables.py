@@ -124,15 +124,16 @@ def write_run(
     shard_size: int = 128,
     failures: float = 0.01,
     ranking: Mapping[str, Any] | None = None,
+    examples: pd.DataFrame | None = None,
 ) -> Truth:
     """Write a whole run folder (manifest and parts, as the audit would) and return its truth.
 
     ``ranking``: the run's own ranking settings. ``effect`` maps a class index to the shift of its lift; those
-    classes are the dataset's ``planted`` ones.
+    classes are the dataset's ``planted`` ones. ``examples``: instead of drawn ones, with their ``group``.
     """
     root = Path(path)
     effect = dict(effect or {})
-    frame = draw_examples(n_classes, per_class, seed, effect, failures)
+    frame = draw_examples(n_classes, per_class, seed, effect, failures) if examples is None else examples
     names = tuple(f"class {k:03d}" for k in range(n_classes))
     audit = {"maps": CELLS if maps else 0, "thumbnails": thumbnails, "seed": seed}
     config = parse_config({"audit": audit, "ranking": dict(ranking or {})})
@@ -247,6 +248,7 @@ def _examples(rows: pd.DataFrame, names: tuple[str, ...], key: str) -> pa.Table:
         "label": pa.array(label),
         "class_id": pa.array([f"s{k:08d}" for k in label]),
         "class_name": pa.array([names[k] for k in label]),
+        "group": pa.array(rows["group"].tolist() if "group" in rows else [None] * n, pa.string()),
         "prediction": known(rows["prediction"].to_numpy(), pa.int32()),
         "confidence": known(confidence, pa.float32()),
         "label_probability": known(np.where(correct, confidence, (1 - confidence) / 2), pa.float32()),

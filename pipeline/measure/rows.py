@@ -126,6 +126,7 @@ def _examples(batch: Batch, explanation: Explanation, rows: np.ndarray, recipe: 
         "label": label,
         "class_id": [None if k is None else recipe.class_ids[k] for k in own],
         "class_name": [None if k is None else recipe.class_names[k] for k in own],
+        "group": [r.group for r in records],
         "width": [s and s[0] for s in sizes],
         "height": [s and s[1] for s in sizes],
         "boxes": [_boxes(r.boxes) for r in records],

@@ -24,7 +24,9 @@ from pipeline.run import hashes
 from pipeline.run.files import Files, open_files
 from pipeline.run.manifest import check_manifest
 
-SCHEMA_VERSION: Final = 1  # of manifest, tables and documents; a change of a column is a change of it
+SCHEMA_VERSION: Final = 2  # of manifest, tables and documents; a change of a column is a change of it
+READABLE_VERSIONS: Final = (1, SCHEMA_VERSION)  # earlier ones lack columns: pipeline.schema.columns_of
+VERSIONS_READ: Final = " and ".join(map(str, READABLE_VERSIONS))
 
 MANIFEST: Final = "manifest.json"
 RANKING: Final = "ranking.json"
@@ -115,9 +117,9 @@ class RunFolder:
         if not isinstance(manifest, dict):
             raise InputError(f"{self.path}/{MANIFEST}: holds no JSON object; was it edited?")
         version = manifest.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in READABLE_VERSIONS:
             raise InputError(
-                f"{self.path}: has schema version {version}, this hansaudit reads {SCHEMA_VERSION}; "
+                f"{self.path}: has schema version {version}, this hansaudit reads {VERSIONS_READ}; "
                 "read it with the version that wrote it, or run the audit again in a new folder"
             )
         check_manifest(manifest, f"{self.path}/{MANIFEST}")

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, reason
 from pipeline.inputs.shards import parse_key
-from pipeline.run.folder import COMMIT, SCHEMA_VERSION, RunFolder, part_name
+from pipeline.run.folder import COMMIT, RunFolder, part_name
 from pipeline.run.inventory import Contents, Fault, altered
-from pipeline.schema import TABLES
+from pipeline.schema import TABLES, columns_of
 
 FAULTY = (pa.ArrowException, OSError, ValueError, OverflowError)  # what pyarrow raises for spoilt files
 
@@ -66,7 +66,8 @@ class Parts:
         if raw is None:
             return None
         try:
-            return open_parquet(raw).read(columns=list(columns), use_threads=False)
+            part = open_parquet(raw).read(columns=list(columns), use_threads=False)
+            return _completed(part, table, columns)
         except FAULTY as error:
             self._refuse(unreadable(table, key, error))
 
@@ -90,13 +91,15 @@ class Parts:
         self, table: str, key: str, schema: pa.Schema, rows: int, metadata: dict[bytes, bytes]
     ) -> tuple[str, str]:
         """What a part is and what it should be, both empty where it fits."""
-        own = {b"schema_version": str(SCHEMA_VERSION), b"run_id": self.contents.manifest["run_id"]}
+        manifest = self.contents.manifest
+        own = {b"schema_version": str(manifest["schema_version"]), b"run_id": manifest["run_id"]}
         for name, value in own.items():
             received = metadata.get(name, value.encode()).decode("utf-8", "replace")
             if received != value:
                 return f"{name.decode().replace('_', ' ')} {received}", value
-        if not schema.equals(TABLES[table], check_metadata=False):
-            return _difference(schema, TABLES[table])
+        expected = columns_of(table, manifest["schema_version"])
+        if not schema.equals(expected, check_metadata=False):
+            return _difference(schema, expected)
         record = self.contents.record(table, key)
         planned = len(parse_key("", key)) if table == COMMIT else record.rows if record else rows
         return (f"has {rows} rows", f"{planned}") if rows != planned else ("", "")
@@ -122,6 +125,15 @@ def shard_tables(
 def open_parquet(raw: bytes) -> pq.ParquetFile:
     """A part, the one way it is opened: pages that do not fit their checksum are an error."""
     return pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
+
+
+def _completed(part: pa.Table, table: str, columns: Sequence[str]) -> pa.Table:
+    """``part`` with all ``columns``, in their order: those that came with a later version are null."""
+    for name in columns:
+        if name not in part.column_names:
+            field = TABLES[table].field(name)
+            part = part.append_column(field, pa.nulls(part.num_rows, field.type))
+    return part.select(columns)
 
 
 def unreadable(table: str, key: str, error: Exception) -> Fault:

@@ -82,7 +82,8 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
     config = {k: v for k, v in manifest["config"].items() if k not in AFTERWARDS}
-    flat = {k: v for k, v in _flatten(config).items() if k not in _PLACES}
+    # an empty setting is one that is not given: an earlier version may not have known it
+    flat = {k: v for k, v in _flatten(config).items() if k not in _PLACES and v != ""}
     flat |= _flatten({"model": {"card": manifest["model"].get("card")}})
     flat["dataset.fingerprint"] = manifest["dataset"].get("fingerprint")
     flat["model.sha256"] = manifest["model"].get("sha256")

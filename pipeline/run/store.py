@@ -28,7 +28,7 @@ from pipeline.run.inventory import Contents, Inventory, PartRecord
 from pipeline.run.parts import Parts, open_parquet
 from pipeline.run.preflight import KEY, Preflight
 from pipeline.run.provenance import Provenance, differing, manifest_of
-from pipeline.schema import TABLES
+from pipeline.schema import TABLES, columns_of
 
 _FORMAT = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -145,7 +145,14 @@ class Store(RunFolder):
         _check_tables(key, tables)
         manifest = self.manifest
         metadata = _file_metadata(manifest)
-        parts = {name: _parquet(table.replace_schema_metadata(metadata)) for name, table in tables.items()}
+        parts = {
+            name: _parquet(
+                table.select(columns_of(name, manifest["schema_version"]).names).replace_schema_metadata(
+                    metadata
+                )
+            )
+            for name, table in tables.items()
+        }
         records = {
             name: PartRecord(tables[name].num_rows, len(p), bytes_hash(p)) for name, p in parts.items()
         }

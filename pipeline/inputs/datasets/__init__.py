@@ -33,6 +33,7 @@ class Record:
     ``viewed``: it was annotated as viewers show it, turned by its EXIF orientation; pictures of prepared
     datasets are taken as they are stored, as by everyone who trained on them. ``size``: width and height of
     what was annotated, where that is stated. ``remark``: what the annotations say of it that is no box.
+    ``group``: where it comes from (a place, a camera, a hospital), None where the data do not say.
     """
 
     example_id: str
@@ -45,6 +46,7 @@ class Record:
     viewed: bool = False
     size: tuple[int, int] | None = None
     remark: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)

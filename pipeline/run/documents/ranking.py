@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # pydantic reads typing's only from Pyt
 from pipeline.columns import RANKING
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
-from pipeline.run.folder import SCHEMA_VERSION, RunFolder
+from pipeline.run.folder import READABLE_VERSIONS, VERSIONS_READ, RunFolder
 from pipeline.run.ranking_settings import differing_settings, read_settings
 
 
@@ -93,8 +93,8 @@ class RankingDocument(Document):
     def misfit(self, run: RunFolder) -> str | None:
         """Why this is not the ranking that ``run``, as it is, would be given by its own settings, if so."""
         seen, done = self.summary["n_shards"], run.done
-        if self.schema_version != SCHEMA_VERSION:
-            return f"has schema version {self.schema_version}, this hansaudit reads {SCHEMA_VERSION}"
+        if self.schema_version not in READABLE_VERSIONS:
+            return f"has schema version {self.schema_version}, this hansaudit reads {VERSIONS_READ}"
         if seen != len(done):
             return f"is of {seen} finished shards, the run has {len(done)}"
         return super().misfit(run) or self._other_settings(run)

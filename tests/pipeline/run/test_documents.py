@@ -132,7 +132,7 @@ def test_the_own_ranking_fits(run: RunFolder):
 @pytest.mark.parametrize(
     ("name", "changes", "why"),
     [
-        ("ranking.json", {"schema_version": 2}, "schema version 2"),
+        ("ranking.json", {"schema_version": 3}, "schema version 3"),
         ("ranking.json", {"run_id": "0" * 16}, "is of run 0000000000000000, this is run "),
         ("ranking.json", {"method": "gradient"}, "method = 'gradient', the run's own is 'lrp.preset_a'"),
         ("ranking.json", {"summary.config.images": "all"}, "images = 'all', the run's own is 'correct'"),

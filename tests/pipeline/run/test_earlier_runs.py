@@ -7,13 +7,20 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline.errors import InputError
+from pipeline.run.parts import Parts
+from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
+from pipeline.run.verify import verify
 from pipeline.schema import TABLES
 from pipeline.statistics.ranking import rank
 from reports.gate.evaluate import evaluate
 from reports.page.html import write_report
+from tests.tables import write_run
 
 FOLDERS = sorted((Path(__file__).parents[2] / "fixtures").glob("run-schema-*"))
 IMAGES, CLASSES, METHODS = 96, 12, 2  # tests/fixtures/README.md
@@ -60,3 +67,39 @@ def test_the_gate_judges_it(run: Path, tmp_path: Path) -> None:
     verdict = evaluate(str(run), str(policy))
     # four classes are suspicious in the stored ranking
     assert not verdict.passed
+
+
+SCHEMA_1 = next(folder for folder in FOLDERS if folder.name == "run-schema-1")
+
+
+def test_a_column_that_came_later_is_null(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(SCHEMA_1, tmp_path / "run"))
+    store = Store(run)
+    assert store.read("examples", ["example_id", "group"])["group"].null_count == IMAGES
+    assert read_scores(store, ("group",), []).examples["group"].null_count == IMAGES
+    assert not verify(store).faults
+
+
+def test_a_run_that_was_begun_before_ends_as_it_began(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(SCHEMA_1, tmp_path / "run"))
+    store = Store(run)
+    key = sorted(store.done)[1]
+    tables = {name: store.read(name) for name in store.tables}
+    ids = Parts(store).table("examples", key, ["example_id"])
+    assert ids is not None
+    of_shard = {n: t.filter(pc.is_in(t["example_id"], ids["example_id"])) for n, t in tables.items()}
+    (run / "examples" / f"part-{key}.parquet").unlink()
+    assert store.missing() == (key,)
+    store.write_shard(key, {name: t.cast(TABLES[name]) for name, t in of_shard.items()})
+    part = pq.read_schema(run / "examples" / f"part-{key}.parquet")
+    assert part.metadata[b"schema_version"] == b"1"
+    assert "group" not in part.names
+    assert Store(run).read("examples", ["example_id"]).num_rows == IMAGES
+
+
+def test_a_present_run_must_have_every_column(tmp_path: Path) -> None:
+    write_run(tmp_path, 2, 4, 0, maps=False, thumbnails=False)
+    part = next((tmp_path / "examples").glob("*.parquet"))
+    pq.write_table(pq.read_table(part).drop_columns(["group"]), part)
+    with pytest.raises(InputError, match="column 'group' is missing"):
+        Store(tmp_path).read("examples")

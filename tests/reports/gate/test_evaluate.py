@@ -298,7 +298,7 @@ def test_a_run_of_another_schema_version_is_refused(tmp_path):
     write_run(tmp_path, 2, 5, 0, maps=False, thumbnails=False)
     path = tmp_path / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 7}))
-    with pytest.raises(InputError, match="has schema version 7, this hansaudit reads 1"):
+    with pytest.raises(InputError, match="has schema version 7, this hansaudit reads 1 and 2"):
         evaluate(tmp_path, parse_policy({"check": [{"metric": "lift", "min": 1}]}))
 
 
