@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,3 +75,36 @@ def write_archives(folder: Path, n: int) -> Archives:
     write_tar(result.images, images)
     write_tar(result.boxes, boxes)
     return result
+
+
+TINY_CLASSES = ("n01443537", "n02124075")
+
+
+def write_zip(path: Path, members: dict[str, bytes]) -> Path:
+    """A zip with these members in this order."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def tiny_imagenet(val: int = 4, train: int = 3) -> dict[str, bytes]:
+    """Members of an archive in the layout of tiny-imagenet-200.zip: two classes, images of either split."""
+    root = "tiny-imagenet-200"
+    members = {
+        f"{root}/wnids.txt": "\n".join(reversed(TINY_CLASSES)).encode() + b"\n",
+        f"{root}/words.txt": b"n02124075\tEgyptian cat\nn01443537\tgoldfish, Carassius\nn00001740\tentity\n",
+    }
+    lines = []
+    for i in range(val):
+        name = f"val_{i}.JPEG"
+        members[f"{root}/val/images/{name}"] = jpeg(64, 64, i)
+        lines.append(f"{name}\t{TINY_CLASSES[i % 2]}\t{i}\t0\t63\t{60 - i}\n")
+    members[f"{root}/val/val_annotations.txt"] = "".join(lines).encode()
+    for k, wnid in enumerate(TINY_CLASSES):
+        names = [f"{wnid}_{i}.JPEG" for i in range(train)]
+        members |= {f"{root}/train/{wnid}/images/{n}": jpeg(64, 64, 9 * k + i) for i, n in enumerate(names)}
+        table = "".join(f"{n}\t0\t{i}\t31\t63\n" for i, n in enumerate(names))
+        members[f"{root}/train/{wnid}/{wnid}_boxes.txt"] = table.encode()
+    members[f"{root}/test/images/test_0.JPEG"] = jpeg(64, 64, 99)
+    return members

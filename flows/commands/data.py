@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands import examples
+
+if TYPE_CHECKING:
+    from pipeline.inputs.datasets.prepared import Prepared
 
 prepare = typer.Typer(
     help="Make a dataset out of its official archives.",
@@ -60,6 +63,38 @@ def ilsvrc2012(
 
     with terminal.console.status("reading the archives, writing TFRecord shards"):
         done = prepare_ilsvrc2012(images, boxes, out, labels, mapping)
+    _say(done)
+
+
+@prepare.command(
+    name="tiny-imagenet",
+    no_args_is_help=True,
+    epilog=examples(
+        "prepare tiny-imagenet --archive tiny-imagenet-200.zip --out data/tiny",
+        "prepare tiny-imagenet --archive tiny-imagenet-200.zip --split train --out data/tiny-train",
+    ),
+)
+def tiny_imagenet(
+    archive: Annotated[str, typer.Option(help="tiny-imagenet-200.zip, or a part of it in the same layout.")],
+    out: Annotated[str, typer.Option(help="Folder of the new dataset.")],
+    split: Annotated[str, typer.Option(help="val or train.")] = "val",
+) -> None:
+    """Tiny ImageNet's images and boxes, 200 classes at 64 x 64, read from the zip without unpacking it."""
+    from flows import settings, terminal
+    from pipeline.measure.beforehand import refuse_missing
+
+    refuse_missing(archive, "file")
+    settings.load_tensorflow()
+    from pipeline.inputs.datasets.tiny_imagenet import prepare_tiny_imagenet
+
+    with terminal.console.status("reading the archive, writing TFRecord shards"):
+        done = prepare_tiny_imagenet(archive, out, split)
+    _say(done)
+
+
+def _say(done: Prepared) -> None:
+    from flows import terminal
+
     terminal.console.print(
         f"dataset: {done.path}\n{done.images:,} images, {done.boxes:,} boxes, {len(done.classes):,} classes; "
         f"{len(done.without_boxes):,} images without boxes, "

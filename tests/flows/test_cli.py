@@ -80,6 +80,7 @@ def test_the_issue_s_commands_exist():
         "models",
         "methods",
         "prepare ilsvrc2012",
+        "prepare tiny-imagenet",
     }
     assert needed <= set(commands())
 

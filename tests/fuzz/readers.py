@@ -69,6 +69,21 @@ def _read_picture(path: Path) -> Any:
     return draw(image, place_image(*image.size, card), card)
 
 
+def _tiny_zip() -> bytes:
+    from tests.archives import tiny_imagenet, write_zip
+
+    with tempfile.TemporaryDirectory() as folder:
+        return write_zip(Path(folder) / "tiny.zip", tiny_imagenet(2, 1)).read_bytes()
+
+
+def _read_zip(path: Path) -> Any:
+    from pipeline.inputs.datasets.tiny_imagenet import MAX_IMAGE, MAX_TOTAL
+    from pipeline.inputs.datasets.zip_archives import open_zip
+
+    with open_zip(path, MAX_TOTAL) as members:
+        return {name: members.read(name, MAX_IMAGE) for name in members.members}
+
+
 def _xml() -> bytes:
     from tests.archives import xml
 
@@ -346,6 +361,7 @@ READERS: tuple[Reader, ...] = (
     Reader("image", ".img", _pictures, _read_picture, 2.0),
     Reader("tar of images", ".tar", lambda: _archives()["tar"], _read_tar),
     Reader("tgz of boxes", ".tgz", lambda: _archives()["tgz"], _read_annotations),
+    Reader("zip of images", ".zip", lambda: [_tiny_zip()], _read_zip),
     Reader("ILSVRC XML", ".xml", lambda: [_xml()], _read_xml),
     Reader("Kaggle CSV", ".csv", lambda: [_kaggle()], _read_annotations),
     Reader("CSV", ".csv", lambda: [_csv()], _read_boxes("csv")),

@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,10 @@ from pipeline.inputs.datasets.archives import (
     read_annotations,
     read_members,
 )
-from pipeline.inputs.datasets.prepared import audit_features, builder_info, prepare
+from pipeline.inputs.datasets.prepared import Prepared, audit_features, builder_info, prepare
 
 SPLIT = "validation"
 _NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG\Z")
-
-
-@dataclass
-class Prepared:
-    """What :func:`prepare_ilsvrc2012` wrote. ``without_boxes``: images that the box file does not mention;
-    ``without_image``: annotations whose image is not in the archive (a subset is fine)."""
-
-    path: Path
-    images: int = 0
-    boxes: int = 0
-    classes: set[str] = field(default_factory=set)
-    without_boxes: list[str] = field(default_factory=list)
-    without_image: int = 0
 
 
 def prepare_ilsvrc2012(

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,19 @@ from pipeline.temporary import sweep, temporary_name
 METADATA_KEY = "hansaudit"  # in the builder's metadata: class_names, planted, spec ...
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
+
+
+@dataclass
+class Prepared:
+    """What was written to ``path``. ``without_boxes``: images that no list of boxes mentions;
+    ``without_image``: annotations whose image is not in the archive (a subset is fine)."""
+
+    path: Path
+    images: int = 0
+    boxes: int = 0
+    classes: set[str] = field(default_factory=set)
+    without_boxes: list[str] = field(default_factory=list)
+    without_image: int = 0
 
 
 def audit_features(class_ids: tuple[str, ...], encoding: str) -> tfds.features.FeaturesDict:
