@@ -8,6 +8,7 @@ from pipeline.config import Config, ConfigError, parse_method, parse_named
 from pipeline.toml import read_toml
 from pipeline.trust import Trust, is_function
 
+GROUP = "Where images come from: a column of the CSV, else a feature of a TFDS dataset. Default: group."
 UNSAFE = "Run code for the model: Lambda layers of its file, a function that a file names."
 
 

@@ -8,7 +8,14 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from pipeline.errors import InputError
 from pipeline.terms import CurveOrder
@@ -40,6 +47,9 @@ class DatasetConfig(_Section):
     image: str = ""
     label: str = ""
     boxes: str = ""
+    # what says where an image comes from (a place, a camera): a column of the annotations CSV (empty: the one
+    # called "group", if there is one), or a feature path of a TFDS dataset (empty: none)
+    group: str = ""
     # folder source: annotations file or folder, and its format
     annotations: str = ""
     annotations_format: Literal["", "csv", "coco", "voc"] = ""
@@ -48,6 +58,14 @@ class DatasetConfig(_Section):
         ge=0,
         description="images to audit: of a folder a seeded choice over its classes, else the first; 0 = all",
     )
+
+    @model_serializer(mode="wrap")
+    def _without_empty_group(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A dataset without groups is the same as before there were any."""
+        content: dict[str, Any] = serialize(self)
+        if not content.get("group"):
+            content.pop("group", None)
+        return content
 
 
 class ModelConfig(_Section):

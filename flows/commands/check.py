@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.commands import examples
-from flows.options import UNSAFE
+from flows.options import GROUP, UNSAFE
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -48,6 +48,7 @@ def check(
         str | None, typer.Option(help="Boxes of an image folder: CSV, COCO JSON, or folder of VOC XML.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
+    group: Annotated[str | None, typer.Option(help=GROUP)] = None,
     images: Annotated[int, typer.Option(help="Images to look at, a seeded choice.", min=1)] = 64,
     unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -61,7 +62,7 @@ def check(
 
     settings = options.Settings(config)
     settings.dataset(dataset, annotations)
-    settings.set("dataset", split=split)
+    settings.set("dataset", split=split, group=group)
     settings.set("model", source=model, card=card, weights=weights, unsafe=unsafe or None)
     try:
         seen = _look(settings.config(), options.trust(unsafe, model), images)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import examples
-from flows.options import UNSAFE
+from flows.options import GROUP, UNSAFE
 
 
 def register(app: typer.Typer) -> None:
@@ -49,6 +49,7 @@ def run(
         str | None, typer.Option(help="Boxes of an image folder: CSV, COCO JSON, or folder of VOC XML.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
+    group: Annotated[str | None, typer.Option(help=GROUP)] = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -83,7 +84,7 @@ def run(
 
     settings = options.Settings(config)
     settings.dataset(dataset, annotations)
-    settings.set("dataset", split=split, limit=limit)
+    settings.set("dataset", split=split, limit=limit, group=group)
     settings.set("model", source=model, card=card, weights=weights, unsafe=unsafe or None)
     settings.methods(method)
     settings.set(

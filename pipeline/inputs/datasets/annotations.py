@@ -18,6 +18,7 @@ from pipeline.inputs.datasets import NO_BOXES
 from pipeline.inputs.limits import MAX_BOXES
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+GROUP = "group"  # the column that says an image's group, unless another one is named
 
 
 @dataclass
@@ -30,6 +31,7 @@ class ImageBoxes:
         image_labels: classes that are given without a box.
         size: width and height of the image as the annotator saw it, where it is stated.
         left_out: why something was not taken as a box.
+        group: where the image comes from, "" where that is not said.
     """
 
     names: tuple[str, ...]
@@ -38,6 +40,7 @@ class ImageBoxes:
     image_labels: list[str] = field(default_factory=list)
     size: tuple[int, int] | None = None
     left_out: list[str] = field(default_factory=list)
+    group: str = ""
 
     def add(self, label: str, box: list[float]) -> None:
         """One more box. Raises :class:`InputError` for more than an image can have."""
@@ -45,6 +48,15 @@ class ImageBoxes:
             raise InputError(f"{self.names[0]}: more than {MAX_BOXES} boxes in one image; it is refused")
         self.labels.append(label)
         self.boxes.append(box)
+
+    def join(self, group: str, where: str) -> None:
+        """One more row says ``group``, or "" for nothing. Raises :class:`InputError` for a second group."""
+        if group and self.group and group != self.group:
+            raise InputError(
+                f"{where}: {self.names[0]} is of group {group!r}, an earlier row says {self.group!r}; "
+                "valid is one group per image"
+            )
+        self.group = self.group or group
 
     def choose(self, folder: str) -> tuple[str, np.ndarray]:
         """The image's class, and its boxes.
@@ -65,18 +77,27 @@ class ImageBoxes:
 
 @dataclass(frozen=True)
 class Annotations:
-    """Entries per image, and the classes in the order of the annotations' own numbers if they have any."""
+    """Entries per image, and the classes in the order of the annotations' own numbers if they have any.
+
+    ``group``: name of the column that says the images' groups, "" where there is none.
+    """
 
     entries: tuple[ImageBoxes, ...]
     class_order: tuple[str, ...] = ()
+    group: str = ""
 
 
-def read_boxes(path: Path, form: str) -> Annotations:
-    """Read annotations; ``form`` "" is told from the suffix. Raises :class:`InputError`."""
+def read_boxes(path: Path, form: str, group: str = "") -> Annotations:
+    """Read annotations; ``form`` "" is told from the suffix. Raises :class:`InputError`.
+
+    ``group``: column of a CSV with the images' groups; "": :data:`GROUP`, where there is one.
+    """
     if not form:
         form = "voc" if path.is_dir() or path.suffix == ".xml" else {".json": "coco"}.get(path.suffix, "csv")
+    if group and form != "csv":
+        raise InputError(f"{path}: group {group!r} is the name of a CSV's column, and this is {form.upper()}")
     try:
-        return FORMATS[form](path)
+        return _read_csv(path, group) if form == "csv" else FORMATS[form](path)
     except OSError as error:
         raise InputError(f"{path}: cannot read the annotations: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -92,33 +113,38 @@ def _number(value: Any, where: str) -> float:
         raise InputError(f"{where}: {shown} is not a number") from None
 
 
-def _read_csv(path: Path) -> Annotations:
-    """Columns file, xmin, ymin, xmax, ymax (0-based, inclusive), optionally label; one row per box.
+def _read_csv(path: Path, group: str = "") -> Annotations:
+    """Columns file, xmin, ymin, xmax, ymax (0-based, inclusive), optionally label and group; a row per box.
 
-    A row with empty coordinates gives an image its label without a box.
+    A row with empty coordinates gives an image its label, or its group, without a box.
     """
     entries: dict[str, ImageBoxes] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
-        for row in _rows(rows, path):
+        for row in _rows(rows, path, group):
             name, where = row["file"], f"{path}, line {rows.line_num}"
             if not name:
                 raise InputError(f"{where}: the file is missing; valid: file, label, {', '.join(SIDES)}")
             own = entries.setdefault(name, ImageBoxes((name,)))
+            own.join((row.get(group or GROUP) or "").strip(), where)
             sides = [row[side] for side in SIDES]
             if any(sides):
                 own.add(row.get("label") or "", [_number(side, where) for side in sides])
             elif row.get("label"):
                 own.image_labels.append(str(row["label"]))
-    return Annotations(tuple(entries.values()))
+        column = group or (GROUP if GROUP in (rows.fieldnames or ()) else "")
+    return Annotations(tuple(entries.values()), group=column)
 
 
-def _rows(rows: csv.DictReader, path: Path) -> Iterator[dict[str, str]]:
+def _rows(rows: csv.DictReader, path: Path, group: str) -> Iterator[dict[str, str]]:
     try:
-        if missing := {"file", *SIDES} - set(rows.fieldnames or ()):
+        columns = rows.fieldnames or ()
+        if missing := {"file", *SIDES} - set(columns):
             raise InputError(
                 f"{path}: columns {sorted(missing)} are missing; valid: file, label, {', '.join(SIDES)}"
             )
+        if group and group not in columns:
+            raise InputError(f"{path}: no column {group!r} for the groups; it has {', '.join(columns)}")
         yield from rows
     except csv.Error as error:
         raise InputError(f"{path}, line {rows.line_num}: not readable as CSV: {error}") from None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from pipeline.config import DatasetConfig
@@ -16,7 +17,10 @@ _FILE_NAMES = ("file_name", "filename", "image/filename", "image_name")
 
 @dataclass(frozen=True)
 class FeaturePaths:
-    """Paths with "/" between levels. ``relative``: boxes are TFDS's ymin, xmin, ymax, xmax in [0, 1]."""
+    """Paths with "/" between levels. ``relative``: boxes are TFDS's ymin, xmin, ymax, xmax in [0, 1].
+
+    ``group``: "" where no feature says where an image comes from.
+    """
 
     image: str
     label: str
@@ -24,10 +28,12 @@ class FeaturePaths:
     file_name: str
     relative: bool
     ids_from_names: bool
+    group: str = ""
 
     def to_list(self) -> list[str]:
         """For a fingerprint."""
-        return [self.image, self.label, self.boxes, self.file_name]
+        own = [self.group] if self.group else []  # without one, as before there were groups
+        return [self.image, self.label, self.boxes, self.file_name, *own]
 
 
 def pick(tree: Any, path: str) -> Any:
@@ -61,7 +67,42 @@ def find_features(features: Any, config: DatasetConfig) -> FeaturePaths:
     sibling = f"{boxes.rpartition('/')[0]}/label"  # detection data: the label of each box
     label = _choose("label", config.label, known, tfds.features.ClassLabel, ("label", sibling))
     file_name = next((name for name in _FILE_NAMES if name in known), "")
-    return FeaturePaths(image, label, boxes, file_name, _is_relative(boxes, known[boxes]), ours)
+    relative = _is_relative(boxes, known[boxes])
+    return FeaturePaths(image, label, boxes, file_name, relative, ours, _group(features, config.group, known))
+
+
+def _group(features: Any, path: str, known: dict[str, Any]) -> str:
+    """``path``, if it is a class, a text or an integer, one per example."""
+    if not path:
+        return ""
+    if path not in known:
+        raise InputError(f"group feature {path!r} is not in the dataset; valid: {', '.join(known)}")
+    feature = known[path]
+    form = getattr(feature, "np_dtype", None)
+    single = feature.shape == () and not _in_sequence(features, path)
+    if not single or form is None or np.dtype(form).kind not in "iubO":
+        what = f"{'' if single else 'several of '}{type(feature).__name__}"
+        raise InputError(f"group feature {path!r} is {what}; valid: one class, text or integer per example")
+    return path
+
+
+def _in_sequence(features: Any, path: str) -> bool:
+    """Whether an example has a list of the leaf at ``path``."""
+    for name, feature in features.items():
+        if path == name or path.startswith(f"{name}/"):
+            inside = isinstance(feature, tfds.features.FeaturesDict)
+            rest = path.removeprefix(f"{name}/")
+            return _in_sequence(feature, rest) if inside else isinstance(feature, tfds.features.Sequence)
+    return False
+
+
+def read_group(example: Any, features: Any, path: str) -> str | None:
+    """The group of an example; None where it says none."""
+    feature, value = pick(features, path), pick(example, path)
+    if isinstance(feature, tfds.features.ClassLabel):
+        return str(feature.int2str(int(value))) if int(value) >= 0 else None
+    text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+    return text.strip() or None
 
 
 def _walk(features: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

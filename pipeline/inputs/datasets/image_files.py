@@ -31,6 +31,7 @@ class ImageFile:
         label: name of the class, "" where neither folder nor annotations give one.
         size: width and height that the annotations state.
         remark: what the annotations say of it that is no box; error: why it cannot be read.
+        group: where it comes from, "" where the annotations do not say.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ImageFile:
     size: tuple[int, int] | None = None
     remark: str | None = None
     error: str | None = None
+    group: str = ""
 
 
 def find_images(root: Path) -> tuple[list[str], Counter[str]]:
@@ -197,4 +199,5 @@ def _image(name: str, id: str, entry: ImageBoxes | None) -> ImageFile:
     if not label:
         remarks["neither folder nor annotations give the image a class"] = None
     error = None if id == name else "the file's name is not UTF-8 text; rename it"
-    return ImageFile(name, id, label, boxes, entry.size, "; ".join(remarks) or None, error)
+    remark = "; ".join(remarks) or None
+    return ImageFile(name, id, label, boxes, entry.size, remark, error, entry.group)

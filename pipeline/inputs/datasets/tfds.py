@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import tensorflow_datasets as tfds
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record, failed, limited
-from pipeline.inputs.datasets.features import FeaturePaths, find_features, pick
+from pipeline.inputs.datasets.features import FeaturePaths, find_features, pick, read_group
 from pipeline.inputs.datasets.prepared import METADATA_KEY
 from pipeline.inputs.datasets.recordfiles import READERS, Reader
 from pipeline.inputs.geometry import image_size
@@ -107,7 +108,11 @@ class TfdsDataset:
             return failed(tfds_id, index, data)
         try:
             example = self._builder.info.features.deserialize_example_np(data, decoders=self._decoders)
-            return _to_record(example, index, tfds_id, self._paths)
+            record = _to_record(example, index, tfds_id, self._paths)
+            if self._paths.group:
+                group = read_group(example, self._builder.info.features, self._paths.group)
+                record = replace(record, group=group)
+            return record
         except Exception as error:  # whatever a damaged record makes the parser raise costs this row only
             reason = f"{tfds_id}: the record does not hold an example: {type(error).__name__}: {error}"
             return failed(tfds_id, index, reason.splitlines()[0])

@@ -45,12 +45,13 @@ class FolderDataset:
         if self.root != top:
             names, ignored = find_images(self.root)
         where = self._boxes_from = _annotations(config, self.root, top)
-        annotations = read_boxes(where, config.annotations_format)
+        annotations = read_boxes(where, config.annotations_format, config.group)
         split = config.split if self.root != top else ""
         images = match(names, annotations.entries, str(where), split)
         self._images = sample(images, config.limit)
         self._classes = _class_order(images, annotations.class_order)
-        self._decisions = tuple(_decisions(self, images, ignored, annotations.class_order))
+        said = _decisions(self, images, ignored, annotations.class_order)
+        self._decisions = (*said, *_groups(images, annotations.group))
         if not self._classes:
             raise InputError(f"{self.root}: no image has a class; put images in one sub-folder per class")
 
@@ -59,11 +60,12 @@ class FolderDataset:
 
     @functools.cached_property
     def info(self) -> DatasetInfo:
-        """See :class:`DatasetInfo`; the fingerprint covers names, sizes, classes and boxes, not pixels."""
+        """See :class:`DatasetInfo`; the fingerprint covers names, sizes, labels, boxes, groups, no pixels."""
         digest = hashlib.sha256()
         for image in self._images:
             size = 0 if image.error else (self.root / image.name).stat().st_size
-            digest.update(json.dumps([image.id, image.label, size, image.boxes.tolist()]).encode())
+            own = [image.group] if image.group else []  # without one, as before there were groups
+            digest.update(json.dumps([image.id, image.label, size, image.boxes.tolist(), *own]).encode())
         return DatasetInfo(
             name=self.root.resolve().name,
             split=self.config.split or "all",
@@ -97,6 +99,7 @@ class FolderDataset:
             viewed=True,
             size=image.size,
             remark=image.remark,
+            group=image.group or None,
         )
 
 
@@ -123,6 +126,14 @@ def _decisions(
         yield f"{len(dataset._images)} of {len(images)} images, a seeded choice spread over the classes"
     if nameless := sum(not image.label and not image.error for image in images):
         yield f"{nameless} images have no class, neither by folder nor by annotation; they count for none"
+
+
+def _groups(images: Sequence[ImageFile], column: str) -> Iterator[str]:
+    """What the annotations' column says of the groups, if there is one."""
+    if column:
+        named = [image.group for image in images if image.group]
+        unknown = f"; {len(images) - len(named)} images have none" if len(named) < len(images) else ""
+        yield f"groups: column {column!r}, {len(set(named))} different ones{unknown}"
 
 
 def _annotations(config: DatasetConfig, root: Path, top: Path) -> Path:
