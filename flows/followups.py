@@ -8,7 +8,7 @@ from pipeline.config import ConfirmConfig, StrategiesConfig
 from pipeline.run.documents import ConfirmationDocument
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking
-from pipeline.verdicts import InterventionVerdict, RankingVerdict
+from pipeline.verdicts import InterventionVerdict, MapVerdict
 
 if TYPE_CHECKING:
     from pipeline.measure.bench import Bench
@@ -30,7 +30,7 @@ def follow_up(run: Store, ranking: Ranking, bench: Bench, fresh: bool) -> dict[s
 
 def cluster_suspicious(run: Store, ranking: Ranking, config: StrategiesConfig) -> None:
     """Look for strategies in the most suspicious classes, where the run stores maps."""
-    suspicious = ranking.table.loc[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS, "label"]
+    suspicious = ranking.table.loc[ranking.table["map_verdict"] == MapVerdict.SUSPICIOUS, "label"]
     labels = suspicious.head(config.classes).tolist()
     if labels and "maps" in run.tables:
         from pipeline.followup.strategies import cluster_run  # scikit-learn: only where it is needed

@@ -11,7 +11,7 @@ from pipeline.run.folder import RankingFiles, RunFolder
 from pipeline.run.ranking_settings import own_settings, ranking_files, read_settings
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.gate.markdown import cell
 from reports.page.headline import sentence, tally
 
@@ -74,7 +74,7 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
 
 def verdict_markdown(about: str, ranking: Ranking) -> str:
     """The headline of a run in Markdown."""
-    suspicious = ranking.table[ranking.table["verdict"] == RankingVerdict.SUSPICIOUS]
+    suspicious = ranking.table[ranking.table["map_verdict"] == MapVerdict.SUSPICIOUS]
     counts = tally(ranking.table)
     lines = [f"# {cell(about)}", "", sentence(counts), ""]
     if marks := ranking.summary["method_marks"]:

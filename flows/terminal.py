@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.errors import shown
 from pipeline.run.folder import RANKING_TABLE
-from pipeline.verdicts import InterventionVerdict, RankingVerdict
+from pipeline.verdicts import InterventionVerdict, MapVerdict
 from reports.page.headline import sentence, tally
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from reports.gate.outcome import Outcome
 
 STYLES = {
-    RankingVerdict.SUSPICIOUS: "bold red",
-    RankingVerdict.UNFOCUSED: "yellow",
-    RankingVerdict.UNDECIDED: "dim",
-    RankingVerdict.UNREMARKABLE: "green",
+    MapVerdict.SUSPICIOUS: "bold red",
+    MapVerdict.UNFOCUSED: "yellow",
+    MapVerdict.UNDECIDED: "dim",
+    MapVerdict.UNREMARKABLE: "green",
 }
 _ROWS = 15
 _NOTE = (
@@ -163,7 +163,7 @@ def _columns(width: int, planted: bool) -> list[str]:
 
 
 def _cells(row: pd.Series) -> dict[str, str | Text]:
-    verdict = RankingVerdict(row["verdict"])
+    verdict = MapVerdict(row["map_verdict"])
     return {
         "#": str(row["rank"]),
         "n": str(row["n"]),

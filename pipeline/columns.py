@@ -44,6 +44,7 @@ def rank_column(baseline: str) -> str:
     return f"{baseline}_rank"
 
 
+_OF_P: Final = "difference of probability"
 _COLUMNS: Final = (
     Column("rank", "integer", "place in the ranking, 1 is the most suspicious"),
     Column("label", "integer", "the true class", "class index", identifies=True),
@@ -81,7 +82,43 @@ _COLUMNS: Final = (
     Column("p_shift", "number", "p against boxes moved elsewhere", "probability"),
     Column("q_absolute", "number", "p_absolute with the false discovery rate controlled", "probability"),
     Column("power_absolute", "number", "chance that a relevant lift would have been seen", "probability"),
-    Column("verdict", "text", "what the heat maps say of the class"),
+    Column("verdict", "text", "what is said of the class, from heat maps and edited images"),
+    Column("map_verdict", "text", "what the heat maps say of the class"),
+    Column("tested", "text", "what the edited images showed; empty where none were edited"),
+    Column("n_edited", "integer", "images that were edited", "images"),
+    Column(
+        "effect",
+        "number",
+        "what the background adds beyond what ordinary classes show: the larger of the next two, less that",
+        _OF_P,
+    ),
+    Column(
+        "effect_shrunk",
+        "number",
+        "the same, shrunk by its uncertainty: the order",
+        _OF_P,
+    ),
+    Column("effect_low", "number", "lower end of the 95 % interval of the effect", _OF_P),
+    Column("effect_high", "number", "upper end of the 95 % interval of the effect", _OF_P),
+    Column("q_effect", "number", "is the effect relevant? False discovery rate controlled", "probability"),
+    Column(
+        "sufficiency",
+        "number",
+        "what an own background adds without the object, over another class's",
+        _OF_P,
+    ),
+    Column(
+        "necessity",
+        "number",
+        "the same with the object: what the object lacks elsewhere",
+        _OF_P,
+    ),
+    Column(
+        "background_gap",
+        "number",
+        "accuracy on backgrounds of the own class minus that on others (ImageNet-9: Mixed-Same, Mixed-Rand)",
+        "difference of accuracy",
+    ),
     Column("n_needed", "integer", "images that a statement would take, of undecided classes", "images"),
     Column("small_box_rank", "integer", "place by the smallest box"),
     Column("low_accuracy_rank", "integer", "place by the lowest accuracy"),

@@ -1,7 +1,8 @@
 """The verdicts, in the order in which they are listed, and what they mean.
 
-There are two kinds: what the *ranking* says of a class from its heat maps alone, and what the *interventions*
-say of it after its images were edited.
+One word per class is what an audit says in the end (:class:`Verdict`). It follows from two others: what the
+heat maps say (:class:`MapVerdict`) and what editing the images showed (:class:`Tested`); how, is
+:mod:`pipeline.statistics.verdict`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,60 @@ from typing import Final
 from pipeline.terms import Term
 
 
-class RankingVerdict(Term):
-    """What the heat maps of a class say, worst first. Its value is also its CSS class in the report."""
+class Verdict(Term):
+    """What an audit says of a class, worst first. Its value is also its CSS class in the report."""
+
+    CONFIRMED = (
+        "confirmed",
+        "right for the wrong reason: with the images edited, the network turns out to need what lies "
+        "beside the object",
+    )
+    SUSPECTED = (
+        "suspected",
+        "the heat maps lie beside the object; edited images have not told yet whether the network needs "
+        "what is there",
+    )
+    UNDECIDED = (
+        "undecided",
+        "too few images, or too much spread among them, for a statement either way",
+    )
+    CLEARED = (
+        "cleared",
+        "the heat maps lie beside the object, but the edited images show that the network does not need "
+        "what is there",
+    )
+    UNREMARKABLE = (
+        "unremarkable",
+        "nothing speaks against it",
+    )
+
+
+class Tested(Term):
+    """What the interventions say of a class, whatever its maps say."""
+
+    __test__ = False  # pytest takes a class of this name for tests
+
+    DEPENDS = (
+        "depends",
+        "the network needs what lies beside the object, beyond what matters and beyond ordinary classes",
+    )
+    RIM = (
+        "rim",
+        "what the network needs beside the object vanishes when the rim of the box is widened: parts of the "
+        "object that the box cuts off, no background",
+    )
+    UNDECIDED = (
+        "undecided",
+        "too few images, or too much spread among them, for a statement either way",
+    )
+    INDEPENDENT = (
+        "independent",
+        "what lies beside the object matters less than the limit",
+    )
+
+
+class MapVerdict(Term):
+    """What the heat maps of a class say, worst first."""
 
     SUSPICIOUS = (
         "suspicious",
@@ -59,32 +112,8 @@ class InterventionVerdict(Term):
     )
 
 
-class Tested(Term):
-    """What the interventions say of a class, whatever its maps say."""
-
-    __test__ = False  # pytest takes a class of this name for tests
-
-    DEPENDS = (
-        "depends",
-        "the network needs what lies beside the object, beyond what matters and beyond ordinary classes",
-    )
-    RIM = (
-        "rim",
-        "what the network needs beside the object vanishes when the rim of the box is widened: parts of the "
-        "object that the box cuts off, no background",
-    )
-    UNDECIDED = (
-        "undecided",
-        "too few images, or too much spread among them, for a statement either way",
-    )
-    INDEPENDENT = (
-        "independent",
-        "what lies beside the object matters less than the limit",
-    )
-
-
 # The maps look beside the object: what an intervention then confirms or clears.
-SUSPECT: Final = (RankingVerdict.SUSPICIOUS, RankingVerdict.UNFOCUSED)
+SUSPECT: Final = (MapVerdict.SUSPICIOUS, MapVerdict.UNFOCUSED)
 # The network depends on its background, whether or not the maps show it.
 DEPENDENT: Final = (InterventionVerdict.CONFIRMED, InterventionVerdict.HIDDEN)
 
@@ -94,4 +123,4 @@ def is_found(ranked: str, tested: str | None) -> bool:
 
     ``tested`` is None where the class was not edited.
     """
-    return ranked == RankingVerdict.SUSPICIOUS or tested in DEPENDENT
+    return ranked == MapVerdict.SUSPICIOUS or tested in DEPENDENT

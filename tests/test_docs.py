@@ -16,7 +16,7 @@ from pipeline.columns import RANKING
 from pipeline.config import RankingConfig
 from pipeline.inputs.planted_model import planted_card
 from pipeline.statistics.decision import criteria
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -60,7 +60,7 @@ def test_the_conditions_of_the_verdicts_are_those_that_decide() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| ", section, re.M))
     rules = criteria(RankingConfig()).items()
     decide = {verdict: ", ".join(f"`{rule}`" for rule in demanded) for verdict, demanded in rules}
-    assert rows == decide | {RankingVerdict.UNDECIDED: "none of these"}
+    assert rows == decide | {MapVerdict.UNDECIDED: "none of these"}
 
 
 def test_the_monitor_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,9 +108,9 @@ def _glance(photos: str, model: str, card: str) -> None:
 
 def _print_trial(n: int, networks: int, trial: TrialDocument) -> None:
     from flows import terminal
-    from pipeline.verdicts import RankingVerdict
+    from pipeline.verdicts import MapVerdict
 
-    suspicious = sum(c.verdict == RankingVerdict.SUSPICIOUS for c in trial.cells)
+    suspicious = sum(c.verdict == MapVerdict.SUSPICIOUS for c in trial.cells)
     terminal.console.print(
         f"network {n + 1} of {networks}: accuracy {trial.accuracy:.1%}, "
         f"{suspicious} of {len(trial.cells)} planted classes suspicious, "

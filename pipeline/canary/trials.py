@@ -22,7 +22,7 @@ from pipeline.measure.bench import bench_for
 from pipeline.run.documents import PlantedCell, TrialDocument
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
-from pipeline.verdicts import InterventionVerdict, RankingVerdict
+from pipeline.verdicts import InterventionVerdict, MapVerdict
 
 S = TypeVar("S")
 
@@ -100,7 +100,7 @@ def trial_result(
         figures={name: detection(order, visible) for name, order in orders.items()},
         recall={name: recall_curve(order, visible) if visible else [] for name, order in orders.items()},
         classes_clean=len(clean),
-        false_suspicious=int((table.loc[clean, "verdict"] == RankingVerdict.SUSPICIOUS).sum()),
+        false_suspicious=int((table.loc[clean, "map_verdict"] == MapVerdict.SUSPICIOUS).sum()),
         false_confirmed=tests.count(InterventionVerdict.CONFIRMED),
         false_hidden=tests.count(InterventionVerdict.HIDDEN),
     )
@@ -140,7 +140,7 @@ def _cells(
             added=used[name],
             used=used[name] >= USED,
             rank=place[label_of[name]],
-            verdict=RankingVerdict(str(table.loc[label_of[name], "verdict"])),
+            verdict=MapVerdict(str(table.loc[label_of[name], "verdict"])),
             test=tests.get(label_of[name]),
         )
         for name, artefact in spec.artefacts

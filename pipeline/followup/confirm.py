@@ -78,7 +78,7 @@ def confirm(
 
 def _judge(measured: Measured, ranking: Ranking, plan: ConfirmConfig) -> dict[int, Judgement]:
     """Label -> judgement, best confirmed first."""
-    suspect = set(ranking.table.loc[ranking.table["verdict"].isin(SUSPECT), "label"])
+    suspect = set(ranking.table.loc[ranking.table["map_verdict"].isin(SUSPECT), "label"])
     effects = {label: both_effects(responses) for label, responses in measured.responses.items()}
     classes = [ClassEffects(label, label in suspect, values) for label, values in effects.items()]
     judged = zip(effects, judge(classes, ranking.settings.n_min, plan.seed), strict=True)
@@ -107,7 +107,7 @@ def confirmed_order(labels: Sequence[int], result: Confirmed) -> list[int]:
 
 
 def _write(run: Store, result: Confirmed, ranking: Ranking, plan: ConfirmConfig) -> None:
-    attribution = dict(zip(ranking.table["label"], ranking.table["verdict"], strict=True))
+    attribution = dict(zip(ranking.table["label"], ranking.table["map_verdict"], strict=True))
     classes = tuple(
         EditedClass(
             label=label,

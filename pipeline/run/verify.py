@@ -172,6 +172,8 @@ def _document(run: Store, kind: type[Document], name: str, table: str) -> Iterat
         received = str(error).removeprefix(f"{name}: ")
         yield Fault(name, received, f"what `{kind.MADE_BY}` writes", made_by=kind.MADE_BY)
         return
+    if isinstance(document, RankingDocument) and document.is_outdated:
+        return  # said as lacking
     # one by other settings than the run's own fits when it is of the same parts
     misfit = document.misfit(run) if name == kind.FILE else Document.misfit(document, run)
     if misfit:
@@ -181,6 +183,15 @@ def _document(run: Store, kind: type[Document], name: str, table: str) -> Iterat
         if raw is None or bytes_hash(raw) != document.table_sha256:
             received = "is missing" if raw is None else "its content is not what was written"
             yield Fault(table, received, f"that of {name}", made_by=kind.MADE_BY)
+
+
+def _is_outdated(run: Store) -> bool:
+    """Whether the run's own ranking is one of an earlier version; one that cannot be read is a fault."""
+    try:
+        ranking = RankingDocument.read(run)
+    except InputError:
+        return False
+    return ranking is not None and ranking.is_outdated
 
 
 def _pages(run: Store) -> Iterator[Fault]:
@@ -201,6 +212,8 @@ def _lacking(run: Store, contents: Contents) -> Iterator[str]:
             f"{len(plain)} of {len(contents.done)} finished shards have no {INVENTORY}: of their parts only "
             "presence, columns, rows and images were checked, not that their content is what was written"
         )
+    if RANKING in run.files.names("") and _is_outdated(run):
+        yield f"{RANKING} was made by an earlier version of hansaudit: `hansaudit rank` makes it again"
     files = [MANIFEST, *(name for _, name, _ in _documents(run))]
     if unsaid := [name for name in files if not carries_hash(run.files.get(name))]:
         yield f"no {HASH} in {', '.join(unsaid)}: edits that leave a file consistent are not noticed"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import RankingConfig
 from pipeline.statistics.arrays import Flags
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 
 POWER: Final = 0.95  # of the absolute test: that the object was not found must be no accident
 
@@ -51,7 +51,7 @@ class Criterion:
         return f"{self.column} {self.comparison} {self.limit:g}"
 
 
-def criteria(config: RankingConfig) -> dict[RankingVerdict, tuple[Criterion, ...]]:
+def criteria(config: RankingConfig) -> dict[MapVerdict, tuple[Criterion, ...]]:
     """What a class must fulfil, all of it, for a verdict; the first that applies. ``undecided`` is the rest.
 
     A class is unremarkable only where a relevant effect is excluded, which an interval below 0 can do too:
@@ -59,24 +59,24 @@ def criteria(config: RankingConfig) -> dict[RankingVerdict, tuple[Criterion, ...
     """
     enough = Criterion("n", ">=", config.n_min)
     return {
-        RankingVerdict.SUSPICIOUS: (
+        MapVerdict.SUSPICIOUS: (
             Criterion("q_relative", "<=", config.level),
             Criterion("high", "<", 0),
             enough,
         ),
-        RankingVerdict.UNFOCUSED: (
+        MapVerdict.UNFOCUSED: (
             Criterion("q_absolute", ">", config.level),
             Criterion("power_absolute", ">=", POWER),
         ),
-        RankingVerdict.UNREMARKABLE: (Criterion("low", ">", config.relevant_effect), enough),
+        MapVerdict.UNREMARKABLE: (Criterion("low", ">", config.relevant_effect), enough),
     }
 
 
-def verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
+def map_verdicts(table: pd.DataFrame, config: RankingConfig) -> NDArray[Any]:
     """The verdict of every row: the first whose :func:`criteria` all hold."""
     rules = criteria(config)
     fulfilled: list[Flags] = [
         np.logical_and.reduce([rule.holds(table[rule.column].to_numpy()) for rule in demanded])
         for demanded in rules.values()
     ]
-    return np.select(fulfilled, list(rules), default=RankingVerdict.UNDECIDED)
+    return np.select(fulfilled, list(rules), default=MapVerdict.UNDECIDED)

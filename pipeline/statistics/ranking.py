@@ -15,18 +15,26 @@ import pandas as pd
 from pipeline.columns import BASELINES, RANKING, rank_column
 from pipeline.config import RankingConfig
 from pipeline.csv_text import csv_line
-from pipeline.run.documents import RankedClass, RankingDocument, RankingSummary, ShardsSeen, records
+from pipeline.run.documents import (
+    RankedClass,
+    RankingDocument,
+    RankingSummary,
+    ShardsSeen,
+    records,
+    sanity_failures,
+)
 from pipeline.run.folder import SCHEMA_VERSION
 from pipeline.run.images import Images, read_images
 from pipeline.run.ranking_settings import own_settings, ranking_method, read_settings
 from pipeline.run.store import Store
 from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.class_evidence import ClassEvidence
-from pipeline.statistics.decision import verdicts
+from pipeline.statistics.decision import map_verdicts
 from pipeline.statistics.describe import describe
 from pipeline.statistics.resampling import discovery_rates, images_needed
 from pipeline.statistics.summary import summarise
-from pipeline.verdicts import RankingVerdict
+from pipeline.statistics.verdict import add_verdicts, ordered
+from pipeline.verdicts import MapVerdict
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,8 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     images = read_images(store, ranking_method(manifest, config))
     used = ranked_images(images, config)
     evidence = ClassEvidence.of(images, np.flatnonzero(used), store, config)
-    table = class_table(describe(images, used, manifest["dataset"]), evidence, config)
+    described = describe(images, used, manifest["dataset"])
+    table = class_table(described, evidence, config, maps_hold=not sanity_failures(store, images.method))
     return Ranking(
         table=table,
         images=evidence.images,
@@ -114,19 +123,25 @@ def ranked_images(images: Images, config: RankingConfig) -> Flags:
     return used & images.correct if config.images == "correct" else used
 
 
-def class_table(described: pd.DataFrame, evidence: ClassEvidence, config: RankingConfig) -> pd.DataFrame:
-    """The ranking: a row per class of ``described`` with its evidence, verdict and places, in order."""
+def class_table(
+    described: pd.DataFrame, evidence: ClassEvidence, config: RankingConfig, maps_hold: bool
+) -> pd.DataFrame:
+    """The ranking: a row per class of ``described`` with its evidence, verdict and places, in order.
+
+    ``maps_hold``: the method of the maps did not fail its sanity check.
+    """
     position = np.searchsorted(described["label"], evidence.label)
     columns = evidence_columns(evidence, config)
     table = described.assign(
         **{name: _spread(values, position, len(described)) for name, values in columns.items()}
     )
-    table["verdict"] = verdicts(table, config)
+    table["map_verdict"] = map_verdicts(table, config)
     variance = _spread(evidence.variance, position, len(described))
     table["n_needed"] = needed_images(table, variance, config)
     for name, column in BASELINES.items():  # 1 = lowest; ties share the lower place
         table[rank_column(name)] = table[column].rank(method="min").astype("Int64")
-    table = _ordered(table)
+    add_verdicts(table, maps_hold)
+    table = ordered(table)
     table["rank"] = np.arange(1, len(table) + 1)
     return table[list(RANKING)]
 
@@ -169,14 +184,7 @@ def needed_images(
     """
     typical = np.nanmedian(variance) if np.isfinite(variance).any() else np.nan
     variance = np.where(np.isfinite(variance), variance, typical)
-    undecided = (table["verdict"] == RankingVerdict.UNDECIDED).to_numpy() & np.isfinite(variance)
+    undecided = (table["map_verdict"] == MapVerdict.UNDECIDED).to_numpy() & np.isfinite(variance)
     needed = images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
     needed = np.maximum(needed, table["n"].to_numpy() + 1)
     return pd.arrays.IntegerArray(np.where(undecided, needed, 0), ~undecided)
-
-
-def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows by verdict, worst first, then by adjusted lift."""
-    order = table["verdict"].map(list(RankingVerdict).index)
-    by = ["order", "adjusted_lift", "adjusted_lift_raw", "label"]
-    return table.assign(order=order).sort_values(by, kind="stable").reset_index(drop=True)

@@ -16,7 +16,7 @@ from pipeline.statistics.adjust import Adjusted
 from pipeline.statistics.arrays import Floats
 from pipeline.statistics.class_evidence import ClassEvidence
 from pipeline.statistics.resampling import rank_correlation
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict, Verdict
 
 CURVE_POINTS = 41
 
@@ -30,7 +30,8 @@ def summarise(
     adjusted = evidence.adjusted
     own, trivial = _ranks(table)
     return {
-        "verdicts": {v.value: int((table["verdict"] == v).sum()) for v in RankingVerdict},
+        "verdicts": {v.value: int((table["verdict"] == v).sum()) for v in Verdict},
+        "map_verdicts": {v.value: int((table["map_verdict"] == v).sum()) for v in MapVerdict},
         "n_classes": len(table),
         "n_classes_tested": int((evidence.n >= config.n_min).sum()),
         "n_images": len(images),

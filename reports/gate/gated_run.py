@@ -58,12 +58,12 @@ class GatedRun:
 
     @cached_property
     def ranking(self) -> RankingDocument:
-        """The run's own ranking: the stored one, or a new one where none is stored.
+        """The run's own ranking: the stored one, or a new one where none, or an earlier version's, is stored.
 
         Raises :class:`InputError` where the stored one does not fit the run as it is.
         """
         stored = RankingDocument.read(self.folder)
-        if stored is None:
+        if stored is None or stored.is_outdated:
             from pipeline.statistics.ranking import rank
 
             return rank(self.path).document()

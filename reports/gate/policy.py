@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.columns import RANKING
 from pipeline.errors import InputError
 from pipeline.toml import read_toml
 from reports.gate.operators import ON_WORDS, OPERATORS, Operator
@@ -121,7 +122,7 @@ def _check(data: Mapping[str, Any], where: str) -> Check:
     scope = _choice(data, "scope", SCOPES, where)
     statistic, metric = _subject(data, scope, where)
     return Check(
-        operators=_operators(data, statistic == "verdict", where),
+        operators=_operators(data, _is_word(statistic), where),
         name=_text(data, "name", where),
         statistic=statistic,
         metric=metric,
@@ -145,9 +146,14 @@ def _subject(data: Mapping[str, Any], scope: str, where: str) -> tuple[str, str]
         return "", metric
     valid = OF_CLASS if scope == "class" else (*OF_RUN, *OF_CLASS)
     one_of(statistic, valid, f"{where}: statistic")
-    if statistic == "verdict" and scope == "overall":
-        raise PolicyError(f"{where}: 'verdict' is a class's; add scope = \"class\", or use n_suspicious")
+    if _is_word(statistic) and scope == "overall":
+        raise PolicyError(f'{where}: {statistic!r} is a class\'s; add scope = "class", or use n_suspicious')
     return statistic, ""
+
+
+def _is_word(statistic: str) -> bool:
+    """Whether its values are words, not numbers."""
+    return statistic in RANKING and RANKING[statistic].kind == "text"
 
 
 def _operators(data: Mapping[str, Any], words: bool, where: str) -> tuple[Operator, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from pipeline.columns import BASELINES, RANKING
-from pipeline.verdicts import DEPENDENT, InterventionVerdict, RankingVerdict
+from pipeline.verdicts import DEPENDENT, InterventionVerdict, MapVerdict
 from reports.gate.operators import Value
 
 AGGREGATES: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
@@ -46,9 +46,14 @@ class Measured:
 Statistic = Callable[[Ranked, Collection[int]], Measured]  # the run, labels of the known classes
 
 
-def _ranked(verdict: RankingVerdict) -> Statistic:
+def _ranked(verdict: MapVerdict) -> Statistic:
     """How many classes the ranking calls so."""
-    return lambda run, excused: _count(run, run.classes, verdict, excused, "no class has images")
+    return lambda run, excused: _count(run, _by_maps(run), verdict, excused, "no class has images")
+
+
+def _by_maps(run: Ranked) -> list[Mapping[str, Any]]:
+    """The classes with the verdict of their maps."""
+    return [{**row, "verdict": row["map_verdict"]} for row in run.classes]
 
 
 def _tested(verdict: InterventionVerdict) -> Statistic:
@@ -83,7 +88,7 @@ def _failed_fraction(run: Ranked, _: Collection[int]) -> Measured:
 
 
 OF_RUN: Final[Mapping[str, Statistic]] = {
-    **{f"n_{verdict}": _ranked(verdict) for verdict in RankingVerdict},
+    **{f"n_{verdict}": _ranked(verdict) for verdict in MapVerdict},
     **{f"n_{verdict}": _tested(verdict) for verdict in DEPENDENT},
     "n_classes": _summary("n_classes"),
     "n_images": _summary("n_images"),

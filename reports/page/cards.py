@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.run.documents import records
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page import words
 from reports.page.data import Heat, RunData
 from reports.page.pictures import heat_uri, mean_uri, photo_uri
@@ -56,11 +56,11 @@ class Card:
 
 def carded(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The classes with a card: most suspicious ones (else those that come closest), and the best."""
-    suspicious = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
+    suspicious = table[table["map_verdict"] == MapVerdict.SUSPICIOUS]
     # without any: those whose interval reaches least far up, whatever the few images of the others look like
     closest = table[table["n"] > 0].sort_values("high", kind="stable")
     suspects = suspicious.head(SUSPECTS) if len(suspicious) else closest.head(CLOSEST)
-    fit = table[(table["verdict"] == RankingVerdict.UNREMARKABLE) & ~table["label"].isin(suspects["label"])]
+    fit = table[(table["map_verdict"] == MapVerdict.UNREMARKABLE) & ~table["label"].isin(suspects["label"])]
     return suspects, fit.sort_values("adjusted_lift", ascending=False, kind="stable").head(CONTRAST)
 
 
@@ -115,7 +115,7 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         rank=int(row["rank"]),
         name=str(row["class_name"]),
         id=str(row["class_id"]),
-        verdict=str(row["verdict"]),
+        verdict=str(row["map_verdict"]),
         tested=run.tested(row["label"]),
         sentence=sentence(row),
         facts=_facts(row),
@@ -149,7 +149,7 @@ def sentence(row: dict[str, Any]) -> str:
     if not words.given(row["adjusted_lift"]):
         return f"On its {images} the localisation is not defined."
     odds = words.times_less(float(row["adjusted_lift"]))
-    unsure = " so far" if row["verdict"] == RankingVerdict.UNDECIDED else ""
+    unsure = " so far" if row["map_verdict"] == MapVerdict.UNDECIDED else ""
     text = (
         f"On {images}, the odds that relevance falls on the object are{unsure} {odds} on comparable images."
     )
@@ -159,7 +159,7 @@ def sentence(row: dict[str, Any]) -> str:
             f"that cover {words.percent(row['box_area'])} of the picture."
         )
     needed = row["n_needed"]
-    if row["verdict"] == RankingVerdict.UNDECIDED and words.given(needed) and needed > n:
+    if row["map_verdict"] == MapVerdict.UNDECIDED and words.given(needed) and needed > n:
         text += f" A statement would take about {words.count(round(needed), 'image')}."
     return text
 

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page.words import spell
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def tally(table: pd.DataFrame) -> dict[RankingVerdict, int]:
+def tally(table: pd.DataFrame) -> dict[MapVerdict, int]:
     """How many classes of a ranking's table have each verdict."""
-    return {v: int((table["verdict"] == v).sum()) for v in RankingVerdict}
+    return {v: int((table["map_verdict"] == v).sum()) for v in MapVerdict}
 
 
-def headline(counts: Mapping[RankingVerdict, int], confirmed: int = 0) -> str:
+def headline(counts: Mapping[MapVerdict, int], confirmed: int = 0) -> str:
     """The verdict of the whole audit, without a full stop.
 
     ``counts``: classes per verdict; ``confirmed``: how many suspicious ones the interventions confirm.
     """
-    n, total = confirmed or counts[RankingVerdict.SUSPICIOUS], sum(counts.values())
+    n, total = confirmed or counts[MapVerdict.SUSPICIOUS], sum(counts.values())
     if n:
         verb = ("is", "are") if confirmed else ("looks", "look")
         classes = f"{spell(n).capitalize()} of {spell(total)} {'class' if total == 1 else 'classes'}"
         return f"{classes} {verb[n > 1]} right for the wrong reason"
-    undecided = counts[RankingVerdict.UNDECIDED]
+    undecided = counts[MapVerdict.UNDECIDED]
     if undecided == total:
         return "Too few images to say anything about any class"
     if _mostly_undecided(counts):
@@ -35,13 +35,13 @@ def headline(counts: Mapping[RankingVerdict, int], confirmed: int = 0) -> str:
     return "No class looks right for the wrong reason"
 
 
-def sentence(counts: Mapping[RankingVerdict, int]) -> str:
+def sentence(counts: Mapping[MapVerdict, int]) -> str:
     """The headline where nothing else stands beside it: with the undecided classes and a full stop."""
-    undecided = counts[RankingVerdict.UNDECIDED]
-    told = not undecided or (_mostly_undecided(counts) and not counts[RankingVerdict.SUSPICIOUS])
+    undecided = counts[MapVerdict.UNDECIDED]
+    told = not undecided or (_mostly_undecided(counts) and not counts[MapVerdict.SUSPICIOUS])
     rest = "" if told else f"; {spell(undecided)} undecided, with too few images for a statement"
     return f"{headline(counts)}{rest}."
 
 
-def _mostly_undecided(counts: Mapping[RankingVerdict, int]) -> bool:
-    return counts[RankingVerdict.UNDECIDED] > sum(counts.values()) / 2
+def _mostly_undecided(counts: Mapping[MapVerdict, int]) -> bool:
+    return counts[MapVerdict.UNDECIDED] > sum(counts.values()) / 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.verdicts import InterventionVerdict, RankingVerdict, Tested, is_found
+from pipeline.verdicts import InterventionVerdict, MapVerdict, Tested, Verdict, is_found
 
 ROOT = Path(__file__).parents[2]
 OWNER = ROOT / "pipeline" / "verdicts.py"
@@ -29,7 +29,7 @@ def spelled(tree: ast.AST, names: set[str]) -> list[str]:
 
 
 def test_no_module_but_the_owner_spells_a_verdict():
-    names = {*RankingVerdict, *InterventionVerdict}
+    names = {*Verdict, *MapVerdict, *Tested, *InterventionVerdict}
     assert spelled(ast.parse('if v == "clean": w = {"hidden": 1}'), names) != []
     left = {
         str(p.relative_to(ROOT)): spelled(ast.parse(p.read_text(encoding="utf-8")), names) for p in SOURCES
@@ -40,7 +40,9 @@ def test_no_module_but_the_owner_spells_a_verdict():
 
 def test_stored_names_and_their_order():
     # ranking.csv, confirm.json and every policy in use hold these words
-    assert list(RankingVerdict) == ["suspicious", "unfocused", "undecided", "unremarkable"]
+    assert list(Verdict) == ["confirmed", "suspected", "undecided", "cleared", "unremarkable"]
+    assert list(Tested) == ["depends", "rim", "undecided", "independent"]
+    assert list(MapVerdict) == ["suspicious", "unfocused", "undecided", "unremarkable"]
     assert list(InterventionVerdict) == ["confirmed", "hidden", "attribution_only", "undecided", "clean"]
 
 
@@ -51,7 +53,7 @@ def test_a_verdict_is_stored_as_its_name():
     assert f"{verdict} {verdict.words}" == "attribution_only attribution only"
 
 
-@pytest.mark.parametrize("verdict", [*RankingVerdict, *InterventionVerdict, *Tested])
+@pytest.mark.parametrize("verdict", [*Verdict, *MapVerdict, *Tested, *InterventionVerdict])
 def test_meanings_are_clauses(verdict):
     assert verdict.meaning[0].islower()
     assert not verdict.meaning.endswith(".")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
-from pipeline.verdicts import InterventionVerdict, RankingVerdict, is_found
+from pipeline.verdicts import InterventionVerdict, MapVerdict, is_found
 
 Figures = dict[str, dict[str, float | None]]  # order of the classes -> figure -> value
 
@@ -32,7 +32,7 @@ class PlantedCell:
     added: float
     used: bool
     rank: int
-    verdict: RankingVerdict
+    verdict: MapVerdict
     test: InterventionVerdict | None
     carried: float | None = None
 

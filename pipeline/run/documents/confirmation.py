@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
-from pipeline.verdicts import InterventionVerdict, RankingVerdict
+from pipeline.verdicts import InterventionVerdict, MapVerdict
 
 Role = Literal["top", "control"]
 
@@ -30,7 +30,7 @@ class EditedClass:
     class_name: str
     role: Role
     verdict: InterventionVerdict
-    attribution: RankingVerdict
+    attribution: MapVerdict
     strength: float | None
     low: float | None
     n_needed: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NotRequired
 
 from pydantic import AfterValidator, ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic reads typing's only from Python 3.12 on
@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # pydantic reads typing's only from Pyt
 from pipeline.columns import RANKING
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
-from pipeline.run.folder import READABLE_VERSIONS, VERSIONS_READ, RunFolder
+from pipeline.run.folder import READABLE_VERSIONS, SCHEMA_VERSION, VERSIONS_READ, RunFolder
 from pipeline.run.ranking_settings import differing_settings, read_settings
 
 
@@ -24,9 +24,14 @@ class Curve(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class RankingSummary(TypedDict):
-    """Counts and correlations of a ranking; ``method_marks``: sanity checks failed, None if unchecked."""
+    """Counts and correlations of a ranking.
+
+    ``verdicts``: classes by verdict; ``map_verdicts``: by what their heat maps say; ``method_marks``: sanity
+    checks that the method failed, None if unchecked.
+    """
 
     verdicts: dict[str, int]
+    map_verdicts: NotRequired[dict[str, int]]  # not in one of an earlier version
     n_classes: int
     n_classes_tested: int
     n_images: int
@@ -55,6 +60,7 @@ class RankedClass(TypedDict):
     n: int
     n_images: int
     verdict: str
+    map_verdict: NotRequired[str]
 
 
 _TYPES = {"integer": (int,), "number": (int, float), "text": (str,), "flag": (bool,)}
@@ -90,9 +96,16 @@ class RankingDocument(Document):
     summary: RankingSummary
     classes: list[Annotated[RankedClass, AfterValidator(_with_typed_columns)]]
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether an earlier version made it, whose verdicts mean something else: it has to be made again."""
+        return self.schema_version in READABLE_VERSIONS and self.schema_version != SCHEMA_VERSION
+
     def misfit(self, run: RunFolder) -> str | None:
         """Why this is not the ranking that ``run``, as it is, would be given by its own settings, if so."""
         seen, done = self.summary["n_shards"], run.done
+        if self.is_outdated:
+            return "was made by an earlier version of hansaudit"
         if self.schema_version not in READABLE_VERSIONS:
             return f"has schema version {self.schema_version}, this hansaudit reads {VERSIONS_READ}"
         if seen != len(done):

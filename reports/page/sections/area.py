@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.run.documents import records
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page.data import RunData
 from reports.page.figures import Dot, legend_mark, scatter
 from reports.page.sections import Section
@@ -40,14 +40,14 @@ def build(run: RunData) -> dict[str, Any]:
             float(areas.get(r["label"], r["box_area"])),
             float(r["lift"]),
             str(r["class_name"]),
-            str(r["verdict"]),
+            str(r["map_verdict"]),
             f"row-{r['label']}",
         )
         for r in rows
     ]
     return {
         "plot": scatter(dots, run.expected) if dots else None,
-        "marks": [(v, legend_mark(v)) for v in RankingVerdict],
+        "marks": [(v, legend_mark(v)) for v in MapVerdict],
     }
 
 

@@ -69,7 +69,8 @@ def build(run: RunData) -> dict[str, Any] | None:
 def _top(table: pd.DataFrame, column: str) -> list[dict[str, str]]:
     rows = table[table[column].notna()].sort_values(column, kind="stable").head(TOP)
     return [
-        {"name": str(n), "verdict": str(v)} for n, v in zip(rows["class_name"], rows["verdict"], strict=True)
+        {"name": str(n), "verdict": str(v)}
+        for n, v in zip(rows["class_name"], rows["map_verdict"], strict=True)
     ]
 
 

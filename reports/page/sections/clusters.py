@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.run.documents import ClassStrategies, ClustersDocument
 from pipeline.run.folder import CLUSTERS, CLUSTERS_TABLE
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page import words
 from reports.page.cards import Picture, show_images
 from reports.page.charts import embedding
@@ -116,7 +116,7 @@ def _class(
                     k.low,
                     k.adjusted_lift,
                     k.high,
-                    RankingVerdict.SUSPICIOUS if k.candidate else RankingVerdict.UNDECIDED,
+                    MapVerdict.SUSPICIOUS if k.candidate else MapVerdict.UNDECIDED,
                 ),
                 "pictures": [p for i in k.prototypes[:PROTOTYPES] if (p := pictures[i]) is not None],
             }

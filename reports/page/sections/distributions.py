@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.run.documents import records
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page.data import RunData
 from reports.page.figures import Strip, histogram, strips
 from reports.page.sections import Section
@@ -34,22 +34,22 @@ def build(run: RunData) -> dict[str, Any]:
     table = run.classes
     measured = table[table["adjusted_lift"].notna()]
     groups = {
-        v: measured.loc[measured["verdict"] == v, "adjusted_lift"].to_numpy(float) for v in RankingVerdict
+        v: measured.loc[measured["map_verdict"] == v, "adjusted_lift"].to_numpy(float) for v in MapVerdict
     }
-    suspicious = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
+    suspicious = table[table["map_verdict"] == MapVerdict.SUSPICIOUS]
     chosen = (suspicious if len(suspicious) else table[table["n"] > 0]).head(ROWS)
     used = run.used[run.used["excess"].notna()]
     rows = [
         Strip(
             str(r["class_name"]),
             used.loc[used["label"] == r["label"], "excess"].to_numpy(float),
-            r["verdict"],
+            r["map_verdict"],
         )
         for r in records(chosen)
     ]
     rest = used.loc[~used["label"].isin(chosen["label"]), "excess"].to_numpy(float)
     if len(rest):
-        rows.append(Strip("all other classes", rest, RankingVerdict.UNREMARKABLE))
+        rows.append(Strip("all other classes", rest, MapVerdict.UNREMARKABLE))
     axis = "adjusted lift of a class (0: as on comparable images)"
     title = "lift of an image, minus the lift expected for the size of its box"
     return {

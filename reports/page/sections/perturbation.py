@@ -9,21 +9,21 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.terms import CurveOrder
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page.charts import Line, lines, small_lines
 from reports.page.data import RunData
 from reports.page.sections import Section
 
 # order -> (name on the page, verdict whose colour it has)
 REGIONS: dict[str, tuple[str, str]] = {
-    CurveOrder.MORF: (CurveOrder.MORF.meaning, RankingVerdict.SUSPICIOUS),
-    CurveOrder.RANDOM: (CurveOrder.RANDOM.meaning, RankingVerdict.UNDECIDED),
-    CurveOrder.LERF: (CurveOrder.LERF.meaning, RankingVerdict.UNREMARKABLE),
+    CurveOrder.MORF: (CurveOrder.MORF.meaning, MapVerdict.SUSPICIOUS),
+    CurveOrder.RANDOM: (CurveOrder.RANDOM.meaning, MapVerdict.UNDECIDED),
+    CurveOrder.LERF: (CurveOrder.LERF.meaning, MapVerdict.UNREMARKABLE),
 }
 CLASSES = 6  # that get a figure of their own
 PIXELS: dict[str, tuple[str, str]] = {
-    CurveOrder.DELETION: (CurveOrder.DELETION.words, RankingVerdict.SUSPICIOUS),
-    CurveOrder.INSERTION: (CurveOrder.INSERTION.words, RankingVerdict.UNREMARKABLE),
+    CurveOrder.DELETION: (CurveOrder.DELETION.words, MapVerdict.SUSPICIOUS),
+    CurveOrder.INSERTION: (CurveOrder.INSERTION.words, MapVerdict.UNREMARKABLE),
 }
 
 TEMPLATE = """

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.canary.detection import detection
 from pipeline.run.documents import records
-from pipeline.verdicts import InterventionVerdict, RankingVerdict
+from pipeline.verdicts import InterventionVerdict, MapVerdict
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.sections import Section
@@ -78,7 +78,7 @@ def build(run: RunData) -> dict[str, Any] | None:
                 "label": int(r["label"]),
                 "name": str(r["class_name"]),
                 "what": _what(planted, r),
-                "verdict": r["verdict"],
+                "verdict": r["map_verdict"],
                 "ranks": [r[column] for column, _ in RANKINGS],
             }
             for r in records(marked.head(ROWS))
@@ -87,7 +87,7 @@ def build(run: RunData) -> dict[str, Any] | None:
 
 
 def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
-    n, named = len(marked), set(table.loc[table["verdict"] == RankingVerdict.SUSPICIOUS, "label"])
+    n, named = len(marked), set(table.loc[table["map_verdict"] == MapVerdict.SUSPICIOUS, "label"])
     if not n:
         if not named:
             return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.statistics.decision import criteria
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page.data import RunData
 from reports.page.sections import Section
 
@@ -56,7 +56,7 @@ def build(run: RunData) -> dict[str, Any]:
         "method": run.method,
         "pooling": run.setting("audit", "pooling", "abs_sum"),
         "correction": {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}.get(run.rule("fdr"), ""),
-        "verdicts": [(v, v.meaning, rules.get(v, "none of the others")) for v in RankingVerdict],
+        "verdicts": [(v, v.meaning, rules.get(v, "none of the others")) for v in MapVerdict],
         "images": "Right for the wrong reason presupposes right: only correctly classified images count."
         if correct
         else "All images with a usable box count, whether classified correctly or not.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page.cards import carded, make_cards
 from reports.page.data import RunData
 from reports.page.sections import Section
@@ -33,7 +33,7 @@ table.</p>
 
 def build(run: RunData) -> dict[str, Any]:
     suspects, contrast = carded(run.classes)
-    named = int((run.classes["verdict"] == RankingVerdict.SUSPICIOUS).sum())
+    named = int((run.classes["map_verdict"] == MapVerdict.SUSPICIOUS).sum())
     intro = (
         "For each class: the images with the least evidence on the object for a box of that size and place, "
         "and, to compare, those with the most."

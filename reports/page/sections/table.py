@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.columns import RANKING
 from pipeline.run.documents import records
 from pipeline.run.ranking_settings import ranking_files
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page import words
 from reports.page.cards import carded
 from reports.page.data import RunData
@@ -101,7 +101,7 @@ def build(run: RunData) -> dict[str, Any]:
             "rank": int(r["rank"]),
             "name": str(r["class_name"]),
             "id": str(r["class_id"]),
-            "verdict": r["verdict"],
+            "verdict": r["map_verdict"],
             "tested": run.tested(r["label"]),
             "planted": r.get("planted") is True,
             "n": int(r["n"]),
@@ -110,7 +110,7 @@ def build(run: RunData) -> dict[str, Any]:
             "adjusted": r["adjusted_lift"],
             "high": _round(r["high"]),
             "low": _round(r["low"]),
-            "whisker": whisker(axis, r["low"], r["adjusted_lift"], r["high"], r["verdict"]),
+            "whisker": whisker(axis, r["low"], r["adjusted_lift"], r["high"], r["map_verdict"]),
             "ratio": r["ratio"],
             "ratio_rank": r["ratio_rank"],
             "box": r["box_area"],
@@ -121,7 +121,7 @@ def build(run: RunData) -> dict[str, Any]:
         }
         for r in records(table)
     ]
-    counts = [(v, int((table["verdict"] == v).sum())) for v in RankingVerdict]
+    counts = [(v, int((table["map_verdict"] == v).sum())) for v in MapVerdict]
     needs = bool(table["n_needed"].notna().any())
     columns = [_heading(*h) for h in HEADINGS if needs or h[0] != "n_needed"]
     return {

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.run.documents import records
-from pipeline.verdicts import InterventionVerdict, RankingVerdict
+from pipeline.verdicts import InterventionVerdict, MapVerdict
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.figures import verdict_bar
@@ -67,7 +67,7 @@ on it.</p></div>
 
 def build(run: RunData) -> dict[str, Any]:
     table, counts = run.classes, tally(run.classes)
-    suspects = table[table["verdict"] == RankingVerdict.SUSPICIOUS]
+    suspects = table[table["map_verdict"] == MapVerdict.SUSPICIOUS]
     confirmed = suspects[suspects["label"].map(run.tested) == InterventionVerdict.CONFIRMED]
     named = confirmed if len(confirmed) else suspects
     started = str((run.manifest.get("sessions") or [{}])[0].get("started", ""))
@@ -81,7 +81,7 @@ def build(run: RunData) -> dict[str, Any]:
         "warnings": _warnings(run),
         "facts": _facts(run, counts),
         "bar": verdict_bar(counts),
-        "verdicts": [(v, counts[v], v.meaning) for v in RankingVerdict],
+        "verdicts": [(v, counts[v], v.meaning) for v in MapVerdict],
         "caveats": _caveats(run, counts),
         "unconfirmed": not run.edited,
     }
@@ -111,7 +111,7 @@ def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
     return names
 
 
-def _found(counts: Mapping[RankingVerdict, int], named: pd.DataFrame, confirmed: bool) -> str:
+def _found(counts: Mapping[MapVerdict, int], named: pd.DataFrame, confirmed: bool) -> str:
     if len(named):
         odds = float(np.exp(-named["adjusted_lift"].median()))
         verb = "is" if len(named) == 1 else "are"
@@ -122,7 +122,7 @@ def _found(counts: Mapping[RankingVerdict, int], named: pd.DataFrame, confirmed:
             f"{words.number(odds, 1)} times lower than on comparable images of other classes{median}."
         )
         return text + (" Edited images confirm it." if confirmed else "")
-    judged = counts[RankingVerdict.UNREMARKABLE] + counts[RankingVerdict.UNFOCUSED]
+    judged = counts[MapVerdict.UNREMARKABLE] + counts[MapVerdict.UNFOCUSED]
     if not judged:
         return (
             "Every class has fewer usable images, or a wider spread among them, than a statement takes. "
@@ -134,7 +134,7 @@ def _found(counts: Mapping[RankingVerdict, int], named: pd.DataFrame, confirmed:
     )
 
 
-def _facts(run: RunData, counts: Mapping[RankingVerdict, int]) -> list[dict[str, str]]:
+def _facts(run: RunData, counts: Mapping[MapVerdict, int]) -> list[dict[str, str]]:
     images, used = run.images, run.used
     subset = run.rule("images")
     predicted = images[images["prediction"].notna()]
@@ -170,7 +170,7 @@ def _facts(run: RunData, counts: Mapping[RankingVerdict, int]) -> list[dict[str,
     ]
 
 
-def _caveats(run: RunData, counts: Mapping[RankingVerdict, int]) -> list[tuple[str, str]]:
+def _caveats(run: RunData, counts: Mapping[MapVerdict, int]) -> list[tuple[str, str]]:
     level = float(run.rule("level"))
     sure = (
         "A class is named only if its images differ from comparable ones beyond chance, with false "
@@ -196,8 +196,8 @@ def _test(run: RunData) -> str:
     return " ".join(parts)
 
 
-def _unsaid(run: RunData, counts: Mapping[RankingVerdict, int]) -> str:
-    undecided = run.classes[run.classes["verdict"] == RankingVerdict.UNDECIDED]
+def _unsaid(run: RunData, counts: Mapping[MapVerdict, int]) -> str:
+    undecided = run.classes[run.classes["map_verdict"] == MapVerdict.UNDECIDED]
     parts = []
     if len(undecided):
         needed = undecided["n_needed"].dropna()

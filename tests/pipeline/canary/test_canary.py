@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 from pipeline.run.documents import CanaryDocument, FalseAlarms, PlantedCell, TrialDocument
 from pipeline.run.folder import RunFolder
 from pipeline.run.store import Store
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 
 
 def test_detection_by_hand():
@@ -61,7 +61,7 @@ def test_the_plan_covers_the_grid():
 def cell(size, found, **other):
     base = {"kind": "patch", "size": size, "visible": True, "inside": False, "used": True, "added": 0.5}
     base |= {"probability": 1.0, "class_name": "x", "rank": 1, "test": None}
-    verdict = RankingVerdict.SUSPICIOUS if found else RankingVerdict.UNREMARKABLE
+    verdict = MapVerdict.SUSPICIOUS if found else MapVerdict.UNREMARKABLE
     return PlantedCell(**base | {"verdict": verdict} | other)
 
 

@@ -277,7 +277,7 @@ def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
     )
     store = Store(tmp_path)
     ranking = rank(store, RankingConfig(draws=200))
-    suspicious = ranking.table.loc[ranking.table["verdict"] == "suspicious", "label"].tolist()
+    suspicious = ranking.table.loc[ranking.table["map_verdict"] == "suspicious", "label"].tolist()
     assert len(suspicious) >= 2
     cluster_suspicious(store, ranking, StrategiesConfig(classes=0))
     assert ClustersDocument.read(store) is None

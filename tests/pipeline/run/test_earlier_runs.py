@@ -50,7 +50,7 @@ def test_the_ranking_is_the_one_that_was_stored(run: Path) -> None:
     stored = json.loads((run / "ranking.json").read_text(encoding="utf-8"))["classes"]
     table = rank(run).table
     assert list(table["class_name"]) == [row["class_name"] for row in stored]
-    assert list(table["verdict"]) == [row["verdict"] for row in stored]
+    assert list(table["map_verdict"]) == [row["verdict"] for row in stored]
     lifts = np.array([row["adjusted_lift"] for row in stored], float)
     np.testing.assert_allclose(table["adjusted_lift"].to_numpy(float), lifts, atol=1e-6)
 

@@ -270,7 +270,8 @@ def test_an_earlier_run_is_read_and_says_what_cannot_be_said(tmp_path: Path):
     found = verify(Store(run))
     assert (found.faults, found.shards) == ((), (2, 2))
     assert "2 of 2 finished shards have no inventory" in found.lacking[0]
-    assert "no sha256 in manifest.json, ranking.json" in found.lacking[1]
+    assert "ranking.json was made by an earlier version" in found.lacking[1]
+    assert "no sha256 in manifest.json, ranking.json" in found.lacking[2]
 
 
 @pytest.mark.parametrize("spoil", [cut_rows(4), cut_rows(0), missing_scores, renamed, unplanned])

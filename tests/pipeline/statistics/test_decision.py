@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import RankingConfig
-from pipeline.statistics.decision import Criterion, criteria, verdicts
+from pipeline.statistics.decision import Criterion, criteria, map_verdicts
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_verdicts_by_the_book(n, q, bounds, absolute, limits):
     figures = {"n": n, "q_relative": q, "low": low, "high": high}
     figures |= dict(zip(("q_absolute", "power_absolute"), absolute, strict=True))
     config = RankingConfig(n_min=n_min, level=level, relevant_effect=relevant)
-    assert verdicts(pd.DataFrame([figures]), config).tolist() == [expected]
+    assert map_verdicts(pd.DataFrame([figures]), config).tolist() == [expected]
 
 
 def test_criteria_follow_the_settings():

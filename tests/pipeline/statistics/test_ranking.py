@@ -18,13 +18,13 @@ from pipeline.columns import RANKING
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.schema import SCORES
-from pipeline.statistics.decision import verdicts
+from pipeline.statistics.decision import map_verdicts
 from pipeline.statistics.ranking import rank
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from tests.tables import write_run
 
 EFFECT = {2: -2.0, 5: -1.5}
-SUSPICIOUS, UNFOCUSED, UNDECIDED, UNREMARKABLE = RankingVerdict
+SUSPICIOUS, UNFOCUSED, UNDECIDED, UNREMARKABLE = MapVerdict
 QUICK = RankingConfig(draws=300)
 
 
@@ -41,9 +41,10 @@ def ranking(run):
 
 def test_planted_classes_come_first(ranking):
     assert ranking.table["label"].head(2).tolist() == [2, 5]
-    assert ranking.table["verdict"].head(2).tolist() == [SUSPICIOUS, SUSPICIOUS]
+    assert ranking.table["map_verdict"].head(2).tolist() == [SUSPICIOUS, SUSPICIOUS]
     assert ranking.table["planted"].tolist() == [True, True] + [False] * 8
-    assert ranking.summary["verdicts"][SUSPICIOUS] == 2
+    assert ranking.table["verdict"].head(2).tolist() == ["suspected"] * 2
+    assert ranking.summary["map_verdicts"][SUSPICIOUS] == ranking.summary["verdicts"]["suspected"] == 2
     assert ranking.table["rank"].tolist() == list(range(1, 11))
 
 
@@ -73,12 +74,13 @@ def test_columns_and_means_follow_the_truth(run, ranking):
 
 STORED = """rank label class_id class_name n n_images n_correct accuracy confidence box_area n_undefined
     ratio ratio_pooled ratio_rank mass lift adjusted_lift adjusted_lift_raw low high p_relative q_relative
-    p_absolute p_exchange p_shift q_absolute power_absolute verdict n_needed small_box_rank
-    low_accuracy_rank constant_map_rank planted"""
+    p_absolute p_exchange p_shift q_absolute power_absolute verdict map_verdict tested n_edited
+    effect effect_shrunk effect_low effect_high q_effect sufficiency necessity background_gap n_needed
+    small_box_rank low_accuracy_rank constant_map_rank planted"""
 
 
 def test_columns_have_the_type_and_range_that_they_declare(ranking):
-    assert list(RANKING) == STORED.split()  # ranking.csv of version 0.1, which others read
+    assert list(RANKING) == STORED.split()  # ranking.csv, which others read
     types = {
         "integer": pd.api.types.is_integer_dtype,
         "number": pd.api.types.is_float_dtype,
@@ -202,7 +204,7 @@ def row(**changes):
     ],
 )
 def test_verdict(changes, expected):
-    assert verdicts(pd.DataFrame([row(**changes)]), RankingConfig()).tolist() == [expected]
+    assert map_verdicts(pd.DataFrame([row(**changes)]), RankingConfig()).tolist() == [expected]
 
 
 # -- little or bad input
@@ -216,7 +218,7 @@ def test_classes_with_few_images_are_undecided_and_say_how_many_they_need(tmp_pa
     assert (table.loc[[0, 1, 2], "n_needed"] >= 5).all()
     assert table.loc[[0, 1, 2], "q_relative"].isna().all()
     assert np.isfinite(table["adjusted_lift"]).all()
-    decided = table[table["verdict"] != UNDECIDED]
+    decided = table[table["map_verdict"] != UNDECIDED]
     assert decided["n_needed"].isna().all()
 
 
@@ -256,11 +258,11 @@ def test_classes_without_correct_images_or_boxes(tmp_path):
 def test_a_single_class_and_a_single_image(tmp_path):
     write_run(tmp_path / "one", 1, 20, 0, thumbnails=False)
     only = rank(tmp_path / "one", QUICK).table
-    assert only["verdict"].tolist() == [UNDECIDED]
+    assert only["map_verdict"].tolist() == [UNDECIDED]
     assert only["adjusted_lift"].isna().all()
     write_run(tmp_path / "pair", 2, 1, 0, thumbnails=False, failures=0.0)
     pair = rank(tmp_path / "pair", QUICK.model_copy(update={"images": "all"}))
-    assert pair.table["verdict"].tolist() == [UNDECIDED] * 2
+    assert pair.table["map_verdict"].tolist() == [UNDECIDED] * 2
     pair.to_json(tmp_path / "pair.json")
 
 

@@ -174,7 +174,7 @@ def test_every_statistic_of_a_run(run):
     path, truth, table = run
     write_confirmation(path, {2: "confirmed", 5: "hidden", 1: "hidden"}, dict(table["class_name"]))
     failed = truth.examples["status"] == "failed"
-    counts = table["verdict"].value_counts()
+    counts = table["map_verdict"].value_counts()
     expected = {
         **{f"n_{v}": counts.get(v, 0) for v in ("suspicious", "unfocused", "undecided", "unremarkable")},
         "n_confirmed": 1,
@@ -236,7 +236,11 @@ def test_every_class_is_judged(run):
     assert excused.passed
     assert set(excused.excused) == {"class 002", "class 005"}
     only = check(
-        run, scope="class", statistic="verdict", none_of=["suspicious"], classes=["class 005", "class 001"]
+        run,
+        scope="class",
+        statistic="map_verdict",
+        none_of=["suspicious"],
+        classes=["class 005", "class 001"],
     )
     assert [(f.subject, f.passed) for f in only.findings] == [("class 005", False), ("class 001", True)]
 

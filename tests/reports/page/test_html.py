@@ -25,7 +25,7 @@ from pipeline.run.preflight import (
 )
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
-from pipeline.verdicts import RankingVerdict
+from pipeline.verdicts import MapVerdict
 from reports.page import cards, sections, words
 from reports.page.figures import Dot, correlation, scatter, verdict_bar, whisker, whisker_axis
 from reports.page.headline import headline, sentence, tally
@@ -100,7 +100,7 @@ def test_the_table_holds_every_class_with_the_ranking_s_figures(source, ranking)
         assert words.signed(row["adjusted_lift"]) in text
         assert words.number(row["ratio"]) in text
         assert words.percent(row["accuracy"]) in text
-        assert row["verdict"] in text
+        assert row["map_verdict"] in text
         assert words.probability(row["q_relative"]) in text
 
 
@@ -130,7 +130,7 @@ def test_pictures_have_alternatives_and_ids_are_unique(page):
 
 
 def test_suspicious_classes_have_cards_with_photograph_and_heat_map(page, source, ranking):
-    suspects = ranking.table[ranking.table["verdict"] == "suspicious"]
+    suspects = ranking.table[ranking.table["map_verdict"] == "suspicious"]
     assert set(suspects["label"]) == {0, 1, 7}
     for label in suspects["label"]:
         card = re.search(rf'<article class="card" id="card-{label}">.*?</article>', source, re.S)
@@ -167,7 +167,7 @@ def test_without_maps_and_thumbnails_the_cards_say_so(tmp_path):
 def test_too_few_images_are_said_plainly_with_what_it_would_take(tmp_path):
     write_run(tmp_path, 40, 3, 2, maps=False)
     ranking = rank(tmp_path, QUICK)
-    assert (ranking.table["verdict"] == "undecided").all()
+    assert (ranking.table["map_verdict"] == "undecided").all()
     page = Page(write_report(tmp_path, ranking).read_text(encoding="utf-8"))
     assert "Too few images to say anything about any class" in page.text
     needed = words.integer(ranking.table["n_needed"].median())
@@ -251,15 +251,15 @@ def test_the_page_does_not_depend_on_when_it_is_made(folder, ranking, source):
     ],
 )
 def test_headlines(numbers, expected, rest):
-    counts = dict(zip(RankingVerdict, numbers, strict=True))
+    counts = dict(zip(MapVerdict, numbers, strict=True))
     assert headline(counts) == expected
     assert sentence(counts).startswith(expected + (rest or "."))
 
 
 def test_classes_are_counted_by_verdict(ranking):
     counts = tally(ranking.table)
-    assert list(counts) == list(RankingVerdict)
-    assert {v: n for v, n in counts.items() if n} == ranking.table["verdict"].value_counts().to_dict()
+    assert list(counts) == list(MapVerdict)
+    assert {v: n for v, n in counts.items() if n} == ranking.table["map_verdict"].value_counts().to_dict()
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_sentence_about_a_class():
         "adjusted_lift": -np.log(4),
         "mass": 0.2,
         "box_area": 0.4,
-        "verdict": "undecided",
+        "map_verdict": "undecided",
         "n_needed": 31,
     }
     text = cards.sentence(row)
