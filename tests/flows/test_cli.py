@@ -261,7 +261,7 @@ def test_rank_writes_what_it_prints(run_folder: Path, capsys):
     assert "One of six classes looks right for the wrong reason" in out
     table = pd.read_csv(run_folder / "ranking.csv")
     assert table.loc[0, "class_name"] == "class 002"
-    assert json.loads((run_folder / "ranking.json").read_text())["classes"][0]["verdict"] == "suspicious"
+    assert json.loads((run_folder / "ranking.json").read_text())["classes"][0]["verdict"] == "suspected"
 
 
 EARLIER = ROOT / "tests" / "fixtures" / "run-schema-1"  # two methods, with its ranking
