@@ -1,0 +1,136 @@
+"""What the benchmarks on real photographs compute: orders, marks, pairs. Figures are measured by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.detection import by_kind
+from benchmarks.real_marks import (
+    FREQUENCIES,
+    KINDS,
+    Photos,
+    added_probability,
+    deal_marks,
+    mark_all,
+    used_marks,
+)
+from benchmarks.real_runs import auc, figures
+from benchmarks.waterbirds import edited_scores, predicted_by
+
+
+def photos(n: int) -> Photos:
+    """Grey photographs of two classes; in each the left half is the box."""
+    return Photos(
+        names=tuple(f"{i}.JPEG" for i in range(n)),
+        labels=np.arange(n) % 2,
+        pictures=np.full((n, 64, 64, 3), 100, np.uint8),
+        boxes=tuple(np.array([[0, 0, 31, 63]]) for _ in range(n)),
+        class_ids=("a", "b"),
+        class_names=("a", "b"),
+    )
+
+
+def test_average_precision_is_the_mean_of_the_precisions_at_the_hits() -> None:
+    scores = pd.Series({7: -1.0, 3: -0.5, 5: 0.0, 1: np.nan})
+    measured = figures(scores, [7, 1])
+    assert measured["ap"] == pytest.approx(
+        (1 / 1 + 2 / 4) / 2
+    )  # at places 1 and 4: the undefined one is last
+    assert measured["auc"] == pytest.approx(0.5)
+
+
+def test_marks_of_other_kinds_are_left_out_of_the_order() -> None:
+    scores = pd.Series({0: 0.0, 1: 1.0, 2: 2.0, 3: 3.0})
+    measured = by_kind(scores, {0: "patch", 1: "text"})
+    assert measured["text"] == 1.0  # behind a patch only
+    assert by_kind(scores, {1: "text", 2: "patch"})["patch"] == pytest.approx(1 / 2)
+
+
+def test_auc_counts_pairs_and_ties_a_half() -> None:
+    scores, truth = np.array([3.0, 1.0, 2.0, 1.0, np.nan]), np.array([True, True, False, False, True])
+    pairs = [(3, 2), (3, 1), (1, 2), (1, 1)]
+    assert auc(scores, truth) == pytest.approx(np.mean([(a > b) + (a == b) / 2 for a, b in pairs]))
+    assert np.isnan(auc(scores[:2], truth[:2]))
+
+
+def test_every_kind_and_frequency_is_dealt_about_as_often() -> None:
+    marks = deal_marks(200, 4)
+    assert len(marks) == 21
+    counts = Counter((mark.kind, mark.frequency) for mark in marks.values())
+    assert set(counts) == {(kind, frequency) for kind in KINDS for frequency in FREQUENCIES}
+    assert set(counts.values()) == {2, 3}
+    assert marks == deal_marks(200, 4)
+    assert set(marks) != set(deal_marks(200, 5))
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_marks_touch_no_box_and_no_other_class(seed: int) -> None:
+    mark = list(deal_marks(200, 0).values())[seed]
+    marked = photos(40)
+    carries = mark_all(marked, {1: mark}, seed)
+    changed = (marked.pictures != 100).any(axis=-1)
+    assert not carries[::2].any()
+    assert (changed.any(axis=(1, 2)) == carries).all()
+    # a stripe is as wide as the picture: beside a box as high as the picture there is no room for it
+    assert carries.any() == (mark.kind != "stripe")
+    assert not changed[:, :, :32].any()
+
+
+def test_a_photograph_is_marked_alike_in_any_company() -> None:
+    marks = {1: deal_marks(200, 0)[min(deal_marks(200, 0))]}
+    whole = photos(20)
+    mark_all(whole, marks, 3, always=True)
+    part = photos(20)
+    part = Photos(
+        part.names[7:8], part.labels[7:8], part.pictures[7:8], part.boxes[7:8], ("a", "b"), ("a", "b")
+    )
+    mark_all(part, marks, 3, always=True)
+    assert (part.pictures[0] == whole.pictures[7]).all()
+
+
+def test_what_a_mark_adds_is_the_mean_over_pairs_of_the_same_photograph() -> None:
+    clean = np.array([[0.5, 0.5], [0.2, 0.8], [0.9, 0.1]])
+    marked = np.array([[0.9, 0.1], [0.1, 0.9], [0.7, 0.3]])
+    added = added_probability(marked, clean, np.array([0, 1, 1]))
+    assert added[0] == (pytest.approx(0.4), 1)
+    assert added[1] == (pytest.approx((0.1 + 0.2) / 2), 2)
+    assert used_marks({3: (0.1, 9), 2: (0.099, 9), 1: (0.5, 1)}) == [1, 3]
+
+
+def test_an_image_s_interventions_are_the_means_over_its_donors() -> None:
+    said = {
+        "same:0": 0.9,
+        "same:1": 0.7,
+        "other:0": 0.2,
+        "same_object:0": 1.0,
+        "other_object:0": 0.4,
+        "full": 1.0,
+    }
+    rows = pd.DataFrame({"example_id": "x", "edit": said.keys(), "probability": said.values()})
+    scores = edited_scores(rows).loc["x"]
+    assert scores["sufficiency"] == pytest.approx(0.8 - 0.2)
+    assert scores["necessity"] == pytest.approx(0.6)
+
+
+def test_what_predicts_that_the_background_decides() -> None:
+    frame = pd.DataFrame(
+        {
+            "label": [0, 0, 1, 1],
+            "prediction": [0, 1, 1, 0],
+            "place": [0, 1, 0, 0],
+            "looks_beside": [0.0, 2.0, 1.0, 3.0],
+            "sufficiency": [0.1, 0.9, 0.2, 0.8],
+            "necessity": np.nan,
+        }
+    )
+    decides = pd.Series([0.0, 1.0, 1.0, 1.0], frame.index)
+    told = predicted_by(frame, decides)
+    assert told["decides"] == 0.75
+    assert told["says place on conflict"] == pytest.approx(2 / 3)  # images 1 and 3 of 1, 2, 3
+    assert told["looks_beside: decides"] == 1.0
+    assert told["sufficiency: says place"] == 1.0
+    assert np.isnan(told["necessity: decides"])
