@@ -140,7 +140,7 @@ def _cells(
             added=used[name],
             used=used[name] >= USED,
             rank=place[label_of[name]],
-            verdict=MapVerdict(str(table.loc[label_of[name], "verdict"])),
+            verdict=MapVerdict(str(table.loc[label_of[name], "map_verdict"])),
             test=tests.get(label_of[name]),
         )
         for name, artefact in spec.artefacts
