@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from datetime import date, time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
 )
 
@@ -77,11 +80,29 @@ class ModelConfig(_Section):
     unsafe: bool = False  # Lambda layers are wanted; a record, no permission: see pipeline.trust
 
 
+def _leaves(value: Any) -> Iterator[Any]:
+    """The values in nested lists and tables."""
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
 class MethodConfig(_Section):
     """One explanation method and its parameters."""
 
     name: str
     params: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("params")
+    @classmethod
+    def _no_dates(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """TOML has dates and times, which no method takes and no JSON of the run can hold."""
+        for name, value in params.items():
+            if dated := next((v for v in _leaves(value) if isinstance(v, date | time)), None):
+                raise ValueError(f"parameter {name!r} is a date or time ({dated}); quote it if it is a text")
+        return params
 
     @property
     def key(self) -> str:
@@ -255,4 +276,7 @@ def parse_method(text: str) -> MethodConfig:
     # an inline table takes exactly this list, with nested values and strings
     table = f"params = {{{match['params'] or ''}}}"
     params = parse_toml(table, f"method {text!r}: parameters", ConfigError)["params"]
-    return MethodConfig(name=match["name"], params=params)
+    try:
+        return MethodConfig(name=match["name"], params=params)
+    except ValidationError as error:
+        raise ConfigError(f"method {text!r}: {error.errors()[0]['ctx']['error']}") from None

@@ -99,3 +99,13 @@ def test_a_methods_key_reads_back(params: dict):
 def test_what_is_no_method_is_refused(text: str):
     with pytest.raises(ConfigError, match="method"):
         parse_method(text)
+
+
+@pytest.mark.parametrize("value", ["2026-01-01", "10:00:00", "[1, {y = 2026-01-01T10:00:00}]"])
+def test_a_date_is_no_parameter(value: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"^method .*parameter 'x' is a date or time"):
+        parse_method(f"lrp.epsilon(x={value})")
+    file = tmp_path / "audit.toml"
+    file.write_text(f'[[methods]]\nname = "lrp.epsilon"\nparams = {{x = {value}}}\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"methods\.0.params: .*parameter 'x' is a date or time"):
+        load_config(file)
