@@ -1,0 +1,175 @@
+"""Tiny ImageNet as it is, without marks: how many classes are accused, tested, confirmed, cleared.
+
+    python -m benchmarks.tiny_imagenet --archive tiny-imagenet-200.zip --model squeezenet_v1.1.keras \
+        --cache FOLDER [--network public --side 224] [--seeds 0 1] [--cost]
+
+A default `hansaudit run` on the 10,000 validation images: the public SqueezeNet, its last convolution cut
+to the 200 classes (``public``, at 224 or 112), or the one that was fine-tuned without marks (``twin``, at
+112, of `benchmarks.real_networks`). Nothing is planted, so nothing is known to be true; what can be
+measured is
+
+- the counts, and how far trivial orders (ratio, small box, low accuracy) put the same classes first;
+- stability: is a class that is confirmed with one seed confirmed with another, and one that is confirmed on
+  25 images of each class on the other 25 (two folders, two runs)?
+- the null: what would be said if the donors of the same class were none, their labels shuffled;
+- ``--cost``: processor and wall time of the default run against an audit alone, each in its own process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.output import publish, versions
+from benchmarks.real_marks import write_folder
+from benchmarks.real_networks import SIDE, Inputs, arguments, inputs_of
+from benchmarks.real_runs import figures, markdown, ranking_table, whole_run
+
+CONFIRMED, DEPENDS = "confirmed", "depends"
+ALONE = {"interventions": {"images": 0}, "perturbation": {"budget": 0}, "sanity": {"images": 0}}
+BASELINES = {
+    "adjusted lift": "adjusted_lift_raw",
+    "ratio": "ratio",
+    "small box": "box_area",
+    "low accuracy": "accuracy",
+}
+
+
+def halves(inputs: Inputs) -> tuple[Path, Path]:
+    """Two folders, each with half of the images of every class; a seeded choice."""
+    folders = tuple(inputs.cache / f"half-{name}" for name in "ab")
+    if not all(folder.is_dir() for folder in folders):
+        photos = inputs.photos("val")
+        rows = split_in_halves(photos.labels)
+        for folder, own in zip(folders, rows, strict=True):
+            if not folder.is_dir():
+                unfinished = folder.with_name(f"{folder.name}.unfinished")
+                write_folder(photos, unfinished, own.tolist())
+                unfinished.rename(folder)
+    return folders[0], folders[1]
+
+
+def split_in_halves(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of two halves; each class is halved, an odd image goes to the second."""
+    rng = np.random.default_rng(seed)
+    first = np.concatenate(
+        [
+            rng.permutation(rows)[: len(rows) // 2]
+            for k in np.unique(labels)
+            for rows in [np.flatnonzero(labels == k)]
+        ]
+    )
+    return np.sort(first), np.setdiff1d(np.arange(len(labels)), first)
+
+
+def counts(table: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many classes have which word: of the maps, of the interventions, of the audit."""
+    columns = [name for name in ("map_verdict", "tested", "verdict") if name in table]
+    return {name: dict(Counter(table[name].fillna("not tested").tolist())) for name in columns}
+
+
+def confirmed(table: pd.DataFrame) -> set[int]:
+    """Labels of the confirmed classes."""
+    return {int(label) for label in table.index[table["verdict"] == CONFIRMED]}
+
+
+def agreement(first: set[int], second: set[int]) -> dict[str, Any]:
+    """How many are confirmed in either, in both, and the share of either that is confirmed in the other."""
+    both, total = len(first & second), len(first) + len(second)
+    return {
+        "first": len(first),
+        "second": len(second),
+        "both": both,
+        "share": 2 * both / total if total else None,
+    }
+
+
+def trivial(table: pd.DataFrame) -> dict[str, float | None]:
+    """Average precision of orders that edit nothing for the classes that are confirmed."""
+    return {
+        name: figures(table[column].astype(float), sorted(confirmed(table)))["ap"]
+        for name, column in BASELINES.items()
+    }
+
+
+def cost(inputs: Inputs, model: Path, dataset: Path, root: Path, repeats: int) -> dict[str, Any]:
+    """Wall and processor seconds of audit alone and of the default run, alternating; the best of each."""
+    seconds: dict[str, list[Any]] = {"audit alone": [], "default": []}
+    for i in range(repeats):
+        for name, sections in (("audit alone", ALONE), ("default", {})):
+            out = root / f"cost-{name.replace(' ', '-')}-{i}"
+            done = whole_run(out, dataset, model, sections)
+            kept = json.loads(out.with_name(f"{out.name}.done").read_text())
+            seconds[name].append((kept["wall"], kept["cpu"]) if done is None else (done.wall, done.cpu))
+    best = {name: [min(column) for column in zip(*rows, strict=True)] for name, rows in seconds.items()}
+    ratio = [whole / alone for whole, alone in zip(best["default"], best["audit alone"], strict=True)]
+    return {"seconds": seconds, "wall ratio": ratio[0], "processor ratio": ratio[1]}
+
+
+def report(result: Mapping[str, Any]) -> str:
+    """The figures as tables."""
+    words = sorted({word for column in result["counts"].values() for word in column})
+    rows = [[name, *(column.get(word, 0) for word in words)] for name, column in result["counts"].items()]
+    parts = [markdown(["classes", *words], rows)]
+    rows = [[name, "-" if value is None else f"{value:.2f}"] for name, value in result["trivial"].items()]
+    parts.append(markdown(["order", "AP for the confirmed classes"], rows))
+    head = ["confirmed", "first", "second", "both", "share of either that is confirmed in the other"]
+    rows = [[name, *(_number(v) for v in values.values())] for name, values in result["stability"].items()]
+    parts.append(markdown(head, rows))
+    if "cost" in result:
+        ratios = [f"{result['cost'][name]:.2f}" for name in ("wall ratio", "processor ratio")]
+        parts.append(f"default run / audit alone: {ratios[0]} x wall, {ratios[1]} x processor time")
+    return "\n\n".join(parts) + "\n"
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def measure(inputs: Inputs, model: Path, root: Path, seeds: Sequence[int]) -> dict[str, Any]:
+    """Counts, baselines and stability of one network."""
+    tables = {}
+    for seed in seeds:
+        whole_run(root / f"seed-{seed}", inputs.prepared("val"), model, {"interventions": {"seed": seed}})
+        tables[seed] = ranking_table(root / f"seed-{seed}")
+        print(f"seed {seed}: {counts(tables[seed])}", flush=True)
+    parts = []
+    for folder in halves(inputs):
+        whole_run(root / folder.name, folder, model)
+        parts.append(ranking_table(root / folder.name))
+        print(f"{folder.name}: {counts(parts[-1])}", flush=True)
+    first = tables[seeds[0]]
+    stability = {
+        f"seeds {seeds[0]} and {seed}": agreement(confirmed(first), confirmed(tables[seed]))
+        for seed in seeds[1:]
+    }
+    stability["two halves of the images"] = agreement(confirmed(parts[0]), confirmed(parts[1]))
+    return {"counts": counts(first), "trivial": trivial(first), "stability": stability}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--network", choices=("public", "twin"), default="public")
+    parser.add_argument("--side", type=int, default=224, help="of the public network's input")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--cost", type=int, default=0, metavar="N", help="repeats of the comparison of costs")
+    options = parser.parse_args()
+    inputs = inputs_of(options)
+    public = options.network == "public"
+    model = inputs.cut(options.side) if public else inputs.trained(0, marked=False)
+    name = f"tiny-{options.network}-{options.side if public else SIDE}"
+    root = inputs.cache / "runs" / name
+    result = measure(inputs, model, root, options.seeds)
+    if options.cost:
+        result["cost"] = cost(inputs, model, inputs.prepared("val"), root, options.cost)
+    publish(inputs.cache, name, {"versions": versions(), "results": result}, report(result))
+
+
+if __name__ == "__main__":
+    main()
