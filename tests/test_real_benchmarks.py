@@ -12,6 +12,7 @@ from benchmarks.detection import by_kind
 from benchmarks.real_marks import (
     FREQUENCIES,
     KINDS,
+    Mark,
     Photos,
     added_probability,
     deal_marks,
@@ -134,3 +135,8 @@ def test_what_predicts_that_the_background_decides() -> None:
     assert told["looks_beside: decides"] == 1.0
     assert told["sufficiency: says place"] == 1.0
     assert np.isnan(told["necessity: decides"])
+
+
+def test_a_mark_is_on_its_share_of_the_photographs() -> None:
+    carries = mark_all(photos(1600), {1: Mark("patch", 0.25)}, 0)
+    assert carries[1::2].mean() == pytest.approx(0.25, abs=0.046)  # three standard errors of 800
