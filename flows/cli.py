@@ -3,8 +3,7 @@
 Commands live in ``flows/commands``, one file per group, and import what they need when they run, so that help
 is fast and a command that reads tables never loads TensorFlow.
 
-Exit codes: 0 done, 1 a policy is breached (or a method cannot explain a model), 2 wrong use or input,
-3 internal failure, 130 interrupted.
+Exit codes: :mod:`flows.exit_codes`, and the table of docs/gate.md.
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ import typer
 from typer import rich_utils
 
 from flows import interrupts
+from flows.exit_codes import ExitCode
 from flows.settings import quiet_logs
 from pipeline.errors import plain
 
-DONE, BREACH, WRONG_INPUT, FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, BREACH, WRONG_INPUT, FAILURE, INCONCLUSIVE, INTERRUPTED = ExitCode
 
 COMMANDS = (
     "run",

@@ -23,9 +23,13 @@ from pipeline.errors import InputError, shown
 from reports.gallery.model import Cell, Gallery, Line
 from reports.gallery.page import page
 from reports.gallery.views import all_views
+from reports.gate.json_document import outcome_json
 from reports.gate.junit import junit_xml
 from reports.gate.markdown import markdown
-from reports.gate.outcome import Finding, Outcome, Result
+from reports.gate.operators import Estimate
+from reports.gate.outcome import ClassNote, Finding, Outcome, Result
+from reports.gate.sarif import sarif
+from reports.gate.state import State
 
 NASTY = (
     "a\rb",
@@ -128,8 +132,12 @@ def test_a_name_is_one_row_of_a_list(name: str):
 
 @given(names)
 def test_a_gate_s_documents_hold_any_name(name: str):
-    finding = Finding(name, 1.0, False, f"{name}: 1 is more than 0")
-    outcome = Outcome(name, (Result(name, (finding, finding)), Result("known", (finding,), (name,))))
+    note = ClassNote(1, name, name, name, name, name)
+    finding = Finding(name, State.FAIL, f"{name}: 1 is more than 0", Estimate(1.0), (note,))
+    results = (Result(name, (finding, finding)), Result("b", (finding,), name, waived=(note,), steps=(name,)))
+    outcome = Outcome(name, results, notes=(name,), report=name)
+    assert json.loads(outcome_json(outcome))["checks"][0]["findings"][0]["classes"][0]["name"] == name
+    assert json.loads(sarif(outcome))["runs"][0]["tool"]["driver"]["rules"][0]["name"] == name
     root = ElementTree.fromstring(junit_xml(outcome))
     kept = re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", name)
     assert root[0].get("name") == kept

@@ -35,9 +35,10 @@ def plan(
 ) -> None:
     """Show which rule explains which node of a model, before anything is explained.
 
-    Exit code 1 when the method cannot explain the model.
+    Exit code 2 when the method cannot explain the model.
     """
     from flows import settings, terminal
+    from flows.exit_codes import ExitCode
     from pipeline.config import parse_method
     from pipeline.measure.beforehand import refuse_missing
 
@@ -53,7 +54,7 @@ def plan(
     else:
         _print(made)
     if not made.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.WRONG_INPUT)
 
 
 def _print(plan: Plan) -> None:

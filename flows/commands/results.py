@@ -100,22 +100,37 @@ def _print_written(run: str, ranking: Ranking) -> None:
 
 def gate(
     run: Run,
-    policy: Annotated[str, typer.Option(help="Policy (TOML): thresholds on metrics and ranking statistics.")],
+    policy: Annotated[
+        str, typer.Option(help="Policy (TOML): thresholds on metrics and ranking statistics (docs/gate.md).")
+    ],
     junit: Annotated[str | None, typer.Option(help="Write the checks as JUnit XML.")] = None,
-    markdown: Annotated[str | None, typer.Option(help="Write the checks as Markdown.")] = None,
+    markdown: Annotated[
+        str | None,
+        typer.Option(
+            help="Write them as Markdown; also appended to $GITHUB_STEP_SUMMARY, where that is set."
+        ),
+    ] = None,
+    as_json: Annotated[str | None, typer.Option("--json", help="Write them as JSON.")] = None,
+    sarif: Annotated[str | None, typer.Option(help="Write what does not pass as SARIF.")] = None,
 ) -> None:
-    """Check a run against a policy; exit code 1 when it is breached, missing data included."""
+    """Check a run against a policy: pass (exit code 0), fail (1) or inconclusive (4, by default).
+
+    Inconclusive: an interval crosses the threshold, classes are not tested, the run is unfinished, data is
+    missing. Names the classes, their numbers, and what to do next; docs/gate.md.
+    """
     from flows import terminal
-    from reports.gate import junit as as_junit
-    from reports.gate import markdown as as_markdown
+    from flows.exit_codes import ExitCode
     from reports.gate.evaluate import evaluate
-    from reports.gate.outcome import write
+    from reports.gate.outputs import write_outputs
+    from reports.gate.state import State
 
     outcome = evaluate(run, policy)
-    if junit:
-        write(junit, as_junit.junit_xml(outcome))
-    if markdown:
-        write(markdown, as_markdown.markdown(outcome))
+    write_outputs(outcome, {"junit": junit, "markdown": markdown, "json": as_json, "sarif": sarif})
     terminal.print_outcome(outcome)
-    if not outcome.passed:
-        raise typer.Exit(1)
+    codes = {
+        State.PASS: ExitCode.DONE,
+        State.FAIL: ExitCode.BREACH,
+        State.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    }
+    if code := codes[outcome.counts_as]:
+        raise typer.Exit(code)

@@ -30,6 +30,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Check every file of a run against what was written; exit code 1 when something is at fault."""
+    from flows.exit_codes import ExitCode
     from pipeline.run import verify as verifying
     from pipeline.run.store import Store
 
@@ -42,7 +43,7 @@ def verify(
     else:
         _print(verification, verifying.advice(store, verification, repair))
     if verification.faults:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.BREACH)
 
 
 def _print(verification: Verification, advice: list[str]) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.run.documents import (
-    ConfirmationDocument,
-    RankingDocument,
-)
+from pipeline.run.documents import RankingDocument
 from pipeline.run.folder import RunFolder
 from pipeline.run.inventory import Contents
-from reports.gate.policy import Check, one_of
+from reports.gate.classes import Row
+from reports.gate.operators import Estimate
+from reports.gate.outcome import ClassNote
+from reports.gate.policy import Check
+from reports.gate.reading import one_of
 
 _READ = ("examples", "scores")  # tables that verdicts and metrics rest on
 
@@ -79,41 +79,67 @@ class GatedRun:
         return dict(self.ranking.summary)
 
     @cached_property
-    def classes(self) -> Sequence[Mapping[str, Any]]:
+    def classes(self) -> Sequence[Row]:
+        """The ranked classes: those that have images."""
         return [dict(row) for row in self.ranking.classes]
 
     @cached_property
-    def interventions(self) -> Sequence[Mapping[str, Any]]:
-        """The classes that `hansaudit confirm` looked at; empty where it has not seen the run as it is."""
-        stored = ConfirmationDocument.current(self.folder)
-        if stored is None or stored.n_shards != len(self.done):
-            return []
-        return [vars(c) for c in stored.classes]
+    def absent(self) -> Sequence[Row]:
+        """The classes of the dataset that have no image in the run: nothing is known of them."""
+        present = {row["label"] for row in self.classes}
+        names, ids = self.class_names, self.class_ids
+        return [
+            {"label": k, "class_name": names[k], "class_id": ids[k], "n": 0, "n_images": 0}
+            for k in range(len(names))
+            if k not in present
+        ]
 
     @cached_property
     def class_names(self) -> list[str]:
         return [str(n) for n in self.manifest["dataset"].get("class_names") or []]
 
-    def name(self, row: Mapping[str, Any]) -> str:
+    @cached_property
+    def class_ids(self) -> list[str]:
+        """The dataset's ids of the classes; their names where it has none."""
+        ids = [str(i) for i in self.manifest["dataset"].get("class_ids") or []]
+        return ids or self.class_names
+
+    @cached_property
+    def labels(self) -> Mapping[str, Sequence[int]]:
+        """Name or id of a class -> the labels that it stands for; an id wins over a name."""
+        labels: dict[str, list[int]] = {}
+        for k, name in enumerate(self.class_names):
+            labels.setdefault(name, []).append(k)
+        return labels | {class_id: [k] for k, class_id in enumerate(self.class_ids) if self._has_ids}
+
+    @property
+    def _has_ids(self) -> bool:
+        return self.class_ids is not self.class_names
+
+    @cached_property
+    def _ambiguous(self) -> frozenset[str]:
+        return frozenset(name for name, labels in self.labels.items() if len(labels) > 1)
+
+    def name(self, row: Row) -> str:
         """Class name, with its id where the name alone is not unique."""
         name = str(row["class_name"])
-        if self.class_names.count(name) < 2:
-            return name
-        return f"{name} ({self.manifest['dataset']['class_ids'][row['label']]})"
+        return f"{name} ({self.class_ids[row['label']]})" if name in self._ambiguous else name
 
-    def labels_of(self, name: str, subject: str) -> list[int]:
+    def note(self, row: Row, role: str, numbers: str = "", waiver: str = "") -> ClassNote:
+        """How a finding names the class of ``row``."""
+        class_id = str(row.get("class_id") or row["class_name"])
+        return ClassNote(row["label"], self.name(row), class_id, role, numbers, waiver)
+
+    def labels_of(self, name: str, subject: str) -> Sequence[int]:
         """Labels of the classes with this name or id. Raises :class:`PolicyError` naming the nearest."""
-        ids = [str(i) for i in self.manifest["dataset"].get("class_ids") or []]
-        one_of(name, {*self.class_names, *ids}, subject)
-        return [k for names in (self.class_names, ids) for k, n in enumerate(names) if n == name]
+        return self.labels[one_of(name, self.labels, subject)]
 
-    def metric(self, check: Check, per_class: bool) -> dict[int, float]:
-        """Aggregate of a stored metric: by label, or under -1 for the run; only where defined."""
+    def metric(self, check: Check, per_class: bool) -> Mapping[int, tuple[Estimate, int]]:
+        """Aggregate of a stored metric, and of how many images: by label, or under -1 for the run."""
         from reports.gate.stored import aggregate, read_metric
 
         method = check.method or self.ranking.method
         key = (check.metric, method)
         if key not in self._metrics:
             self._metrics[key] = read_metric(self.path, check.metric, method)
-        values = aggregate(self._metrics[key], check.aggregate, check.images, per_class)
-        return {k: v for k, v in values.items() if math.isfinite(v)}
+        return aggregate(self._metrics[key], check.aggregate, check.images, per_class)

@@ -1,13 +1,51 @@
-"""The operators of a policy: what a value must be."""
+"""The operators of a policy: what a value must be, in the light of its uncertainty."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from reports.gate.state import State
+
 Value = float | str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and what it may be instead.
+
+    Attributes:
+        low, high: its interval (95 %), or for a count of classes what it is at least and at most once the
+            undecided ones are decided; None where the value is exact or nothing is known of its uncertainty.
+        may_become: for a word, what it may become once it is decided; empty where it is.
+        missing: why there is no value.
+    """
+
+    value: Value | None
+    low: float | None = None
+    high: float | None = None
+    may_become: tuple[str, ...] = ()
+    missing: str = ""
+
+    @property
+    def has_interval(self) -> bool:
+        return self.low is not None and self.high is not None
+
+    @property
+    def candidates(self) -> Sequence[Value]:
+        """What it may be: the value, and either the ends of its interval or the words it may become."""
+        ends = [end for end in (self.low, self.high) if end is not None]
+        return [] if self.value is None else [self.value, *ends, *self.may_become]
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "missing"
+        if not self.has_interval or self.low == self.high:
+            return show(self.value)
+        return f"{show(self.value)} [{show(float(self.low or 0))}, {show(float(self.high or 0))}]"
 
 
 @dataclass(frozen=True)
@@ -23,6 +61,16 @@ class Operator(ABC):
     @abstractmethod
     def __str__(self) -> str:
         """What is demanded, after "must be"."""
+
+    def judge(self, estimate: Estimate) -> State:
+        """Pass or fail where all that the value may be agrees; inconclusive where it does not, or is missing.
+
+        All operators on numbers are monotone: what holds at both ends of an interval holds inside.
+        """
+        held = {self.holds(candidate) for candidate in estimate.candidates}
+        if len(held) != 1:
+            return State.INCONCLUSIVE
+        return State.PASS if held == {True} else State.FAIL
 
 
 class AtLeast(Operator):
@@ -76,10 +124,14 @@ class OneOf(Operator):
 
 
 class NoneOf(Operator):
-    """``none_of``"""
+    """``none_of``: a word that is named fails, also one that may still change."""
 
     def holds(self, value: Value) -> bool:
         return value not in self.limit
+
+    def judge(self, estimate: Estimate) -> State:
+        named = estimate.value is not None and not self.holds(estimate.value)
+        return State.FAIL if named else super().judge(estimate)
 
     def __str__(self) -> str:
         return "none of " + ", ".join(map(show, self.limit))

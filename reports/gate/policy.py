@@ -1,10 +1,12 @@
 """A gate's policy: TOML in, checks out. Knows nothing of runs.
 
-known = ["basketball"]              # classes whose fault is known: not judged, not counted
+inconclusive = "fail"               # what too little evidence counts as; else "inconclusive", "pass"
+min_coverage = 0.9                  # or a table: see :class:`reports.gate.coverage.Coverage`
+baseline = "runs/last"              # the run to compare with, from where the policy lies
 
 [[check]]
-name = "no suspicious class"
-statistic = "n_suspicious"
+name = "no class is right for the wrong reason"
+statistic = "n_confirmed"
 max = 0
 
 [[check]]
@@ -15,27 +17,26 @@ min = 0.6
 scope = "class"                     # every class for itself
 statistic = "adjusted_lift"
 min = -1.0
-min_images = 5                      # classes with fewer ranked images are not judged
+min_images = 10                     # a class with fewer ranked images is undecided
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipeline.columns import RANKING
-from pipeline.errors import InputError
 from pipeline.toml import read_toml
+from reports.gate import reading
+from reports.gate.coverage import Coverage, read_coverage
+from reports.gate.decisions import DECISIONS_FILE, WAIVING, Decision
 from reports.gate.operators import ON_WORDS, OPERATORS, Operator
+from reports.gate.reading import PolicyError
+from reports.gate.state import State
 from reports.gate.statistics import AGGREGATES, OF_CLASS, OF_RUN
-
-
-class PolicyError(InputError):
-    """A policy that cannot be used; one line that says what is valid."""
-
 
 SCOPES = ("overall", "class")
 IMAGES = ("all", "correct")
@@ -49,9 +50,19 @@ _CHECK_KEYS = (
     "method",
     "classes",
     "min_images",
+    "min_coverage",
     *OPERATORS,
 )
-_POLICY_KEYS = ("known", "allow_incomplete", "check")
+_POLICY_KEYS = (
+    "check",
+    "allow_incomplete",
+    "inconclusive",
+    "min_coverage",
+    "baseline",
+    "decisions",
+    "waive",
+    "unused_waivers",
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,8 @@ class Check:
     """One demand.
 
     ``statistic`` names a ranking statistic or ``metric`` a stored per-image metric (its ``aggregate`` over
-    ``images``); ``scope`` "class" judges every class (of ``classes``, if given) that has ``min_images``.
+    ``images``); ``scope`` "class" judges every class (of ``classes``, if given). ``coverage``: how much must
+    be known.
     """
 
     operators: tuple[Operator, ...]
@@ -71,7 +83,7 @@ class Check:
     images: str = "all"
     method: str = ""
     classes: tuple[str, ...] = ()
-    min_images: int = 0
+    coverage: Coverage = field(default_factory=Coverage)
 
     @property
     def subject(self) -> str:
@@ -84,55 +96,101 @@ class Check:
         """The name it was given, or one that says what is judged."""
         return self.name or (f"{self.subject} of every class" if self.scope == "class" else self.subject)
 
+    @property
+    def demand(self) -> str:
+        """What is demanded, in words."""
+        return "must be " + " and ".join(map(str, self.operators))
+
 
 @dataclass(frozen=True)
 class Policy:
-    """Checks, the classes that are known and excused, and whether an unfinished run may be judged."""
+    """What a run must fulfil.
+
+    Attributes:
+        inconclusive: what a gate that could neither pass nor fail counts as.
+        baseline: run to compare with; empty: none.
+        decisions: file of the decisions; empty: none.
+        waive: decisions that waive; unused_fail: a waiver that nothing needed fails.
+    """
 
     checks: tuple[Check, ...]
-    known: tuple[str, ...] = ()
     allow_incomplete: bool = False
+    inconclusive: State = State.INCONCLUSIVE
+    coverage: Coverage = field(default_factory=Coverage)
+    baseline: str = ""
+    decisions: str = ""
+    waive: tuple[Decision, ...] = WAIVING
+    unused_fail: bool = False
 
 
 def load_policy(path: str | Path) -> Policy:
-    """Read a TOML policy. Raises :class:`PolicyError`."""
+    """Read a TOML policy; files that it names, and ``decisions.toml``, lie beside it.
+
+    Raises :class:`PolicyError`.
+    """
     data = read_toml(path, "policy", PolicyError)
-    return parse_policy(data, str(path))
+    policy = parse_policy(data, str(path))
+    here = Path(path).parent
+    if not policy.decisions and (here / DECISIONS_FILE).is_file():
+        policy = replace(policy, decisions=DECISIONS_FILE)
+    return replace(policy, baseline=_beside(here, policy.baseline), decisions=_beside(here, policy.decisions))
+
+
+def _beside(folder: Path, name: str) -> str:
+    """A path that is meant from ``folder``; addresses and empty ones stay as they are."""
+    return name if not name or "://" in name else os.path.join(folder, name)
 
 
 def parse_policy(data: Mapping[str, Any], where: str = "policy") -> Policy:
     """Validate ``data``. Raises :class:`PolicyError`: one line with place, fault and what is valid."""
-    _keys(data, _POLICY_KEYS, where)
-    checks = data.get("check", [])
-    if not isinstance(checks, list) or not all(isinstance(c, dict) for c in checks):
-        raise PolicyError(f"{where}: 'check' must be written as [[check]] tables")
+    reading.only_keys(data, _POLICY_KEYS, where)
+    checks = reading.tables(data, "check", where)
     if not checks:
         raise PolicyError(f"{where}: no [[check]]; a policy that demands nothing would pass everything")
-    incomplete = data.get("allow_incomplete", False)
-    if not isinstance(incomplete, bool):
-        raise PolicyError(f"{where}: allow_incomplete must be true or false, received {incomplete!r}")
-    parsed = tuple(_check(c, f"{where}: check {k}") for k, c in enumerate(checks, start=1))
-    return Policy(parsed, _strings(data, "known", where), incomplete)
+    coverage = read_coverage(data, where)
+    words = reading.texts(data, "waive", where) if "waive" in data else WAIVING
+    return Policy(
+        checks=tuple(_check(c, coverage, f"{where}: check {k}") for k, c in enumerate(checks, start=1)),
+        allow_incomplete=reading.flag(data, "allow_incomplete", where),
+        inconclusive=State(reading.choice(data, "inconclusive", _COUNTS_AS, where)),
+        coverage=coverage,
+        baseline=reading.text(data, "baseline", where),
+        decisions=reading.text(data, "decisions", where),
+        waive=tuple(Decision(reading.one_of(w, list(Decision), f"{where}: waive")) for w in words),
+        unused_fail=reading.choice(data, "unused_waivers", ("warn", "fail"), where) == "fail",
+    )
 
 
-def _check(data: Mapping[str, Any], where: str) -> Check:
+_COUNTS_AS: Final = (State.INCONCLUSIVE.value, State.FAIL.value, State.PASS.value)
+
+
+def _check(data: Mapping[str, Any], coverage: Coverage, where: str) -> Check:
     if isinstance(data.get("name"), str) and data["name"]:
         where += f" ({data['name']!r})"
-    _keys(data, _CHECK_KEYS, where)
-    scope = _choice(data, "scope", SCOPES, where)
+    reading.only_keys(data, _CHECK_KEYS, where)
+    scope = reading.choice(data, "scope", SCOPES, where)
     statistic, metric = _subject(data, scope, where)
     return Check(
-        operators=_operators(data, _is_word(statistic), where),
-        name=_text(data, "name", where),
+        operators=_operators(data, is_word(statistic), where),
+        name=reading.text(data, "name", where),
         statistic=statistic,
         metric=metric,
         scope=scope,
-        aggregate=_choice(data, "aggregate", tuple(AGGREGATES), where),
-        images=_choice(data, "images", IMAGES, where),
-        method=_text(data, "method", where),
-        classes=_strings(data, "classes", where),
-        min_images=_whole(data, "min_images", where),
+        aggregate=reading.choice(data, "aggregate", tuple(AGGREGATES), where),
+        images=reading.choice(data, "images", IMAGES, where),
+        method=reading.text(data, "method", where),
+        classes=reading.texts(data, "classes", where),
+        coverage=replace(
+            coverage,
+            classes=reading.share(data, "min_coverage", coverage.classes, where),
+            images=reading.whole(data, "min_images", coverage.images, where),
+        ),
     )
+
+
+def is_word(statistic: str) -> bool:
+    """Whether its values are words, not numbers."""
+    return statistic in RANKING and RANKING[statistic].kind == "text"
 
 
 def _subject(data: Mapping[str, Any], scope: str, where: str) -> tuple[str, str]:
@@ -141,19 +199,14 @@ def _subject(data: Mapping[str, Any], scope: str, where: str) -> tuple[str, str]
     if len(subjects) != 1:
         received = " and ".join(subjects) or "neither"
         raise PolicyError(f"{where}: needs either 'statistic' or 'metric', received {received}")
-    statistic, metric = _text(data, "statistic", where), _text(data, "metric", where)
+    statistic, metric = reading.text(data, "statistic", where), reading.text(data, "metric", where)
     if metric:
         return "", metric
     valid = OF_CLASS if scope == "class" else (*OF_RUN, *OF_CLASS)
-    one_of(statistic, valid, f"{where}: statistic")
-    if _is_word(statistic) and scope == "overall":
-        raise PolicyError(f'{where}: {statistic!r} is a class\'s; add scope = "class", or use n_suspicious')
+    reading.one_of(statistic, valid, f"{where}: statistic")
+    if is_word(statistic) and scope == "overall":
+        raise PolicyError(f'{where}: {statistic!r} is a class\'s; add scope = "class", or use n_confirmed')
     return statistic, ""
-
-
-def _is_word(statistic: str) -> bool:
-    """Whether its values are words, not numbers."""
-    return statistic in RANKING and RANKING[statistic].kind == "text"
 
 
 def _operators(data: Mapping[str, Any], words: bool, where: str) -> tuple[Operator, ...]:
@@ -170,48 +223,8 @@ def _limit(data: Mapping[str, Any], key: str, words: bool, where: str) -> Any:
         suits = [k for k in OPERATORS if (k in ON_WORDS) == words]
         raise PolicyError(f"{where}: operator {key!r} does not suit this value; use {', '.join(suits)}")
     if words:
-        return _strings(data, key, where)
+        return reading.texts(data, key, where)
     limit = data[key]
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not abs(limit) < 1e300:
         raise PolicyError(f"{where}: {key} must be a number, received {limit!r}")
     return limit
-
-
-def _keys(data: Mapping[str, Any], valid: Collection[str], where: str) -> None:
-    for key in data:
-        one_of(key, valid, f"{where}: key")
-
-
-def _choice(data: Mapping[str, Any], key: str, valid: tuple[str, ...], where: str) -> str:
-    return one_of(data.get(key, valid[0]), valid, f"{where}: {key}")
-
-
-def _text(data: Mapping[str, Any], key: str, where: str) -> str:
-    value = data.get(key, "")
-    if not isinstance(value, str) or (key in data and not value):
-        raise PolicyError(f"{where}: {key} must be a non-empty text, received {value!r}")
-    return value
-
-
-def _whole(data: Mapping[str, Any], key: str, where: str) -> int:
-    value = data.get(key, 0)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise PolicyError(f"{where}: {key} must be a whole number >= 0, received {value!r}")
-    return value
-
-
-def _strings(data: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = data.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise PolicyError(f"{where}: {key} must be a list of texts, received {value!r}")
-    return tuple(value)
-
-
-def one_of(value: Any, valid: Collection[str], subject: str) -> str:
-    """``value`` if it is valid; else a :class:`PolicyError` that names the nearest and all valid ones."""
-    if isinstance(value, str) and value in valid:
-        return value
-    near = difflib.get_close_matches(str(value), valid, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    listed = ", ".join(sorted(valid)) if len(valid) <= 60 else f"{len(valid)} names"
-    raise PolicyError(f"{subject} {value!r} is not known; {hint}valid: {listed or 'none'}")

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -22,6 +23,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from flows import cli, interrupts, terminal
+from flows.exit_codes import ExitCode
 from flows.options import Settings
 from pipeline.config import Config, ConfigError
 from pipeline.errors import InputError
@@ -339,9 +341,36 @@ def test_gate_decides_the_exit_code(run_folder: Path, tmp_path: Path, limit: str
     policy.write_text(LENIENT.replace("max = 6", f"max = {limit}"))
     arguments = ["--junit", str(tmp_path / "g.xml"), "--markdown", str(tmp_path / "g.md")]
     assert cli.run(["gate", str(run_folder), "--policy", str(policy), *arguments]) == code
-    assert ("policy breached" in capsys.readouterr().out) == (code == 1)
+    assert ("gate failed: 1 of 2 checks" in capsys.readouterr().out) == (code == 1)
     assert "<testsuite" in (tmp_path / "g.xml").read_text()
     assert (tmp_path / "g.md").read_text().startswith("# Gate")
+
+
+def test_what_is_not_known_has_an_exit_code_of_its_own(run_folder: Path, tmp_path: Path, monkeypatch, capsys):
+    policy, summary = tmp_path / "gate.toml", tmp_path / "summary.md"
+    policy.write_text('[[check]]\nstatistic = "n_confirmed"\nmax = 0\n')
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    command = ["gate", str(run_folder), "--policy", str(policy)]
+    assert cli.run([*command, "--json", str(tmp_path / "g.json")]) == cli.INCONCLUSIVE == 4
+    said = " ".join(capsys.readouterr().out.split())
+    assert "n_confirmed is 0 and may become 6 (0 of 6 classes are decided)" in said
+    assert f"next: `hansaudit confirm {run_folder} --class s00000002" in said
+    assert json.loads((tmp_path / "g.json").read_text())["state"] == "inconclusive"
+    assert summary.read_text().startswith("before\n# Gate inconclusive: 1 of 2 checks")
+    for word, code in (("fail", cli.BREACH), ("pass", cli.DONE)):
+        policy.write_text(f'inconclusive = "{word}"\n' + '[[check]]\nstatistic = "n_confirmed"\nmax = 0\n')
+        assert cli.run(command) == code
+        assert f"(counts as {word} by the policy)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_documented_exit_codes_are_those_of_the_commands():
+    text = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Exit codes\n(.*?)^## ", text, re.M | re.S)
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", section, re.M)
+    assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "flows").rglob("*.py"))
+    assert not re.search(r"Exit\(\d", sources)  # by name, never by number
 
 
 # -- options

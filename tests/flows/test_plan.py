@@ -102,17 +102,17 @@ def test_table_names_rules_reasons_changes_and_the_verdict(file: Path, capsys, m
         assert words in said
 
 
-def test_a_model_that_the_method_cannot_explain_exits_with_1(tmp_path: Path, capsys) -> None:
+def test_a_model_that_the_method_cannot_explain_is_wrong_input(tmp_path: Path, capsys) -> None:
     path = tmp_path / "odd.keras"
     softmax_in_the_middle().save(path)
     code, found = as_json(capsys, str(path))
-    assert code == cli.BREACH == 1
+    assert code == cli.WRONG_INPUT
     assert found["ok"] is False
     assert found["cost"] is None
     (unsupported,) = found["unsupported"]
     assert (unsupported["node"], unsupported["layer"]) == ("odd", "Softmax")
     assert unsupported["reason"] == "softmax over axis 1; only the last axis is supported"
-    assert cli.run(["plan", str(path)]) == cli.BREACH
+    assert cli.run(["plan", str(path)]) == cli.WRONG_INPUT
     said = " ".join(capsys.readouterr().out.split())
     assert "node 'odd' (Softmax) has no rule: softmax over axis 1" in said
     assert "lrp.preset_a cannot explain odd_net" in said
@@ -124,7 +124,7 @@ def test_a_method_that_is_no_preset_is_tried(tmp_path: Path, capsys) -> None:
     t = layers.Flatten()(layers.LayerNormalization(name="norm")(x))
     keras.Model(x, layers.Dense(2)(t), name="normed").save(path)
     code, found = as_json(capsys, str(path), "--method", "deeplift")
-    assert code == cli.BREACH
+    assert code == cli.WRONG_INPUT
     assert "'norm'" in found["problems"][0]
     code, found = as_json(capsys, str(path), "--method", "occlusion(size=2)")
     assert (code, found["cost"]) == (cli.DONE, None)

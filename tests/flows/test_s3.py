@@ -20,7 +20,7 @@ from pipeline.errors import InputError
 from pipeline.run.store import Store
 
 RUN = "s3://audits/nightly/run"
-POLICY = '[[check]]\nstatistic = "n_images"\nmin = 24\n[[check]]\nstatistic = "n_suspicious"\nmax = 4\n'
+POLICY = '[[check]]\nstatistic = "n_images"\nmin = 24\n[[check]]\nstatistic = "n_suspicious"\nmax = 30\n'
 
 
 @pytest.fixture(scope="module")

@@ -196,7 +196,8 @@ def _read_config(path: Path) -> Any:
 
 def _policy() -> bytes:
     return (
-        b'known = ["cat"]\nallow_incomplete = true\n[[check]]\nstatistic = "n_suspicious"\nmax = 3\n'
+        b'waive = ["clever_hans"]\nallow_incomplete = true\nmin_coverage = {classes = 0.9}\n'
+        b'[[check]]\nstatistic = "n_suspicious"\nmax = 3\n'
         b'[[check]]\nmetric = "lift"\naggregate = "mean"\nmin = 0.5\nimages = "correct"\n'
         b'name = "lift is high"\n'
     )
@@ -206,6 +207,19 @@ def _read_policy(path: Path) -> Any:
     from reports.gate.policy import load_policy
 
     return load_policy(path)
+
+
+def _decisions() -> bytes:
+    return (
+        b'version = 1\n[[decision]]\nclass = "n01"\ndecision = "clever_hans"\nreason = "known"\n'
+        b'owner = "a team"\nuntil = 2027-03-31\ncheck = "nothing confirmed"\n'
+    )
+
+
+def _read_decisions(path: Path) -> Any:
+    from reports.gate.decisions import load_decisions
+
+    return load_decisions(path)
 
 
 def _methods() -> list[bytes]:
@@ -376,6 +390,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("configuration", ".toml", lambda: [_config()], _read_config),
     Reader("policy", ".toml", lambda: [_policy()], _read_policy),
+    Reader("decisions", ".toml", lambda: [_decisions()], _read_decisions),
     Reader("method", ".txt", _methods, _read_method),
     Reader("Keras model", ".keras", lambda: _models()[".keras"], _read_model, 0.02),
     Reader("HDF5 model", ".h5", lambda: _models()[".h5"], _read_model, 0.02),

@@ -1,0 +1,145 @@
+"""What people decided about classes, and for how long: ``decisions.toml``, versioned beside the policy.
+
+version = 1
+
+[[decision]]
+class = "n02102040"                 # id of the class in the dataset, or its name
+decision = "clever_hans"            # clever_hans, legitimate_context, label_or_box_error, unsure
+reason = "the hands that hold the fish; new images are on their way"
+owner = "vision team"
+until = 2027-03-31                  # waives until then, that day included; without it nothing is waived
+check = "nothing confirmed"         # only there; without it in every check
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.terms import Term
+from pipeline.toml import read_toml
+from reports.gate import reading
+from reports.gate.reading import PolicyError
+
+DECISIONS_FILE: Final = "decisions.toml"
+_VERSION: Final = 1
+_KEYS: Final = ("class", "decision", "reason", "owner", "until", "check")
+
+
+class Decision(Term):
+    """What a person decided about a class."""
+
+    CLEVER_HANS = "clever_hans", "right for the wrong reason; known, and somebody's to mend"
+    LEGITIMATE_CONTEXT = "legitimate_context", "what lies beside the object belongs to the class"
+    LABEL_OR_BOX_ERROR = "label_or_box_error", "the annotations are wrong, not the network"
+    UNSURE = "unsure", "looked at, and not decided"
+
+
+WAIVING: Final = (Decision.CLEVER_HANS, Decision.LEGITIMATE_CONTEXT, Decision.LABEL_OR_BOX_ERROR)
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """One decision. ``class_key``: id or name of the class; ``check``: the only one it is for, if any."""
+
+    class_key: str
+    decision: Decision
+    reason: str
+    owner: str
+    until: date | None
+    check: str = ""
+
+    def is_for(self, check: str) -> bool:
+        """Whether it is for the check of this name."""
+        return self.check in ("", check)
+
+    def waives(self, today: date, allowed: Collection[Decision]) -> bool:
+        """Whether it lets its class through today."""
+        return self.until is not None and today <= self.until and self.decision in allowed
+
+    def has_expired(self, today: date) -> bool:
+        return self.until is not None and today > self.until
+
+    def __str__(self) -> str:
+        return f"{self.decision.words}: {self.reason}; {self.owner}, until {self.until}"
+
+
+def load_decisions(path: str | Path) -> tuple[Waiver, ...]:
+    """Read a file of decisions. Raises :class:`PolicyError`: place, fault and what is valid."""
+    return parse_decisions(read_toml(path, "decisions", PolicyError), str(path))
+
+
+def parse_decisions(data: Mapping[str, Any], where: str = "decisions") -> tuple[Waiver, ...]:
+    """Validate ``data``. Raises :class:`PolicyError`."""
+    reading.only_keys(data, ("version", "decision"), where)
+    if (version := data.get("version", _VERSION)) != _VERSION:
+        raise PolicyError(f"{where}: version is {version!r}, this hansaudit reads {_VERSION}")
+    entries = reading.tables(data, "decision", where)
+    waivers = tuple(_waiver(entry, f"{where}: decision {k}") for k, entry in enumerate(entries, start=1))
+    keys = [(w.class_key, w.check) for w in waivers]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise PolicyError(f"{where}: two decisions about class {twice[0]!r}; keep the one that holds")
+    return waivers
+
+
+def _waiver(data: Mapping[str, Any], where: str) -> Waiver:
+    reading.only_keys(data, _KEYS, where)
+    until = data.get("until")
+    # a date with a time is a date, too, in Python
+    if until is not None and (not isinstance(until, date) or isinstance(until, datetime)):
+        raise PolicyError(f"{where}: until must be a date such as 2027-03-31, received {until!r}")
+    decision = reading.text(data, "decision", where, needed=True)
+    return Waiver(
+        class_key=reading.text(data, "class", where, needed=True),
+        decision=Decision(reading.one_of(decision, list(Decision), f"{where}: decision")),
+        reason=reading.text(data, "reason", where, needed=True),
+        owner=reading.text(data, "owner", where, needed=True),
+        until=until,
+        check=reading.text(data, "check", where),
+    )
+
+
+@dataclass(frozen=True)
+class WaivedClasses:
+    """The decisions about the classes of one run, on one day.
+
+    Attributes:
+        by_label: label -> the waivers that hold, and those that ran out; lost: of classes that the dataset
+            does not have (any more).
+    """
+
+    today: date
+    holding: Mapping[int, Sequence[Waiver]]
+    expired: Mapping[int, Sequence[Waiver]]
+    lost: tuple[Waiver, ...]
+
+    @classmethod
+    def of(
+        cls,
+        waivers: Sequence[Waiver],
+        labels: Mapping[str, Sequence[int]],
+        allowed: Collection[Decision],
+        today: date,
+    ) -> WaivedClasses:
+        """``labels``: id or name of a class -> its labels; ``allowed``: the decisions that waive."""
+        holding: dict[int, list[Waiver]] = {}
+        expired: dict[int, list[Waiver]] = {}
+        for waiver in waivers:
+            for label in labels.get(waiver.class_key, ()):
+                if waiver.waives(today, allowed):
+                    holding.setdefault(label, []).append(waiver)
+                elif waiver.has_expired(today) and waiver.decision in allowed:
+                    expired.setdefault(label, []).append(waiver)
+        return cls(today, holding, expired, tuple(w for w in waivers if w.class_key not in labels))
+
+    def in_check(self, check: str) -> dict[int, Waiver]:
+        """Label -> the waiver that holds in the check of this name."""
+        return {
+            label: waiver
+            for label, waivers in self.holding.items()
+            for waiver in waivers
+            if waiver.is_for(check)
+        }

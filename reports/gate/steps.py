@@ -1,0 +1,69 @@
+"""What to do next, each step with its command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Final
+
+from reports.gate.classes import Row, images_behind
+
+NAMED: Final = 10  # classes that a command names
+_MORE: Final = 30  # images edited at least in a second look
+FINISH: Final = "the same `hansaudit run` on the same folder finishes the run"
+
+
+def test_more(run: str, rows: Sequence[Row]) -> list[str]:
+    """How undecided classes become decided by edited images."""
+    tests = [row for row in rows if int(row.get("n_edited") or 0) < int(row.get("n_images") or 0)]
+    steps = []
+    if tests:
+        images = max(_wanted(row) for row in tests[:NAMED])
+        steps.append(f"`hansaudit confirm {_quoted(run)}{_named(tests)} --images {images}` tests more images")
+    if len(tests) < len(rows):
+        steps.append(
+            f"{len(rows) - len(tests)} classes have no more images in the run: audit more of them, or waive "
+            "them in decisions.toml"
+        )
+    return steps
+
+
+def _wanted(row: Row) -> int:
+    """Images of a class to edit next time: what it needs where that is known, else twice as many."""
+    edited = int(row.get("n_edited") or 0)
+    needed = int(row.get("n_needed") or 0) if edited else 0
+    return min(max(2 * edited, needed, _MORE), int(row["n_images"]))
+
+
+def audit_more(rows: Sequence[Row], statistic: str) -> list[str]:
+    """How classes become decided that only more audited images decide."""
+    if not rows:
+        return []
+    row = max(rows, key=lambda r: int(r.get("n_needed") or 0))
+    needed = f" (about {row['n_needed']} for {row['class_name']})" if row.get("n_needed") else ""
+    fewest = min(images_behind(r, statistic) for r in rows)
+    return [f"audit more images of {len(rows)} classes{needed}; the fewest have {fewest} now"]
+
+
+def look_at(run: str, rows: Sequence[Row]) -> list[str]:
+    """What to do about classes that are at fault."""
+    if not rows:
+        return []
+    return [
+        f"`hansaudit clusters {_quoted(run)}{_named(rows)}` shows what these classes go by; mend data or "
+        "network, or waive them for a time in decisions.toml"
+    ]
+
+
+def _named(rows: Sequence[Row]) -> str:
+    return "".join(f" --class {_quoted(_key(row))}" for row in rows[:NAMED])
+
+
+def _key(row: Row) -> str:
+    """What a command takes for a class: its id, where it has one."""
+    return str(row.get("class_id") or row["class_name"])
+
+
+def _quoted(text: str) -> str:
+    """For a shell; what is not printable is escaped."""
+    return shlex.quote("".join(c if c.isprintable() else "?" for c in text))
