@@ -64,6 +64,7 @@ def child(arguments: argparse.Namespace) -> None:
     settings.set("model", source=arguments.model)
     settings.methods([arguments.method])
     settings.set("sanity", images=0)
+    settings.curves(wanted=False, budget=None)
     bench = bench_for(settings.config())
     bench = replace(bench, dataset=Repeated(bench.dataset, arguments.child))
     with tempfile.TemporaryDirectory() as folder:

@@ -62,7 +62,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         np.zeros(options.images, np.int32),
         (None,) * options.images,
     )
-    config = PerturbationConfig(steps=options.steps, repeats=options.repeats)
+    config = PerturbationConfig(steps=options.steps, points=0, repeats=options.repeats)
     evaluator = Evaluator(loaded.model, options.batch)
     perturber = Perturber(evaluator, loaded.card, config, 0)
     passes = options.images * config.steps * config.repeats * len(config.orders)

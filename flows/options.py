@@ -49,6 +49,16 @@ class Settings:
         if texts:
             self._data["methods"] = [parse_method(text).model_dump() for text in texts]
 
+    def curves(self, wanted: bool | None, budget: int | None) -> None:
+        """``--curves``, ``--no-curves`` and ``--budget``, which asks for them as well."""
+        section = self._data.get("perturbation")
+        if wanted is False:
+            self._data["perturbation"] = False
+        elif budget is not None or (wanted and not isinstance(section, dict)):
+            if not isinstance(section, dict):
+                self._data["perturbation"] = {}
+            self.set("perturbation", budget=budget)
+
     def config(self) -> Config:
         """The validated whole.
 

@@ -159,7 +159,9 @@ def scores(photo: Photo, model: LoadedModel, answer: Explained, plan: Sweep) -> 
     from pipeline.measure.curves import Perturber
     from pipeline.measure.evaluate import Evaluator
 
-    config = PerturbationConfig(orders=CURVE_METRICS[plan.metric].orders, repeats=plan.repeats)
+    config = PerturbationConfig(
+        protocol="samek", orders=CURVE_METRICS[plan.metric].orders, repeats=plan.repeats
+    )
     perturber = Perturber(Evaluator(model.model, Config().execution.batch_size), model.card, config, seed=0)
     keys = [str(i) for i in range(len(answer.explanations))]
     with terminal.console.status("perturbation analysis"):

@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from pipeline.errors import InputError
@@ -131,18 +132,54 @@ class AuditConfig(_Section):
     seed: int = Field(default=0, ge=0)
 
 
-class PerturbationConfig(_Section):
-    """Perturbation curves (``[perturbation]``; without the section there are none). Samek et al. 2017."""
+# protocols of perturbation curves: what they set beside the defaults. "short" has Samek's regions and as many
+# of them, but the network is asked 12 times on the way instead of 100, and every picture is filled once
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "short": {},
+    "samek": {"region": 9, "steps": 100, "points": 0, "repeats": 10, "images": 0, "share": 1.0},
+}
+LEAST_CURVES = 16  # images that get curves however small the dataset: of fewer a mean says little
+REGIONS_ACROSS = 25  # of a picture, where the side of a region is left open: 9 of 224 pixels, as Samek et al.
 
+
+class PerturbationConfig(_Section):
+    """Perturbation curves (``[perturbation]``; ``perturbation = false``: none). Samek et al. 2017."""
+
+    protocol: Literal["short", "samek"] = "short"  # what is not given is as PROTOCOLS says
     orders: tuple[CurveOrder, ...] = (CurveOrder.MORF, CurveOrder.LERF, CurveOrder.RANDOM)
-    region: int = Field(default=9, ge=1, description="side of a region, pixel")
+    region: int = Field(default=0, ge=0, description="side of a region, pixel; 0 = the input's side / 25")
     steps: int = Field(default=100, ge=1, description="regions replaced one after the other, at most")
-    repeats: int = Field(default=10, ge=1, description="random fills, random orders and orders of ties")
+    points: int = Field(default=12, ge=0, description="times the network is asked meanwhile; 0 = each step")
+    repeats: int = Field(default=1, ge=1, description="random fills, random orders and orders of ties")
     fill: Literal["uniform", "mean", "zero", "blur"] = "uniform"
     score: Literal["softmax", "logit"] = "softmax"
     by: Literal["signed", "absolute", "positive"] = "signed"  # relevance of a pixel: sum over its channels
     auc_steps: int = Field(default=50, ge=1, description="points of a deletion or insertion curve")
-    budget: int = Field(default=0, ge=0, description="images per class, a seeded choice; 0 = all")
+    images: int = Field(default=100, ge=0, description="images in all, spread over the classes; 0 = no limit")
+    share: float = Field(default=0.01, gt=0, le=1, description="of the dataset at most, but 16 images")
+    budget: int = Field(default=0, ge=0, description="images per class, a seeded choice; 0 = no limit")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        """What the protocol sets; a number of images that somebody chose is not cut by a default."""
+        if not isinstance(data, dict):
+            return data
+        usual = dict(PROTOCOLS.get(str(data.get("protocol", "short")), {}))
+        if "budget" in data:
+            usual |= {"images": 0, "share": 1.0}
+        elif "images" in data:
+            usual["share"] = 1.0
+        return usual | data
+
+    def region_side(self, height: int, width: int) -> int:
+        """Side of a region in a picture of this size, pixel."""
+        return self.region or max(1, round(min(height, width) / REGIONS_ACROSS))
+
+    def most_images(self, of: int) -> int:
+        """Images that get curves in a dataset of ``of``, before the limit per class."""
+        most = max(LEAST_CURVES, int(self.share * of)) if self.share < 1 else of
+        return min(of, most, self.images or of)
 
 
 class ExecutionConfig(_Section):
@@ -199,18 +236,26 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     methods: tuple[MethodConfig, ...] = (MethodConfig(name="lrp.preset_a"),)
     audit: AuditConfig = AuditConfig()
-    perturbation: PerturbationConfig | None = None
+    perturbation: PerturbationConfig | None = PerturbationConfig()
     execution: ExecutionConfig = ExecutionConfig()
     ranking: RankingConfig = RankingConfig()
     sanity: SanityConfig = SanityConfig()
     strategies: StrategiesConfig = StrategiesConfig()
     confirm: ConfirmConfig | None = None
 
+    @field_validator("perturbation", mode="before")
+    @classmethod
+    def _switched(cls, value: Any) -> Any:
+        """``perturbation = false`` or ``"none"``: no curves; ``true``: the usual ones."""
+        if isinstance(value, bool):
+            return {} if value else None
+        return None if value == "none" else value
+
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that determines the results."""
         result = self.model_dump(mode="json", exclude=set(AFTERWARDS))
         if self.perturbation is None:
-            del result["perturbation"]  # a run without curves is the same run as before there were any
+            del result["perturbation"]  # the same run as before there were curves
         return result
 
     def canonical_json(self) -> str:

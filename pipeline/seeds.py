@@ -39,6 +39,7 @@ class Purpose(Enum):
     PHOTO_MARKS = 0xF1, "whether and where a mark lies on a photograph; then: the photograph"
     PHOTO_HALVES = 0xF2, "which photographs train and which are audited"
     PREFLIGHT_SAMPLE = 0xFA, "images that are looked at before a run"
+    CURVE_CANDIDATES = 0xFB, "images among which those with perturbation curves are chosen"
     DRAWN_OBJECTS = 0, "background and object of a drawn picture"
     DRAWN_MARKS = 1, "mark of a drawn picture"
 

@@ -66,6 +66,14 @@ def run(
         int | None,
         typer.Option(help="Perturbation curves of N images per class, a seeded choice; 0 = of all.", min=0),
     ] = None,
+    curves: Annotated[
+        bool | None,
+        typer.Option(
+            "--curves/--no-curves",
+            help="Perturbation curves of a few images (default: of 1 in 100, 16 to 100 of them), or none.",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per batch.")] = None,
     shard_size: Annotated[int | None, typer.Option(help="Images per shard: one task, one part.")] = None,
     workers: Annotated[int | None, typer.Option(help="Shards at the same time.")] = None,
@@ -90,7 +98,7 @@ def run(
     settings.set(
         "audit", target=target, pooling=pooling, maps=maps, seed=seed, metrics=options.listed(metrics)
     )
-    settings.set("perturbation", budget=budget)
+    settings.curves(curves, budget)
     settings.set(
         "execution",
         batch_size=batch_size,

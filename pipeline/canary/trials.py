@@ -65,6 +65,7 @@ def trial_config(dataset: Mapping[str, str], network: Path, method: str) -> Conf
             "dataset": dict(dataset),
             "model": {"source": str(network)},
             "methods": [parse_method(method).model_dump()],
+            "perturbation": False,
             "sanity": {"images": 0},
         }
     )

@@ -20,6 +20,7 @@ from pipeline.inputs.batches import Batch, iter_batches, map_classes
 from pipeline.inputs.shards import Shard, parse_key
 from pipeline.measure.bench import Bench
 from pipeline.measure.check import look
+from pipeline.measure.curves import Explained
 from pipeline.measure.rows import Recipe, batch_tables
 from pipeline.measure.sanity import check_run
 from pipeline.run.preflight import KEY, Preflight
@@ -121,6 +122,7 @@ def audit_shard(
     pieces: list[dict[str, pa.Table]] = []
     pending: deque[Future[dict[str, pa.Table]]] = deque()
     curves: list[dict[str, pa.Table]] = []
+    waiting: list[Explained] = []  # for curves, until they fill a batch
 
     def collect() -> None:
         pieces.append(pending.popleft().result())
@@ -132,12 +134,24 @@ def audit_shard(
             explanations = explain(batch, bench)
             pending.append(measuring.submit(batch_tables, batch, explanations, recipe))
             if bench.perturber:
-                curves.append(bench.perturber.tables(batch, explanations, recipe.methods))
+                waiting += bench.perturber.choose(batch, explanations)
+                if len(waiting) >= bench.config.execution.batch_size:
+                    curves.append(_curves(bench, waiting))
             while len(pending) > _PENDING:
                 collect()
+        if waiting:
+            curves.append(_curves(bench, waiting))
         while pending:
             collect()
     return _joined([*pieces, *curves], (*recipe.tables, *(("curves",) if bench.perturber else ())))
+
+
+def _curves(bench: Bench, waiting: list[Explained]) -> dict[str, pa.Table]:
+    """Rows of the images that wait for their curves; nobody waits any more."""
+    assert bench.perturber is not None
+    tables = bench.perturber.draw(waiting, tuple(bench.methods))
+    waiting.clear()
+    return tables
 
 
 def explain(batch: Batch, bench: Bench) -> list[Explanation]:

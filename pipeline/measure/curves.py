@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,20 +13,35 @@ from explainers import Explanation
 from pipeline.config import Config, PerturbationConfig
 from pipeline.inputs.batches import Batch
 from pipeline.inputs.card import ModelCard
-from pipeline.inputs.datasets import Dataset
+from pipeline.inputs.datasets import Dataset, Record
 from pipeline.inputs.models import LoadedModel
-from pipeline.inputs.shards import Shard
+from pipeline.measure.curve_images import choose_images
 from pipeline.measure.curve_metrics import metrics_of
 from pipeline.measure.evaluate import Evaluator, Variants
 from pipeline.measure.metrics import NOT_FINITE, ZERO_MAP, channel_sum, pool
 from pipeline.measure.metrics.perturbation import Grid, fill_picture, rank_regions
 from pipeline.measure.rows import probabilities
 from pipeline.schema import CURVES, SCORES
-from pipeline.seeds import ImageChoice, ImagePurpose, generator
+from pipeline.seeds import ImagePurpose, generator
 from pipeline.terms import CurveOrder
 
 MOST_BYTES = 1 << 28  # pictures held at once
 WHOLE = -1  # in place of an order: everything is replaced, so the order does not matter
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One image with what its curves are drawn from.
+
+    Attributes:
+        image: (h, w, c) float32, as the network takes it; target: the explained class.
+        maps: per method the (h, w) map whose regions are ordered, and why there is none.
+    """
+
+    example_id: str
+    image: np.ndarray
+    target: int
+    maps: tuple[tuple[np.ndarray, str | None], ...]
 
 
 @dataclass(frozen=True)
@@ -45,18 +59,38 @@ class Perturber:
     seed: int
     chosen: frozenset[str] | None = None
 
+    @property
+    def side(self) -> int:
+        """Side of a region, pixel."""
+        return self.config.region_side(self.card.height, self.card.width)
+
     def tables(
         self, batch: Batch, explanations: Sequence[Explanation], methods: Sequence[str]
     ) -> dict[str, pa.Table]:
         """Rows of ``curves`` and ``scores`` of the chosen images of a batch, one explanation per method."""
-        rows = [i for i, r in enumerate(batch.records) if r is not None and batch.valid[i] and self._has(r)]
+        return self.draw(self.choose(batch, explanations), methods)
+
+    def choose(self, batch: Batch, explanations: Sequence[Explanation]) -> list[Explained]:
+        """The images of a batch that get curves: what is needed of them, without the batch."""
+        return [
+            Explained(
+                example_id=record.example_id,
+                image=batch.inputs[i].copy(),
+                target=int(explanations[0].target[i]),
+                maps=tuple((_ordering_map(e, i, self.config.by), _why_not(e, i)) for e in explanations),
+            )
+            for i, record in enumerate(batch.records)
+            if record is not None and batch.valid[i] and self._has(record)
+        ]
+
+    def draw(self, images: Sequence[Explained], methods: Sequence[str]) -> dict[str, pa.Table]:
+        """Rows of ``curves`` and ``scores`` of ``images``, which may come from many batches: the network is
+        asked in full ones."""
         curves: list[dict[str, Any]] = []
         scores: list[dict[str, Any]] = []
-        for i, found in zip(rows, self._draw(batch, explanations, rows), strict=True):
-            record = batch.records[i]
-            assert record is not None
-            for method, (values, reason) in zip(methods, found, strict=True):
-                key = {"example_id": record.example_id, "method": method, "reason": reason}
+        for image, drawn in zip(images, self._draw(images), strict=True):
+            for method, (values, reason) in zip(methods, drawn, strict=True):
+                key = {"example_id": image.example_id, "method": method, "reason": reason}
                 curves += [key | {"order": o, "values": values.get(o)} for o in self.config.orders]
                 scores += [
                     key | {"metric": m.name, "value": m(values) if values else None}
@@ -67,26 +101,21 @@ class Perturber:
             "scores": pa.Table.from_pylist(scores, schema=SCORES),
         }
 
-    def _has(self, record: Any) -> bool:
+    def _has(self, record: Record) -> bool:
         return self.chosen is None or record.example_id in self.chosen
 
     def _draw(
-        self, batch: Batch, explanations: Sequence[Explanation], rows: Sequence[int]
+        self, images: Sequence[Explained]
     ) -> Iterator[list[tuple[dict[CurveOrder, np.ndarray], str | None]]]:
-        """Per row and method: curve of every order, and why there is none."""
-        sheets = []
-        for i in rows:
-            record = batch.records[i]
-            assert record is not None
-            maps = [(_ordering_map(e, i, self.config.by), _why_not(e, i)) for e in explanations]
-            sheets.append(_Sheet(self, record.example_id, batch.inputs[i], maps))
-        targets = [int(explanations[0].target[i]) for i in rows]
-        regions = self._evaluate([s.regions for s in sheets], targets, self.config.region, self.config.score)
+        """Per image and method: curve of every order, and why there is none."""
+        sheets = [_Sheet(self, image) for image in images]
+        targets = [image.target for image in images]
+        regions = self._evaluate([s.regions for s in sheets], targets, self.side, self.config.score)
         pixels = self._evaluate([s.pixels for s in sheets], targets, 1, "softmax")
         for n, sheet in enumerate(sheets):
             yield [
                 ({} if reason else sheet.curves(m, regions[n], pixels[n]), reason)
-                for m, (_, reason) in enumerate(sheet.maps)
+                for m, (_, reason) in enumerate(images[n].maps)
             ]
 
     def _evaluate(
@@ -171,14 +200,9 @@ class _Plan:
 class _Sheet:
     """One image: its plans, and where in them each curve of each method lies."""
 
-    def __init__(
-        self,
-        perturber: Perturber,
-        example_id: str,
-        image: np.ndarray,
-        maps: Sequence[tuple[np.ndarray, str | None]],
-    ) -> None:
+    def __init__(self, perturber: Perturber, explained: Explained) -> None:
         config, card = perturber.config, perturber.card
+        image, maps, example_id = explained.image, explained.maps, explained.example_id
         self.maps = maps
         self._lines: dict[tuple[int, CurveOrder], list[np.ndarray]] = {}
 
@@ -194,8 +218,8 @@ class _Sheet:
             *(fill_picture(config.fill, image, span, rng(ImagePurpose.FILL, r)) for r in range(fills)),
         ]
         limits = 1 + fills, config.repeats * (1 + 2 * len(maps))
-        self.regions = _Plan(Grid(card.height, card.width, config.region), pictures, limits)
-        counts = np.arange(min(config.steps, self.regions.grid.count) + 1)
+        self.regions = _Plan(Grid(card.height, card.width, perturber.side), pictures, limits)
+        counts = replaced(config, self.regions.grid.count)
         for r in range(config.repeats):
             breaks = rng(ImagePurpose.TIES, r).permutation(self.regions.grid.count)
             chance = rng(ImagePurpose.RANDOM_ORDER, r).permutation(self.regions.grid.count).astype(np.int32)
@@ -240,6 +264,35 @@ class _Sheet:
         }
 
 
+def replaced(config: PerturbationConfig, regions: int) -> np.ndarray:
+    """How many of a picture's ``regions`` are replaced at each point of a curve (points + 1,), from 0 on.
+
+    Equally spaced up to ``steps``; ``points = 0`` asks the network after every single region.
+    """
+    last = min(config.steps, regions)
+    return np.rint(np.linspace(0, last, min(config.points or last, last) + 1)).astype(int)
+
+
+def passes_per_image(config: PerturbationConfig, regions: int, methods: int) -> int:
+    """Most variants of an image of so many ``regions`` that its curves need, for that many methods.
+
+    The unperturbed picture once; per repeat (with its own fill) every point of every order of every method,
+    the random order and a fully replaced picture once for all of them. Pixel by pixel: both ends of the
+    curves once, and what lies between for every order and method.
+    """
+    counts = replaced(config, regions)
+    inner = int(((counts > 0) & (counts < regions)).sum())
+    by_pixel = sum(order.by_pixel for order in config.orders)
+    chance = CurveOrder.RANDOM in config.orders
+    by_map = len(config.orders) - by_pixel - chance
+    passes = 0
+    if by_map or chance:
+        passes += 1 + config.repeats * (inner * (by_map * methods + chance) + int(counts[-1] == regions))
+    if by_pixel:
+        passes += by_pixel * methods * (config.auc_steps - 1) + by_pixel + 1
+    return passes
+
+
 def open_perturber(config: Config, dataset: Dataset, model: LoadedModel) -> Perturber | None:
     """What ``[perturbation]`` asks for; None where the configuration has no such section."""
     if config.perturbation is None:
@@ -249,28 +302,8 @@ def open_perturber(config: Config, dataset: Dataset, model: LoadedModel) -> Pert
         card=model.card,
         config=config.perturbation,
         seed=config.audit.seed,
-        chosen=choose_images(dataset, config.perturbation.budget, config.audit.seed),
+        chosen=choose_images(dataset, config.perturbation, config.audit.seed),
     )
-
-
-def choose_images(dataset: Dataset, budget: int, seed: int) -> frozenset[str] | None:
-    """Ids of ``budget`` images per class, None for all: those with the smallest seeded hash of their id.
-
-    A stratified choice that depends neither on shards nor on order. Reads the records once, decoding nothing.
-    """
-    if budget == 0:
-        return None
-    info = dataset.info
-    kept: dict[int, list[tuple[int, str]]] = {}
-    for record in dataset.read(Shard(info.name, info.split, 0, info.n_examples, "all")):
-        if record.error is None:
-            entry = (-ImageChoice.CURVES.rank(seed, record.example_id), record.example_id)
-            heap = kept.setdefault(record.label, [])
-            if len(heap) < budget:
-                heapq.heappush(heap, entry)
-            else:
-                heapq.heappushpop(heap, entry)
-    return frozenset(example_id for heap in kept.values() for _, example_id in heap)
 
 
 def _ordering_map(explanation: Explanation, row: int, by: str) -> np.ndarray:

@@ -23,7 +23,9 @@ _FIRST = 5  # reasons that are told
 _BEYOND = 1.0  # pixels by which a box may reach out of its picture: the ways to count them differ by one
 
 
-def spread(n: int, images: int) -> tuple[int, ...]:
+def spread(
+    n: int, images: int, purpose: Purpose = Purpose.PREFLIGHT_SAMPLE, seed: int = 0
+) -> tuple[int, ...]:
     """Ascending positions: one at random of each of ``images`` equal stretches of ``n``; all if fewer.
 
     Examples are often sorted by class: the first ones would be of one class, a plain draw would miss some.
@@ -31,7 +33,7 @@ def spread(n: int, images: int) -> tuple[int, ...]:
     if n <= images:
         return tuple(range(n))
     edges = np.linspace(0, n, images + 1).astype(int)
-    rng = Purpose.PREFLIGHT_SAMPLE.rng(0)
+    rng = purpose.rng(seed)
     return tuple(int(rng.integers(a, b)) for a, b in pairwise(edges))
 
 

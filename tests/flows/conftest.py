@@ -34,7 +34,7 @@ def options(tiny_planted, tiny_cnn_file: Path) -> list[str]:
 def write_config(path: Path, data: str, network: Path) -> Path:
     """A TOML configuration on the planted data."""
     path.write_text(
-        f'[dataset]\nsource = "planted"\npath = "{data}"\n'
+        f'perturbation = false\n[dataset]\nsource = "planted"\npath = "{data}"\n'
         f'[model]\nsource = "{network}"\n[[methods]]\nname = "lrp.preset_a"\n[ranking]\ndraws = 100\n'
     )
     return path

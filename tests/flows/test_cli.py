@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from flows import cli, interrupts, terminal
 from flows.exit_codes import ExitCode
 from flows.options import Settings
-from pipeline.config import Config, ConfigError
+from pipeline.config import Config, ConfigError, PerturbationConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import section_of
 from pipeline.run.documents import CanaryDocument
@@ -389,13 +389,19 @@ def test_options_win_over_the_file(tmp_path: Path):
     assert [m.key for m in config.methods] == ["gradient", "lrp.epsilon(epsilon=0.1)"]
 
 
-def test_a_budget_switches_the_curves_on(monkeypatch):
+def test_curves_are_switched_by_options_and_files(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("flows.attended.audit", lambda config, out, report, trust: asked.append(config))
-    assert cli.run(["run", "--dataset", "planted", "--out", "x", "--budget", "3"]) == 0
+    monkeypatch.setattr("flows.attended.audit", lambda config, *given: asked.append(config.perturbation))
+    (tmp_path / "off.toml").write_text('perturbation = false\n[dataset]\nsource = "planted"\n')
+    line = ["run", "--out", "x", "--config", str(tmp_path / "off.toml")]
+    for more in ([], ["--curves"], ["--budget", "3"], ["--no-curves", "--budget", "3"]):
+        assert cli.run([*line, *more]) == 0
     assert cli.run(["run", "--dataset", "planted", "--out", "x"]) == 0
-    assert asked[0].perturbation.budget == 3
-    assert asked[1].perturbation is None
+    off, on, some, none, usual = asked
+    assert off is none is None
+    assert on == usual == PerturbationConfig()
+    # as many per class as were asked for, whatever the size of the dataset
+    assert (some.budget, some.images, some.share) == (3, 0, 1.0)
 
 
 def test_dataset_and_model_must_be_named():

@@ -21,6 +21,7 @@ PROGRAM = [sys.executable, "-c", "from flows.cli import main; main()"]
 MARK = "HANSAUDIT_KILL_CASE"  # in the environment of every process of a case
 _OWN = ("run_id", "created", "sessions", "seconds", "sha256", "table_sha256")  # keys of what is a run's own
 _CONFIG = """
+perturbation = false
 [dataset]
 source = "planted"
 path = "{data}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.config import PerturbationConfig
 from pipeline.terms import CurveOrder
 from pipeline.verdicts import MapVerdict
 from reports.page.charts import Line, lines, small_lines
@@ -93,7 +94,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "plots": plots,
         "classes": _classes({k: names[k] for k in first}, sums, run.method),
         "rows": [r | {"failures": run.failures(r["method"])} for r in rows if r is not None],
-        "region": run.setting("perturbation", "region", 9),
+        "region": _region(run),
         "fill": run.setting("perturbation", "fill", "uniform"),
         "score": _score(run),
     }
@@ -116,6 +117,15 @@ def _classes(
         }
         for k, own in curves.items()
     ]
+
+
+def _region(run: RunData) -> int | None:
+    """Side of a region; where the configuration leaves it open, by the size of the network's input."""
+    card = run.manifest.get("model", {}).get("card") or {}
+    side, height, width = run.setting("perturbation", "region", 9), card.get("height"), card.get("width")
+    if side or not (isinstance(height, int) and isinstance(width, int)):
+        return side
+    return PerturbationConfig().region_side(height, width)
 
 
 def _score(run: RunData) -> str:

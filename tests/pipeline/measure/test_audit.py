@@ -33,6 +33,7 @@ def config_for(planted, network, **sections) -> Config:
             "model": {"source": str(network)},
             "methods": METHODS,
             "audit": {"maps": 8},
+            "perturbation": False,
             "execution": {"batch_size": 8},
         }
         | sections

@@ -82,6 +82,7 @@ def test_every_family_runs_in_an_audit(tiny_planted, tiny_cnn_file: Path) -> Non
             "dataset": {"source": "planted", "path": DatasetConfig.model_validate(tiny_planted.config).path},
             "model": {"source": str(tiny_cnn_file)},
             "methods": methods,
+            "perturbation": False,
             "execution": {"batch_size": 4},
         },
         "test",

@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config import PerturbationConfig
+from pipeline.inputs.datasets import DatasetInfo, Record
+from pipeline.measure.curve_images import choose_images
 from pipeline.measure.curve_metrics import CURVE_METRICS, aopc, area_under, curve_metric, metrics_of
+from pipeline.measure.curves import passes_per_image, replaced
 from pipeline.measure.metrics.perturbation import Grid, fill_picture, rank_regions
 from pipeline.seeds import generator
 from pipeline.terms import CurveOrder
@@ -259,6 +263,7 @@ def rows_of(tables):
     return found
 
 
+METHODS, ONCE = ("one", "two"), {"repeats": 1}
 ALL = ("morf", "lerf", "random", "deletion", "insertion")
 
 
@@ -326,25 +331,123 @@ def test_curves_do_not_depend_on_the_batch(small):
         np.testing.assert_allclose(row["values"], whole[key]["values"], atol=1e-6)
 
 
+class Listed:
+    """60 records of three classes (40, 18 and 2), in the given order."""
+
+    def __init__(self, order):
+        self.order = order
+        self.read_at = []
+        self.info = DatasetInfo("listed", "test", len(order), ("a", "b", "c"), ("a", "b", "c"), "0")
+
+    def read(self, shard):
+        for i in self.order[shard.start : shard.stop]:
+            self.read_at.append(i)
+            yield Record(f"{i:05d}", i, "", b"", 0 if i < 40 else 1 if i < 58 else 2, np.zeros((0, 4)))
+
+
+def per_class(chosen):
+    return [sum(a <= int(i) < b for i in chosen) for a, b in ((0, 40), (40, 58), (58, 10**5))]
+
+
 def test_the_budget_is_stratified_seeded_and_independent_of_the_order():
-    from pipeline.inputs.datasets import DatasetInfo, Record
-    from pipeline.measure.curves import choose_images
+    five = PerturbationConfig(budget=5)
+    chosen = choose_images(Listed(range(60)), five, 1)
+    assert chosen == choose_images(Listed(range(59, -1, -1)), five, 1)
+    assert chosen != choose_images(Listed(range(60)), five, 2)
+    assert per_class(chosen) == [5, 5, 2]
+    assert choose_images(Listed([]), PerturbationConfig(budget=0), 1) is None
 
-    class Listed:
-        info = DatasetInfo("listed", "test", 60, ("a", "b", "c"), ("a", "b", "c"), "0")
 
-        def __init__(self, order):
-            self.order = order
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [(3, [1, 1, 1]), (6, [2, 2, 2]), (7, [3, 2, 2]), (8, [3, 3, 2]), (48, [28, 18, 2])],
+)
+def test_a_few_images_in_all_are_dealt_over_the_classes(images, expected):
+    config = PerturbationConfig(images=images)
+    chosen = choose_images(Listed(range(60)), config, 1)
+    assert len(chosen) == images
+    assert chosen == choose_images(Listed(range(59, -1, -1)), config, 1)
+    assert sorted(per_class(chosen)[:2], reverse=True) == expected[:2]
+    assert per_class(chosen)[2] == expected[2]
+    # who was chosen stays chosen when there may be more
+    assert chosen < choose_images(Listed(range(60)), PerturbationConfig(images=images + 1), 1)
 
-        def read(self, shard):
-            for i in self.order[shard.start : shard.stop]:
-                yield Record(f"{i:03d}", i, "", b"", 0 if i < 40 else 1 if i < 58 else 2, np.zeros((0, 4)))
 
-    chosen = choose_images(Listed(list(range(60))), 5, 1)
-    assert chosen == choose_images(Listed(list(range(59, -1, -1))), 5, 1)
-    assert chosen != choose_images(Listed(list(range(60))), 5, 2)
-    assert [sum(a <= int(i) < b for i in chosen) for a, b in ((0, 40), (40, 58), (58, 60))] == [5, 5, 2]
-    assert choose_images(Listed([]), 0, 1) is None
+def test_few_images_of_many_cost_few_reads():
+    data = Listed(range(50_000))
+    chosen = choose_images(data, PerturbationConfig(), 3)
+    assert len(chosen) == 100
+    assert len(data.read_at) == 1000
+    assert choose_images(Listed(range(60)), PerturbationConfig(images=60), 1) is None
+
+
+def test_the_default_is_bounded_by_the_dataset():
+    usual = PerturbationConfig()
+    assert [usual.most_images(n) for n in (5, 96, 1600, 5000, 10_000, 10**6)] == [5, 16, 16, 50, 100, 100]
+    assert PerturbationConfig(images=300).most_images(1000) == 300  # somebody chose it
+    assert PerturbationConfig(protocol="samek").most_images(1000) == 1000
+
+
+def test_points_lie_on_the_whole_curve(small):
+    """A curve with fewer points: the same regions in the same order, looked at less often."""
+    whole = rows_of(make_perturber(small, region=2, steps=30, points=0, **ONCE).tables(*small[2:], METHODS))
+    short = rows_of(make_perturber(small, region=2, steps=30, points=6, **ONCE).tables(*small[2:], METHODS))
+    for key, row in short.items():
+        if row["values"] is not None:
+            assert len(row["values"]) == 7
+            np.testing.assert_allclose(row["values"], whole[key]["values"][::5], atol=1e-6)
+    # a region of a 25th of the input's side, but one pixel at least; 12 points up to Samek's 100 regions
+    assert [PerturbationConfig().region_side(s, s) for s in (224, 112, 299, 8)] == [9, 4, 12, 1]
+    assert replaced(PerturbationConfig(), 625).tolist() == [0, 8, 17, 25, 33, 42, 50, 58, 67, 75, 83, 92, 100]
+    assert replaced(PerturbationConfig(protocol="samek"), 625).tolist() == list(range(101))
+    assert replaced(PerturbationConfig(), 4).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("steps", [5, 12])
+def test_the_cost_of_curves_is_told_beforehand(small, steps):
+    from pipeline.measure.evaluate import Evaluator
+
+    asked = {"region": 4, "steps": steps, "repeats": 2, "orders": ALL, "auc_steps": 5}
+    evaluator = Evaluator(small[0], 1)
+    perturber = make_perturber(small, evaluator, frozenset({"image-0"}), **asked)
+    # two methods that are not each other's mirror
+    first = small[3][0]
+    other = type(first)(first.relevance[::-1].copy(), first.output, first.target, first.reason)
+    perturber.tables(small[2], [first, other], METHODS)
+    assert evaluator.passes == passes_per_image(PerturbationConfig(**asked), 12, 2)
+    # what the documentation says: 1 + 12 points x 3 orders, and two orders more per method
+    assert passes_per_image(PerturbationConfig(), 625, 1) == 37
+    assert passes_per_image(PerturbationConfig(), 625, 3) == 85
+    assert passes_per_image(PerturbationConfig(protocol="samek"), 625, 1) == 1 + 100 * 10 * 3
+
+
+def test_the_default_curves_of_a_linear_network_are_its_sorted_contributions():
+    """``f(x) = sum w x``, regions set to 0: a curve falls by the contributions of its regions."""
+    import keras
+
+    from pipeline.inputs.card import ModelCard
+    from pipeline.measure.curves import Explained, Perturber
+    from pipeline.measure.evaluate import Evaluator
+
+    rng = np.random.default_rng(5)
+    side = 20  # regions of one pixel
+    x, w = rng.normal(size=(2, side, side, 3)).astype(np.float32)
+    inputs = keras.Input((side, side, 3))
+    model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(keras.layers.Flatten()(inputs)))
+    model.set_weights([np.stack([w.ravel(), 0 * w.ravel()], axis=1)])
+    card = ModelCard(height=side, width=side, resize="stretch", classes=2, output="logits")
+    perturber = Perturber(Evaluator(model, 8), card, PerturbationConfig(fill="zero", score="logit"), 0)
+    gain = (w.astype(float) * x).sum(axis=-1)
+    rows = perturber.draw([Explained("one", x, 0, ((gain, None),))], ("method",))
+    curves = {row["order"]: row["values"] for row in rows["curves"].to_pylist()}
+    counts = [0, 8, 17, 25, 33, 42, 50, 58, 67, 75, 83, 92, 100]
+    for order, ranked in (("morf", np.sort(gain.ravel())[::-1]), ("lerf", np.sort(gain.ravel()))):
+        expected = [gain.sum() - ranked[:k].sum() for k in counts]
+        np.testing.assert_allclose(curves[order], expected, atol=1e-4)
+    scores = {row["metric"]: row["value"] for row in rows["scores"].to_pylist()}
+    ranked = np.sort(gain.ravel())
+    gap = np.mean([ranked[::-1][:k].sum() - ranked[:k].sum() for k in counts])
+    assert scores["aopc_gap"] == pytest.approx(gap, rel=1e-5)
 
 
 # -- a run
@@ -425,7 +528,17 @@ def test_rank_methods_says_what_is_missing(small_run, tmp_path):
 
 
 def test_the_run_id_changes_with_curves_only():
-    from pipeline.config import Config, PerturbationConfig
+    from pipeline.config import Config, parse_config
 
-    assert "perturbation" not in Config().identity()
-    assert Config(perturbation=PerturbationConfig()).run_id != Config().run_id
+    off = parse_config({"perturbation": False})
+    assert off.perturbation is None
+    assert "perturbation" not in off.identity()
+    assert parse_config({"perturbation": "none"}) == off == parse_config({"perturbation": None})
+    assert parse_config({"perturbation": True}) == Config()
+    assert Config().run_id != off.run_id != parse_config({"perturbation": {"protocol": "samek"}}).run_id
+    # what is stored of a run is read as what it was
+    for section in ({"protocol": "samek"}, {"budget": 5}, {"images": 7}, {}):
+        config = parse_config({"perturbation": section})
+        assert parse_config(config.model_dump(mode="json")) == config
+    earlier = {"region": 9, "steps": 100, "repeats": 10, "budget": 5}  # all that a section could say
+    assert parse_config({"perturbation": earlier}).perturbation.model_dump(include=set(earlier)) == earlier

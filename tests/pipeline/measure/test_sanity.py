@@ -70,6 +70,7 @@ def bench(tiny_planted, tiny_cnn_file):
                 "dataset": {"source": "planted", "path": tiny_planted.config.path},
                 "model": {"source": str(tiny_cnn_file)},
                 "methods": [{"name": "gradient"}, {"name": "constant"}],
+                "perturbation": False,
                 "execution": {"batch_size": 8},
             }
         )
