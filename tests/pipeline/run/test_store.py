@@ -60,7 +60,9 @@ def store(tmp_path: Path) -> Store:
 def plain(tmp_path: Path) -> Store:
     """A run that stores examples and scores only, as :func:`tables` has them."""
     made = Store(tmp_path / "plain")
-    made.open_or_create(parse_config({"audit": {"maps": 0, "thumbnails": False}}), provenance())
+    made.open_or_create(
+        parse_config({"audit": {"maps": 0, "thumbnails": False}, "perturbation": False}), provenance()
+    )
     return made
 
 
