@@ -35,7 +35,7 @@ class _Section(BaseModel):
 
 
 # sections that change no stored table of the audit itself
-AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "confirm")
+AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions", "confirm")
 
 
 class DatasetConfig(_Section):
@@ -219,6 +219,15 @@ class StrategiesConfig(_Section):
     classes: int = Field(default=5, ge=0, description="most suspicious classes looked into; 0 = none")
 
 
+class InterventionsConfig(_Section):
+    """How many images of every class are edited (a stage of every run); no part of the run id."""
+
+    images: int = Field(default=10, ge=0, description="images per class in the first look; 0 = no edits")
+    most: int = Field(default=30, ge=0, description="images of a class that the first look leaves open")
+    pairs: int = Field(default=2, ge=1, description="exchanged backgrounds per image; fills take turns")
+    seed: int = Field(default=0, ge=0)
+
+
 class ConfirmConfig(_Section):
     """How much ``hansaudit confirm`` edits; as ``[confirm]``, interventions at the end of every run."""
 
@@ -241,6 +250,7 @@ class Config(_Section):
     ranking: RankingConfig = RankingConfig()
     sanity: SanityConfig = SanityConfig()
     strategies: StrategiesConfig = StrategiesConfig()
+    interventions: InterventionsConfig = InterventionsConfig()
     confirm: ConfirmConfig | None = None
 
     @field_validator("perturbation", mode="before")

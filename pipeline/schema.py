@@ -144,6 +144,20 @@ def columns_of(table: str, version: int) -> pa.Schema:
     return pa.schema([field for field in TABLES[table] if added.get(field.name, 1) <= version])
 
 
+# A part per block of classes, not per shard: the stage after the audit writes them.
+INTERVENTIONS: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples: the picture that was edited"),
+        _field("label", pa.int32(), "its class", "class index"),
+        _field("edit", _NAME, "what was done to it, `kind` or `kind:variant`: docs/evidence.md"),
+        _field("donor", pa.string(), "example_id of the picture whose background it got; null: its own"),
+        _field("probability", pa.float32(), "probability of the class `label`", "probability"),
+        _field("logit", pa.float32(), "the network's output for the class `label`", "logit"),
+        _field("predicted", pa.int32(), "top-1 class of the edited picture", "class index"),
+        _field("confidence", pa.float32(), "probability of that class", "probability"),
+    ]
+)
+
 # One file beside the parts, written by a later analysis of the finished run.
 CLUSTERS: Final = pa.schema(
     [

@@ -76,6 +76,7 @@ class ImagePurpose(StrEnum):
     RANDOM_ORDER = "perturbation order"  # of a repeat
     PIXEL_TIES = "perturbation ties of pixels"
     EDITS = "confirm"  # places, fills and donors of the interventions
+    NULL_SIGN = "interventions null"  # which of two foreign backgrounds is taken for the own
 
 
 class ImageChoice(Enum):

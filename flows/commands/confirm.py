@@ -12,9 +12,9 @@ from flows.options import UNSAFE
 if TYPE_CHECKING:
     from pipeline.config import ConfirmConfig
     from pipeline.followup.confirm import Confirmed
+    from pipeline.followup.judgement import Effect
     from pipeline.measure.beforehand import Moved
     from pipeline.run.store import Store
-    from pipeline.statistics.effects import Effect
     from pipeline.trust import Trust
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]

@@ -2,7 +2,7 @@
 
 Re-reads only the images it needs. Writes ``confirm.json`` (verdicts, effects with intervals) and
 ``confirm.parquet`` (one row per class and effect) into the run. The decision rule is
-:func:`pipeline.statistics.effects.judge`.
+:func:`pipeline.followup.judgement.judge`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.config import ConfirmConfig
+from pipeline.followup.judgement import RELEVANT, ClassEffects, Effect, Judgement, both_effects, judge
 from pipeline.followup.selection import choose_classes, choose_images
 from pipeline.measure.bench import Bench
 from pipeline.measure.interventions.edits import Measured, intervene
@@ -22,7 +23,6 @@ from pipeline.measure.interventions.scenes import read_scenes
 from pipeline.run.documents import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.folder import CONFIRMATION_TABLE
 from pipeline.run.store import Store
-from pipeline.statistics.effects import RELEVANT, ClassEffects, Effect, Judgement, both_effects, judge
 from pipeline.statistics.ranking import Ranking
 from pipeline.verdicts import DEPENDENT, SUSPECT, InterventionVerdict
 

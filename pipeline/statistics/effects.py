@@ -1,15 +1,15 @@
-"""What the interventions did to a class, with intervals, and the verdict. Numbers in, numbers out.
+"""What the edited images of a run say of its classes: effects with intervals, tests, judgements.
 
 Two contrasts decide. Both compare an image edited in one way with *the same image cut in the same way* whose
 background comes from another class, so what the cutting itself does to the network cancels:
 
-- ``sufficiency``: probability of the class without the object, on backgrounds of its own class minus on
-  backgrounds of other classes. Above 0: the background alone says the class.
+- ``sufficiency``: probability of the class without the object, on a background of its own class minus on one
+  of another class. Above 0: the background alone says the class.
 - ``necessity``: the same with the object in its place. Above 0: the object alone is not enough.
 
-Where backgrounds say nothing about the class both are 0 on average, whatever the network does with holes,
-seams and the shape of boxes. The others are reported beside them: how much the probability drops when the box
-is removed, when an equally large box beside the object is removed, when the background is replaced.
+Where backgrounds say nothing about the class, own and foreign ones are exchangeable and both are 0 on
+average, whatever the network does with holes, seams and the shape of boxes. The footing is therefore
+absolute: what other classes do matters only where they were shown not to depend on their background.
 """
 
 from __future__ import annotations
@@ -18,103 +18,63 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+from scipy import stats
 
-from pipeline.measure.interventions.kinds import FULL, all_contrasts, all_interventions
+from pipeline.config import RankingConfig
+from pipeline.run.edited_parts import read_edited
+from pipeline.run.store import Store
+from pipeline.statistics.answers import GAP, RIM_DROP, Answers, effects_of, null_effects, read_answers
+from pipeline.statistics.arrays import Flags, Floats, Ints
+from pipeline.statistics.bounded import expected_worst, mean_exceeds
 from pipeline.statistics.decision import Criterion
-from pipeline.statistics.resampling import bca_intervals, images_needed
-from pipeline.verdicts import InterventionVerdict
+from pipeline.statistics.resampling import between_variance, discovery_rates, images_needed, shrink
+from pipeline.statistics.samples import DECIDING, LEVEL, Bounds, Effect, Samples
+from pipeline.verdicts import Tested
 
-DECIDING = tuple(contrast.name for contrast in all_contrasts().values() if contrast.decides)
-RELEVANT = 0.1  # probability: what a background must contribute, beyond the control classes, to matter
-LEVEL = 0.05
-DRAWS = 2000
+RELEVANT = 0.1  # probability: what a background must contribute, beyond ordinary classes, to matter
+WIDE = "wide_sufficiency"
 FEWEST_ORDINARY = 3
 
 
 @dataclass(frozen=True)
-class Effect:
-    """Mean over the images of a class with its BCa interval; nan where undefined (``n`` images have it)."""
-
-    n: int
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class ClassEffects:
-    """What was measured on one class.
+class Judgement:
+    """What the edited images say of one class; undefined numbers are nan.
 
     Attributes:
-        values: effect -> (n,) one value per image, nan where an edit was not possible. See
-            :func:`effects_of`.
-        attribution: the ranking calls the class suspicious or unfocused.
+        n: images edited.
+        strength: the larger deciding contrast, minus what ordinary classes show; low, high: its interval.
+        shrunk: ``strength`` shrunk by its uncertainty, by which classes are ordered.
+        q: of the test that a deciding contrast exceeds :data:`RELEVANT`, false discovery rate controlled.
+        n_needed: images that a statement would take, of undecided classes.
+        effects: by name of the contrast; ``rim_drop``, ``background_gap``.
     """
 
-    label: int
-    attribution: bool
-    values: Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Verdict of one class.
-
-    ``strength``: the larger of the two deciding contrasts, minus the median of the other classes; ``low``:
-    its lower limit; ``needed``: images needed for a statement, None where there are enough.
-    """
-
-    verdict: InterventionVerdict
+    n: int
+    tested: Tested
     strength: float
     low: float
-    needed: int | None
+    high: float
+    shrunk: float
+    q: float
+    n_needed: int | None
     effects: Mapping[str, Effect]
 
 
-def effects_of(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Per-image effects (n,) from the responses (n,) to the edits: probability of the class, or hit (0 or 1).
+@dataclass(frozen=True)
+class Evidence:
+    """What the edited images of a run say.
 
-    ``responses``: by name of the edit, see :mod:`pipeline.measure.interventions.kinds`; the variants
-    of a kind are averaged where they are defined.
+    Attributes:
+        judgements: by label.
+        null_depends: classes of which the same rule says that they depend on their background when foreign
+            backgrounds stand for the own ones: should be 0.
+        background_gap: of the run, mean over its classes; ``n``: images.
     """
 
-    def mean(name: str) -> np.ndarray:
-        variants = np.stack([v for k, v in responses.items() if k.partition(":")[0] == name])
-        count = np.isfinite(variants).sum(axis=0)
-        return np.where(count > 0, np.nansum(variants, axis=0) / np.maximum(count, 1), np.nan)
-
-    effects = {FULL: responses[FULL]}
-    effects |= {c.name: mean(c.of) - mean(c.less) for c in all_contrasts().values()}
-    for intervention in all_interventions():
-        for name, values in responses.items():
-            if name.partition(":")[0] in intervention.single:
-                effects[f"drop_{name}"] = responses[FULL] - values
-    return effects
-
-
-def both_effects(responses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Effect -> (n,), from the responses (n, 2) to the edits of one class.
-
-    The effects on the probability keep their names, those on the accuracy get the prefix ``hit ``.
-    """
-    effects: dict[str, np.ndarray] = {}
-    for column, prefix in enumerate(("", "hit ")):
-        by_edit = {name: responses[name][:, column] for name in sorted(responses)}
-        effects |= {prefix + name: values for name, values in effects_of(by_edit).items()}
-    return effects
-
-
-def summarise(values: np.ndarray, seed: int, level: float = LEVEL) -> Effect:
-    """Mean and BCa interval of the finite values."""
-    values = values[np.isfinite(values)]
-    n = len(values)
-    if n == 0:
-        return Effect(0, np.nan, np.nan, np.nan)
-    low, high = bca_intervals(values, np.array([0, n]), DRAWS, seed, level)
-    mean = float(values.mean())
-    if n > 1 and np.ptp(values) == 0:  # all alike: the bootstrap has no spread to show
-        return Effect(n, mean, mean, mean)
-    return Effect(n, mean, float(low[0]), float(high[0]))
+    judgements: Mapping[int, Judgement]
+    null_depends: int
+    background_gap: Effect
 
 
 def depends_on_background(relevant: float = RELEVANT) -> Criterion:
@@ -122,43 +82,179 @@ def depends_on_background(relevant: float = RELEVANT) -> Criterion:
     return Criterion("low", ">", relevant)
 
 
-def judge(classes: Sequence[ClassEffects], n_min: int = 5, seed: int = 0) -> list[Judgement]:
-    """The verdict of each class, in the light of the others.
+def judgements(store: Store, config: RankingConfig) -> dict[int, Judgement]:
+    """Label -> what its edited images say; empty where a run has none.
 
-    A class *depends on its background* iff the lower limit of ``sufficiency`` or of ``necessity`` (two
-    contrasts: each at half the level) exceeds ``RELEVANT`` + the median of that contrast over the other
-    classes that the ranking does not suspect (over all others where these are fewer than 3), if that is above
-    0. What ordinary classes share, natural context or a leak of the edit, is therefore no finding.
+    Raises:
+        InputError: a part of the table cannot be used.
     """
-    level = dict.fromkeys(DECIDING, LEVEL / len(DECIDING))
-    effects = [{k: summarise(v, seed, level.get(k, LEVEL)) for k, v in c.values.items()} for c in classes]
-    ordinary = [i for i, c in enumerate(classes) if not c.attribution]
-    judged = []
-    for i, measured in enumerate(classes):
-        rest = [j for j in ordinary if j != i]
-        rest = rest if len(rest) >= FEWEST_ORDINARY else [j for j in range(len(classes)) if j != i]
-        judged.append(_judge_class(measured, effects[i], [effects[j] for j in rest], n_min))
-    return judged
+    found = evidence(store, config)
+    return {} if found is None else dict(found.judgements)
 
 
-def _judge_class(
-    measured: ClassEffects, effects: Mapping[str, Effect], others: Sequence[Mapping[str, Effect]], n_min: int
-) -> Judgement:
-    enough = {k: effects[k] for k in DECIDING if effects[k].n >= n_min}
-    if not enough:
-        spread = np.nanvar(measured.values["sufficiency"]) if effects["sufficiency"].n > 1 else 0.25
-        needed = int(images_needed(np.array([max(spread, 0.01)]), n_min, RELEVANT)[0])
-        return Judgement(InterventionVerdict.UNDECIDED, np.nan, np.nan, needed, effects)
-    margin, low = {}, {}
-    for name, effect in enough.items():
-        typical = [o[name].mean for o in others if o[name].n]
-        base = max(0.0, float(np.median(typical))) if typical else 0.0
-        margin[name], low[name] = effect.mean - base, effect.low - base
-    depends = depends_on_background().holds(max(low.values()))
-    verdict = {
-        (True, True): InterventionVerdict.CONFIRMED,
-        (True, False): InterventionVerdict.ATTRIBUTION_ONLY,
-        (False, True): InterventionVerdict.HIDDEN,
-        (False, False): InterventionVerdict.CLEAN,
-    }[measured.attribution, depends]
-    return Judgement(verdict, max(margin.values()), max(low.values()), None, effects)
+def evidence(store: Store, config: RankingConfig) -> Evidence | None:
+    """What the edited images of a run say; None where it has none.
+
+    Raises:
+        InputError: a part of the table cannot be used.
+    """
+    table = read_edited(store)
+    return None if table is None else judge(read_answers(table), config)
+
+
+def undecided_classes(table: pa.Table) -> frozenset[int]:
+    """Labels whose edited images do not yet exclude that they depend on their background.
+
+    For spending further images where they decide. It stops early only what cannot matter any more: nothing
+    that is called dependent later was chosen by its own success.
+    """
+    samples = Samples.of(read_answers(table), effects_of)
+    excluded = _below([samples.bounds(name) for name in DECIDING], [RELEVANT] * len(DECIDING))
+    return frozenset(np.array(samples.labels)[~excluded].tolist())
+
+
+def judge(answers: Mapping[int, Answers], config: RankingConfig) -> Evidence:
+    """The judgement of every class, in the light of the others.
+
+    A class *depends on its background* iff q <= ``config.level`` for the test that ``sufficiency`` or
+    ``necessity`` exceeds :data:`RELEVANT` (the smaller of two p values, doubled), and the lower limit of one
+    of them exceeds it by what ordinary classes show. It is *independent* iff the one-sided upper limits of
+    both lie below that. It is a matter of the *rim* iff ``sufficiency`` is among what decides and, with the
+    hole widened, its upper limit lies below :data:`RELEVANT` and it dropped beyond chance (the interval of
+    the difference, image by image, lies above 0).
+    """
+    samples = Samples.of(answers, effects_of)
+    if not answers:
+        return Evidence({}, 0, Effect(0, np.nan, np.nan, np.nan))
+    decision, needed = _decide(samples, config), _needed(samples, config)
+    bounds = {name: samples.bounds(name) for name in samples.values}
+    vanishes = _vanishes_with_the_rim(samples, decision)
+    tested = np.select(
+        [decision.depends & vanishes, decision.depends, decision.independent],
+        [Tested.RIM, Tested.DEPENDS, Tested.INDEPENDENT],
+        default=Tested.UNDECIDED,
+    )
+    null = _decide(Samples.of(answers, null_effects), config)
+    return Evidence(
+        judgements={
+            label: Judgement(
+                n=answers[label].n,
+                tested=Tested(tested[i]),
+                strength=float(decision.strength[i]),
+                low=float(decision.low[i]),
+                high=float(decision.high[i]),
+                shrunk=float(decision.shrunk[i]),
+                q=float(decision.q[i]),
+                n_needed=int(needed[i]) if tested[i] == Tested.UNDECIDED else None,
+                effects={name: of_all.effect(i) for name, of_all in bounds.items()},
+            )
+            for i, label in enumerate(samples.labels)
+        },
+        null_depends=int(null.depends.sum()),
+        background_gap=_mean_over_classes(bounds[GAP]),
+    )
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What the deciding contrasts say of all classes, arrays (C,): as in :class:`Judgement`.
+
+    ``by``: deciding contrast -> classes whose lower limit exceeds :data:`RELEVANT` and the base.
+    """
+
+    depends: Flags
+    independent: Flags
+    by: Mapping[str, Flags]
+    strength: Floats
+    low: Floats
+    high: Floats
+    shrunk: Floats
+    q: Floats
+
+
+def _decide(samples: Samples, config: RankingConfig) -> _Decision:
+    bounds = [samples.bounds(name) for name in DECIDING]
+    ordinary = _below(bounds, [RELEVANT] * len(bounds))
+    base = [_median_of_others(of_one.mean, ordinary) for of_one in bounds]
+    beyond = np.stack([of_one.mean - usual for of_one, usual in zip(bounds, base, strict=True)])
+    low = np.stack([of_one.low - usual for of_one, usual in zip(bounds, base, strict=True)])
+    high = np.stack([of_one.high - usual for of_one, usual in zip(bounds, base, strict=True)])
+    enough = bounds[0].n >= config.n_min
+    q = discovery_rates(_p_values(samples), enough, config.fdr)
+    by = {name: enough & depends_on_background().holds(low[k]) for k, name in enumerate(DECIDING)}
+    strength = beyond.max(axis=0)
+    error = np.where(beyond[0] >= beyond[1], bounds[0].error, bounds[1].error)
+    return _Decision(
+        depends=(q <= config.level) & np.logical_or.reduce(list(by.values())),
+        independent=enough & _below(bounds, [RELEVANT + usual for usual in base]),
+        by=by,
+        strength=strength,
+        low=low.max(axis=0),
+        high=high.max(axis=0),
+        shrunk=_shrunk(strength, error),
+        q=q,
+    )
+
+
+def _below(bounds: Sequence[Bounds], limits: Sequence[float | Floats]) -> Flags:
+    """Classes (C,) whose one-sided upper limit lies below that of each contrast."""
+    return np.logical_and.reduce(
+        [of_one.ceiling < limit for of_one, limit in zip(bounds, limits, strict=True)]
+    )
+
+
+def _median_of_others(means: Floats, ordinary: Flags) -> Floats:
+    """What the other ordinary classes show (C,): the median of their means if that is above 0.
+
+    0 where they are fewer than three: then nothing is known of what is ordinary.
+    """
+    out = np.zeros(len(means))
+    for i in range(len(means)):
+        others = means[ordinary & (np.arange(len(means)) != i)]
+        if len(others) >= FEWEST_ORDINARY:
+            out[i] = max(0.0, float(np.median(others)))
+    return out
+
+
+def _p_values(samples: Samples) -> Floats:
+    """p (C,) that the larger deciding contrast exceeds :data:`RELEVANT`: the smaller of their p, times their
+    number (Bonferroni)."""
+    p = []
+    for name in DECIDING:
+        values = samples.values[name]
+        worst = expected_worst(values[np.isfinite(values)])
+        p.append(np.where(np.isfinite(values).any(axis=1), mean_exceeds(values, RELEVANT, worst), np.nan))
+    return np.minimum(1.0, len(p) * np.fmin.reduce(p))
+
+
+def _shrunk(strength: Floats, error: Floats) -> Floats:
+    """The strengths (C,) as :func:`~.resampling.shrink` shrinks them towards their median."""
+    known = np.isfinite(strength)
+    out = np.full(len(strength), np.nan)
+    if known.any():
+        centre = float(np.median(strength[known]))
+        off, errors = strength[known] - centre, np.maximum(error[known], 1e-9)
+        out[known] = centre + shrink(off, errors, between_variance(off, errors))
+    return out
+
+
+def _vanishes_with_the_rim(samples: Samples, decision: _Decision) -> Flags:
+    wide, drop = samples.bounds(WIDE), samples.bounds(RIM_DROP)
+    return decision.by["sufficiency"] & (wide.ceiling < RELEVANT) & (drop.low > 0)
+
+
+def _needed(samples: Samples, config: RankingConfig) -> Ints:
+    """Images (C,) that a statement takes, by the contrast that varies most; more than there are."""
+    variance = np.max([samples.variance(name) for name in DECIDING], axis=0)
+    n = np.isfinite(samples.values[DECIDING[0]]).sum(axis=1)
+    return np.maximum(images_needed(variance, config.n_min, RELEVANT), n + 1)
+
+
+def _mean_over_classes(bounds: Bounds) -> Effect:
+    """The mean of the classes' means, each class alike, with its interval."""
+    some = bounds.n > 0
+    if not some.any():
+        return Effect(0, np.nan, np.nan, np.nan)
+    mean = float(bounds.mean[some].mean())
+    half = float(stats.norm.ppf(1 - LEVEL / 2) * np.sqrt((bounds.error[some] ** 2).sum()) / some.sum())
+    return Effect(int(bounds.n.sum()), mean, mean - half, mean + half)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import schema
+from pipeline.followup.judgement import ClassEffects, both_effects, effects_of, judge, summarise
 from pipeline.measure.interventions.kinds.background import without_background
 from pipeline.measure.interventions.kinds.box import control_box, without_object
 from pipeline.measure.interventions.kinds.exchange import closest_mask, exchange
 from pipeline.measure.interventions.pictures import FILLS, Scene, fill, inpaint, window_sums
 from pipeline.run.hashes import hashed
-from pipeline.statistics.effects import ClassEffects, both_effects, effects_of, judge, summarise
 
 SIDE = 32
 
@@ -327,7 +327,7 @@ def test_another_dataset_is_not_taken_for_the_run_s(small_run, tmp_path):
 
 def test_order_with_confirmation():
     from pipeline.followup.confirm import Confirmed, confirmed_order
-    from pipeline.statistics.effects import Judgement
+    from pipeline.followup.judgement import Judgement
 
     def one(verdict, strength):
         return Judgement(verdict, strength, strength, None, {})

@@ -97,5 +97,6 @@ INTERVENTION = Intervention(
             decides=True,
         ),
         Contrast("drop_background", FULL, "other_object"),
+        Contrast("wide_sufficiency", "same_wide", "other_wide"),
     ),
 )
