@@ -30,7 +30,7 @@ def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING)
     dataset = glance(config, trust, Store(out))
     _get_ready(config, trust, dataset)
     from flows.run import RANKING, REPORT, TooManyFailed, run_audit
-    from pipeline.run.documents import SanityDocument
+    from pipeline.run.documents import GroupsDocument, SanityDocument
 
     try:
         with progress.looks_shown_by(terminal.print_decisions):
@@ -39,6 +39,7 @@ def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING)
         terminal.print_result(error.result)
         raise
     terminal.print_result(result)
+    terminal.print_groups(GroupsDocument.current(Store(out)))
     checks = SanityDocument.read(Store(out))
     terminal.print_unchecked((checks and checks.unchecked) or {})
     return result

@@ -10,6 +10,7 @@ from pipeline.run.documents import records
 from pipeline.run.folder import RankingFiles, RunFolder
 from pipeline.run.ranking_settings import own_settings, ranking_files, read_settings
 from pipeline.run.store import Store
+from pipeline.statistics.groups import group_statistics
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import MapVerdict
 from reports.gate.markdown import cell
@@ -32,6 +33,8 @@ _ARTIFACT_COLUMNS = (
 def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     """Rank the classes of a run and write table and document into it (:func:`files_of` says where).
 
+    Beside the run's own ranking, the same for its groups.
+
     ``config``: the run's own settings if None.
     """
     store = Store(run)
@@ -39,6 +42,9 @@ def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     files = files_of(store, ranking)
     store.files.put(files.table, ranking.csv().encode())
     ranking.document().write(store, files.document, files.table)
+    if files == RankingFiles() and (groups := group_statistics(store, ranking)) is not None:
+        store.files.put(groups.TABLE, groups.csv().encode())
+        groups.write(store)
     return ranking
 
 

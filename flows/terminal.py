@@ -16,12 +16,13 @@ from pipeline.errors import shown
 from pipeline.run.folder import RANKING_TABLE
 from pipeline.verdicts import InterventionVerdict, MapVerdict
 from reports.gate.state import State
-from reports.page.headline import sentence, tally
+from reports.page.headline import sentence, tally, worst_group
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from flows.run import AuditResult
+    from pipeline.run.documents import GroupsDocument
     from pipeline.run.preflight import Preflight
     from pipeline.statistics.ranking import Ranking
     from reports.gate.outcome import Outcome, Result
@@ -71,6 +72,14 @@ def print_result(result: AuditResult) -> None:
         _print_interventions(result.interventions)
     if result.report:
         print_path("report", result.report)
+
+
+def print_groups(groups: GroupsDocument | None) -> None:
+    """The worst group of a run, where its dataset says groups."""
+    if groups is not None:
+        print_line(
+            f"worst group: {worst_group(groups)}" if groups.worst else f"groups: {worst_group(groups)}"
+        )
 
 
 def _print_interventions(classes: dict[str, list[str]]) -> None:

@@ -38,6 +38,7 @@ class Purpose(Enum):
     DEALT_MARKS = 0xCA, "which mark the canary plants on which class of which network"
     PHOTO_MARKS = 0xF1, "whether and where a mark lies on a photograph; then: the photograph"
     PHOTO_HALVES = 0xF2, "which photographs train and which are audited"
+    SHUFFLED_GROUPS = 0x9A, "which images of a class are of which group; then: the class"
     PREFLIGHT_SAMPLE = 0xFA, "images that are looked at before a run"
     CURVE_CANDIDATES = 0xFB, "images among which those with perturbation curves are chosen"
     DRAWN_OBJECTS = 0, "background and object of a drawn picture"

@@ -52,6 +52,7 @@ def rank(
     """
     from flows import terminal
     from flows.report import changed_settings, files_of, rank_run
+    from pipeline.run.documents import GroupsDocument
     from pipeline.run.folder import RunFolder
     from pipeline.run.store import Store
 
@@ -60,6 +61,7 @@ def rank(
     with Store(run).lock_existing():
         ranking = rank_run(run, settings)
     terminal.print_ranking(ranking, top, files_of(RunFolder(run), ranking).table)
+    terminal.print_groups(GroupsDocument.current(RunFolder(run)))
     _print_written(run, ranking)
 
 

@@ -6,7 +6,7 @@
     <table>/part-<shard>.parquet      a part per shard and table of :mod:`pipeline.schema`
     inventory/<shard>.json            what the shard consists of: rows, size and sha256 of each part
     ranking.json  confirm.json ...    documents: :mod:`pipeline.run.documents`
-    confirm.parquet clusters.parquet  tables of one file, beside the document of the same name
+    confirm.parquet groups.csv ...    tables of one file, beside the document of the same name
 
 Light: JSON and file names only, so that a gate starts fast. Tables are read by
 :class:`pipeline.run.store.Store`.
@@ -36,6 +36,8 @@ CONFIRMATION_TABLE: Final = "confirm.parquet"
 CLUSTERS: Final = "clusters.json"
 CLUSTERS_TABLE: Final = "clusters.parquet"
 SANITY: Final = "sanity.json"
+GROUPS: Final = "groups.json"
+GROUPS_TABLE: Final = "groups.csv"
 METHODS: Final = "methods.json"
 CANARY: Final = "canary.json"
 TRIAL: Final = "trial.json"  # of a canary's own runs

@@ -20,6 +20,7 @@ from pipeline.run.documents import (
     ClustersDocument,
     ConfirmationDocument,
     Document,
+    GroupsDocument,
     MethodsDocument,
     RankingDocument,
     SanityDocument,
@@ -43,6 +44,7 @@ from pipeline.schema import TABLES
 DOCUMENTS: tuple[type[Document], ...] = (
     RankingDocument,
     ConfirmationDocument,
+    GroupsDocument,
     SanityDocument,
     ClustersDocument,
     MethodsDocument,

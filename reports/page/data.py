@@ -22,6 +22,7 @@ from pipeline.run.documents import (
     ClustersDocument,
     ConfirmationDocument,
     EditedClass,
+    GroupsDocument,
     MethodsDocument,
     SanityDocument,
 )
@@ -136,7 +137,14 @@ class RunData:
     @cached_property
     def outdated(self) -> list[str]:
         """Documents of the folder that are not of the run as it is, and so are left out, with the reason."""
-        kinds = (ConfirmationDocument, ClustersDocument, MethodsDocument, SanityDocument, CanaryDocument)
+        kinds = (
+            ConfirmationDocument,
+            ClustersDocument,
+            GroupsDocument,
+            MethodsDocument,
+            SanityDocument,
+            CanaryDocument,
+        )
         stored = [kind.read(self.store) for kind in kinds]
         return [f"{d.FILE} {why}" for d in stored if d is not None and (why := d.misfit(self.store))]
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.verdicts import MapVerdict
-from reports.page.words import spell
+from reports.page.words import count, percent, spell
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.run.documents import GroupsDocument
 
 
 def tally(table: pd.DataFrame) -> dict[MapVerdict, int]:
@@ -45,3 +47,16 @@ def sentence(counts: Mapping[MapVerdict, int]) -> str:
 
 def _mostly_undecided(counts: Mapping[MapVerdict, int]) -> bool:
     return counts[MapVerdict.UNDECIDED] > sum(counts.values()) / 2
+
+
+def worst_group(groups: GroupsDocument) -> str:
+    """The worst group in one line; the note where there is none to name."""
+    row = groups.worst
+    if row is None:
+        return groups.note or f"no group of at least {count(groups.n_min, 'image')} to compare"
+    low, high = percent(row.accuracy.low), percent(row.accuracy.high)
+    return (
+        f"{row.class_name}, {groups.source} {row.group}: {percent(row.accuracy.mean)} right "
+        f"[{low}, {high}] of {count(row.accuracy.n, 'image')}; mean of {len(groups.counted)} groups "
+        f"{percent(groups.mean_accuracy)}"
+    )

@@ -6,6 +6,7 @@ from pipeline.run.documents.base import Document, records
 from pipeline.run.documents.canary import CanaryDocument, FalseAlarms, PlantedCell, TrialDocument
 from pipeline.run.documents.clusters import ClassStrategies, Cluster, ClustersDocument
 from pipeline.run.documents.confirmation import ConfirmationDocument, EditedClass, EditEffect, Role
+from pipeline.run.documents.groups import Estimate, GroupRow, GroupsDocument
 from pipeline.run.documents.methods import MethodsDocument, RankedMethod
 from pipeline.run.documents.ranking import Curve, RankedClass, RankingDocument, RankingSummary
 from pipeline.run.documents.sanity import FAILURES, MethodSanity, SanityDocument, sanity_failures
@@ -22,7 +23,10 @@ __all__ = [
     "Document",
     "EditEffect",
     "EditedClass",
+    "Estimate",
     "FalseAlarms",
+    "GroupRow",
+    "GroupsDocument",
     "MethodSanity",
     "MethodsDocument",
     "PlantedCell",

@@ -19,6 +19,7 @@ from pipeline.run.documents import (
     CanaryDocument,
     ClustersDocument,
     ConfirmationDocument,
+    GroupsDocument,
     MethodsDocument,
     SanityDocument,
 )
@@ -207,6 +208,39 @@ def write_canary(folder: Path) -> None:
     CanaryDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
+def write_groups(folder: Path, ranking: Ranking, note: str | None = None) -> None:
+    """Three rows of two groups: the worst one with hostile names, one of two images, one unknown."""
+    names = ranking.table.set_index("label")["class_name"]
+
+    def row(label: int | None, group: str | None, n: int, right: int, low: float | None) -> dict:
+        accuracy = {"n": n, "mean": right / n, "low": low, "high": None if low is None else 1 - low}
+        return {
+            "label": label,
+            "class_name": None if label is None else names[label],
+            "group": group,
+            "n_correct": right,
+            "accuracy": accuracy,
+            "lift": {"n": right, "mean": -0.75, "low": -1.25, "high": -0.5},
+            "effects": {"sufficiency": {"n": 4, "mean": 0.375, "low": None, "high": None}},
+            "p": 0.01,
+            "q": None if label is None else 0.02,
+        }
+
+    rows = [row(0, HOSTILE[1], 40, 11, 0.125), row(1, "water", 60, 54, 0.25), row(4, "water", 2, 0, None)]
+    content = {
+        "source": "place",
+        "n_groups": 2,
+        "n_unknown": 17,
+        "n_min": 5,
+        "method": METHOD,
+        "note": note,
+        "rows": [] if note else [*rows, row(1, None, 17, 3, 0.0625)],
+        "overall": [] if note else [row(None, HOSTILE[1], 40, 11, 0.125), row(None, "water", 62, 54, 0.25)],
+        "mean_accuracy": None if note else 0.5875,
+    }
+    GroupsDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
+
+
 def write_everything(folder: Path, ranking: Ranking) -> None:
     """All that a report can show of a run."""
     names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
@@ -216,3 +250,4 @@ def write_everything(folder: Path, ranking: Ranking) -> None:
     write_sanity(folder, insensitive=True)
     write_methods(folder)
     write_canary(folder)
+    write_groups(folder, ranking)

@@ -21,6 +21,7 @@ from tests.reports.page.pages import (
     write_confirmation,
     write_curves,
     write_everything,
+    write_groups,
     write_methods,
     write_sanity,
     write_strategies,
@@ -179,6 +180,26 @@ def test_a_canary_on_photographs_says_so_and_how_many_carry_the_mark(folder, ran
     assert page.text.count("carry it") == 1
 
 
+def test_the_worst_group_is_named_with_its_interval_and_hostile_names_stay_text(folder, ranking):
+    write_groups(folder, ranking)
+    page = page_of(folder, ranking)
+    name = ranking.table.set_index("label").loc[0, "class_name"]
+    said = f"Worst group: {name}, place {HOSTILE[1]}: 28\u202f% right [12\u202f%, 88\u202f%] of 40 images"
+    assert said in page.text
+    assert "mean of 2 groups 59\u202f%" in page.text
+    assert "Of 17 images the place is not known" in page.text
+    assert "cannot be the worst (here 1)" in page.text
+    assert "+0.38" in page.text
+    assert "unknown" in page.text
+
+
+def test_groups_without_figures_are_one_line(folder, ranking):
+    write_groups(folder, ranking, note="4,000 different groups over 4,000 images: that looks like an id")
+    page = page_of(folder, ranking)
+    assert "4,000 different groups over 4,000 images: that looks like an id" in page.text
+    assert "Worst group" not in page.text
+
+
 def test_a_run_with_everything_shows_every_section(folder, ranking):
     """A section that is registered and not shown here has no run that it is tested with."""
     write_everything(folder, ranking)
@@ -188,4 +209,6 @@ def test_a_run_with_everything_shows_every_section(folder, ranking):
 
 def test_without_their_tables_there_are_no_such_sections(folder, ranking):
     shown = {a["id"] for a in page_of(folder, ranking).all("section")}
-    assert shown.isdisjoint({"confirm", "strategies", "perturbation", "sanity", "methods", "canary"})
+    assert shown.isdisjoint(
+        {"confirm", "strategies", "perturbation", "sanity", "methods", "canary", "groups"}
+    )
