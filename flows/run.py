@@ -143,6 +143,8 @@ def _conclude(store: Store, bench: Bench, result: AuditResult, report: bool) -> 
     """Ranking, follow-ups, report and artifacts of a finished audit, into the run and ``result``."""
     result.ranking = rank_run(result.out, bench.config.ranking)
     result.interventions = follow_up(store, result.ranking, bench, fresh=result.new_images > 0)
+    if result.interventions:
+        result.ranking = rank_run(result.out, bench.config.ranking)  # which the edited images change
     if report:
         result.report = write_report_file(result.out, result.ranking)
     _artifacts(store.manifest, result.ranking)

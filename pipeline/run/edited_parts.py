@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, reason
+from pipeline.run.folder import EDITED as TABLE
 from pipeline.run.folder import RunFolder, part_key, part_name
 from pipeline.run.inventory import Fault, ShardsSeen
 from pipeline.run.parts import FAULTY, open_parquet
 from pipeline.schema import INTERVENTIONS
 
-TABLE = "interventions"
 MADE_BY = "hansaudit run"
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -23,6 +24,7 @@ from pipeline.run.documents import (
     records,
     sanity_failures,
 )
+from pipeline.run.edited import edited_hash
 from pipeline.run.folder import SCHEMA_VERSION
 from pipeline.run.images import Images, read_images
 from pipeline.run.ranking_settings import own_settings, ranking_method, read_settings
@@ -31,9 +33,12 @@ from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.class_evidence import ClassEvidence
 from pipeline.statistics.decision import map_verdicts
 from pipeline.statistics.describe import describe
+from pipeline.statistics.earlier import earlier_evidence
+from pipeline.statistics.effects import Evidence, Judgement
+from pipeline.statistics.effects import evidence as edited_evidence
 from pipeline.statistics.resampling import discovery_rates, images_needed
 from pipeline.statistics.summary import summarise
-from pipeline.statistics.verdict import add_verdicts, ordered
+from pipeline.statistics.verdict import edited_summary, with_verdicts
 from pipeline.verdicts import MapVerdict
 
 
@@ -46,15 +51,24 @@ class Ranking:
         images: one row per ranked image: index in the split, label, lift, expected, adjusted lift.
         method: key of the explanation method.
         summary: counts per verdict, rank correlations with the trivial baselines, numbers of images.
-        run_id, shards: what it is a ranking of: the run, and the shards that were finished.
+        edits: what the edited images of the run showed; None where there are none.
+        run_id, shards, edited: what it is a ranking of: the run, the shards that were finished, and a hash of
+            what the network said to edited images (:mod:`pipeline.run.edited`).
     """
 
     table: pd.DataFrame
     images: pd.DataFrame
     method: str
     summary: RankingSummary
+    edits: Evidence | None
     run_id: str
     shards: ShardsSeen
+    edited: str | None
+
+    @property
+    def judgements(self) -> Mapping[int, Judgement]:
+        """What the edited images showed of each class that has some, by label."""
+        return self.edits.judgements if self.edits else {}
 
     @property
     def settings(self) -> RankingConfig:
@@ -85,6 +99,7 @@ class Ranking:
             run_id=self.run_id,
             method=self.method,
             shards=self.shards,
+            edited=self.edited,
             summary=self.summary,
             classes=cast(list[RankedClass], records(self.table)),
         )
@@ -105,15 +120,20 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     images = read_images(store, ranking_method(manifest, config))
     used = ranked_images(images, config)
     evidence = ClassEvidence.of(images, np.flatnonzero(used), store, config)
-    described = describe(images, used, manifest["dataset"])
-    table = class_table(described, evidence, config, maps_hold=not sanity_failures(store, images.method))
+    by_maps = class_table(describe(images, used, manifest["dataset"]), evidence, config)
+    edits = edited_evidence(store, config) or earlier_evidence(store)
+    maps_hold = not sanity_failures(store, images.method)
+    table = with_verdicts(by_maps, edits.judgements if edits else {}, maps_hold)[list(RANKING)]
+    counts = summarise(store, table, images, evidence, config)
     return Ranking(
         table=table,
         images=evidence.images,
         method=images.method,
-        summary=summarise(store, table, images, evidence, config),
+        summary=cast(RankingSummary, counts | edited_summary(edits)),
+        edits=edits,
         run_id=manifest["run_id"],
         shards=ShardsSeen.of(store),
+        edited=edited_hash(store),
     )
 
 
@@ -123,13 +143,8 @@ def ranked_images(images: Images, config: RankingConfig) -> Flags:
     return used & images.correct if config.images == "correct" else used
 
 
-def class_table(
-    described: pd.DataFrame, evidence: ClassEvidence, config: RankingConfig, maps_hold: bool
-) -> pd.DataFrame:
-    """The ranking: a row per class of ``described`` with its evidence, verdict and places, in order.
-
-    ``maps_hold``: the method of the maps did not fail its sanity check.
-    """
+def class_table(described: pd.DataFrame, evidence: ClassEvidence, config: RankingConfig) -> pd.DataFrame:
+    """A row per class of ``described`` with the evidence of its heat maps and what they say."""
     position = np.searchsorted(described["label"], evidence.label)
     columns = evidence_columns(evidence, config)
     table = described.assign(
@@ -140,10 +155,7 @@ def class_table(
     table["n_needed"] = needed_images(table, variance, config)
     for name, column in BASELINES.items():  # 1 = lowest; ties share the lower place
         table[rank_column(name)] = table[column].rank(method="min").astype("Int64")
-    add_verdicts(table, maps_hold)
-    table = ordered(table)
-    table["rank"] = np.arange(1, len(table) + 1)
-    return table[list(RANKING)]
+    return table
 
 
 def evidence_columns(evidence: ClassEvidence, config: RankingConfig) -> dict[str, Floats]:

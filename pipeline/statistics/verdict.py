@@ -1,50 +1,39 @@
 """One verdict per class, from all that is known of it: its heat maps, and what editing its images showed.
 
-========================  ======================================  ==========================================
-edited images \\\\ maps     suspicious or unfocused, and the maps   anything else
-                          passed their sanity check
-========================  ======================================  ==========================================
-depends                   confirmed                               confirmed, though the maps do not show it
-rim, undecided            rim: undecided; undecided: suspected    undecided
-independent               cleared                                 unremarkable
-not edited                suspected                               unremarkable if the maps say so, else
-                                                                  undecided
-========================  ======================================  ==========================================
+====================  ==================================  ================================================
+edited images \\ maps  suspicious or unfocused             anything else
+====================  ==================================  ================================================
+depends               confirmed                           confirmed (and said: the maps do not show it)
+rim                   undecided                           undecided
+undecided             suspected                           undecided
+independent           cleared                             unremarkable
+not edited            suspected                           unremarkable where the maps say so, else undecided
+====================  ==================================  ================================================
 
-Only the edits can confirm or clear. Maps that failed their sanity check speak neither for nor against a
-class: without edits it is undecided.
+Only the edits can confirm or clear. Maps whose method failed its sanity check speak neither for nor against a
+class: it is judged by the edits alone, and without any it is undecided.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from pipeline.columns import RANKING
+from pipeline.run.documents import EditedSummary, MeanEffect
+from pipeline.statistics.effects import Evidence, Judgement
+from pipeline.statistics.samples import Effect
 from pipeline.verdicts import SUSPECT, MapVerdict, Tested, Verdict
-
-# columns of the ranking that the edited images fill
-EFFECTS: Final = (
-    "tested",
-    "n_edited",
-    "effect",
-    "effect_shrunk",
-    "effect_low",
-    "effect_high",
-    "q_effect",
-    "sufficiency",
-    "necessity",
-    "background_gap",
-)
-_DTYPES: Final = {"text": "object", "integer": "Int64", "number": "float64"}
 
 
 def verdict(maps: MapVerdict, tested: Tested | None, maps_hold: bool = True) -> Verdict:
     """What is said of a class.
 
-    ``maps``: what its heat maps say; ``maps_hold``: their method did not fail its sanity check; ``tested``:
-    what editing its images showed, None where none were edited.
+    ``maps``: what its heat maps say; ``tested``: what editing its images showed, None where none were edited;
+    ``maps_hold``: the method of the maps did not fail its sanity check.
     """
     suspect = maps_hold and maps in SUSPECT
     if tested is None:
@@ -58,17 +47,94 @@ def verdict(maps: MapVerdict, tested: Tested | None, maps_hold: bool = True) -> 
     }[tested]
 
 
-def add_verdicts(table: pd.DataFrame, maps_hold: bool) -> None:
-    """Give ``table``, which has a ``map_verdict``, the columns of the edits and the verdict of all."""
-    for name in EFFECTS:
-        table[name] = pd.Series([None] * len(table), table.index, _DTYPES[RANKING[name].kind])
-    table["verdict"] = [verdict(MapVerdict(maps), None, maps_hold) for maps in table["map_verdict"]]
+def with_verdicts(table: pd.DataFrame, judgements: Mapping[int, Judgement], maps_hold: bool) -> pd.DataFrame:
+    """The classes of ``table`` (``label``, ``map_verdict``, ``adjusted_lift``, ``n_needed`` of the maps ...)
+    with what the edits show, their verdict and their place, in order.
+
+    ``judgements``: by label, of the classes whose images were edited; ``maps_hold``: see :func:`verdict`.
+    Order: by verdict, inside it by the shrunk effect, then by the adjusted lift.
+    """
+    judged = [judgements.get(label) for label in table["label"].tolist()]
+    columns = [_of_edits(judgement) for judgement in judged]
+    table = table.assign(
+        **{name: pd.Series([c[name] for c in columns], table.index, dtype) for name, dtype in _EDITS.items()}
+    )
+    table["verdict"] = [
+        verdict(MapVerdict(maps), judgement.tested if judgement else None, maps_hold)
+        for maps, judgement in zip(table["map_verdict"], judged, strict=True)
+    ]
+    table["n_needed"] = pd.Series(
+        [
+            needed if judgement is None else judgement.n_needed
+            for needed, judgement in zip(table["n_needed"].tolist(), judged, strict=True)
+        ],
+        table.index,
+        "Int64",
+    )
+    table = _ordered(table)
+    table["rank"] = np.arange(1, len(table) + 1)
+    return table
 
 
-def ordered(table: pd.DataFrame) -> pd.DataFrame:
+def edited_summary(evidence: Evidence | None) -> EditedSummary:
+    """What a ranking's summary says of the edited images."""
+    judgements = evidence.judgements if evidence else {}
+    return {
+        "n_classes_edited": len(judgements),
+        "n_images_edited": sum(judgement.n for judgement in judgements.values()),
+        "n_null_confirmed": evidence.null_depends if evidence else None,
+        "background_gap": _stored(evidence.background_gap) if evidence else None,
+    }
+
+
+def _stored(effect: Effect) -> MeanEffect | None:
+    """As a document stores it; None where it is not defined."""
+    if not np.isfinite([effect.mean, effect.low, effect.high]).all():
+        return None
+    return {"n": effect.n, "mean": effect.mean, "low": effect.low, "high": effect.high}
+
+
+_DTYPES: Final = {"text": "object", "integer": "Int64", "number": "float64"}
+# columns of the ranking that the edited images fill, and their types
+_EDITS: Final = {
+    name: _DTYPES[RANKING[name].kind]
+    for name in (
+        "tested",
+        "n_edited",
+        "effect",
+        "effect_shrunk",
+        "effect_low",
+        "effect_high",
+        "q_effect",
+        "sufficiency",
+        "necessity",
+        "background_gap",
+    )
+}
+
+
+def _of_edits(judgement: Judgement | None) -> dict[str, Any]:
+    """Column -> value of one class; all None where its images were not edited."""
+    if judgement is None:
+        return dict.fromkeys(_EDITS)
+    means = {name: effect.mean for name, effect in judgement.effects.items()}
+    return {
+        "tested": judgement.tested,
+        "n_edited": judgement.n,
+        "effect": judgement.strength,
+        "effect_shrunk": judgement.shrunk,
+        "effect_low": judgement.low,
+        "effect_high": judgement.high,
+        "q_effect": judgement.q,
+        "sufficiency": means.get("sufficiency"),
+        "necessity": means.get("necessity"),
+        "background_gap": means.get("background_gap"),
+    }
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by verdict, worst first; inside it by what the edits show, then by what the maps show."""
-    order = table["verdict"].map(list(Verdict).index)
-    by = ["order", "effect_order", "adjusted_lift", "adjusted_lift_raw", "label"]
-    effect = -table["effect_shrunk"].astype(float)
-    rows = table.assign(order=order, effect_order=effect).sort_values(by, kind="stable")
-    return rows.drop(columns=["order", "effect_order"]).reset_index(drop=True)
+    place = table["verdict"].map(list(Verdict).index)
+    by = ["_place", "_effect", "adjusted_lift", "adjusted_lift_raw", "label"]
+    rows = table.assign(_place=place, _effect=-table["effect_shrunk"]).sort_values(by, kind="stable")
+    return rows.drop(columns=["_place", "_effect"]).reset_index(drop=True)

@@ -8,7 +8,14 @@ from pipeline.run.documents.clusters import ClassStrategies, Cluster, ClustersDo
 from pipeline.run.documents.confirmation import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.documents.groups import Estimate, GroupRow, GroupsDocument
 from pipeline.run.documents.methods import MethodsDocument, RankedMethod
-from pipeline.run.documents.ranking import Curve, RankedClass, RankingDocument, RankingSummary
+from pipeline.run.documents.ranking import (
+    Curve,
+    EditedSummary,
+    MeanEffect,
+    RankedClass,
+    RankingDocument,
+    RankingSummary,
+)
 from pipeline.run.documents.sanity import FAILURES, MethodSanity, SanityDocument, sanity_failures
 from pipeline.run.inventory import ShardsSeen
 
@@ -23,10 +30,12 @@ __all__ = [
     "Document",
     "EditEffect",
     "EditedClass",
+    "EditedSummary",
     "Estimate",
     "FalseAlarms",
     "GroupRow",
     "GroupsDocument",
+    "MeanEffect",
     "MethodSanity",
     "MethodsDocument",
     "PlantedCell",

