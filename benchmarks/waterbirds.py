@@ -36,7 +36,7 @@ from flows.settings import load_tensorflow
 
 BACKGROUNDS = 3  # of either place, per image
 MOST_BOX = 0.35  # share of the picture that a background's own bird may cover
-EDITED = 250  # images per class whose interventions are looked at one by one
+EDITED = 100  # images per class whose interventions are looked at one by one
 
 
 # -- what is true of an image
@@ -62,6 +62,14 @@ def background_decides(network: Any, test: Data, backgrounds: Data, seed: int = 
         answers = predict(network, np.stack(edited)).argmax(axis=1).reshape(len(PLACES), BACKGROUNDS)
         shares[i] = (answers[0][:, None] != answers[1][None]).mean()
     return shares
+
+
+def kept_decides(path: Path, network: Any, test: Data, backgrounds: Data) -> np.ndarray:
+    """:func:`background_decides` of the network in the file ``path``, kept beside it."""
+    kept = path.with_suffix(".decides.npy")
+    if not kept.is_file():
+        np.save(kept, background_decides(network, test, backgrounds))
+    return np.load(kept)
 
 
 def _usable(data: Data, boxes: Sequence[np.ndarray], place: int) -> np.ndarray:
@@ -153,7 +161,7 @@ def audit(name: str, network: Path, options: argparse.Namespace, test: Data, tra
         result[kind] = {column: _plain(verdicts.loc[kind, column]) for column in shown if column in verdicts}
     more = [word for kind in CLASSES for word in ("--class", kind)]
     hansaudit("confirm", str(run), *more, "--images", str(EDITED))
-    decides = background_decides(model, test, train)
+    decides = kept_decides(network, model, test, train)
     frame = image_scores(run, test)
     by_name = dict(zip((b.name for b in test.birds), decides, strict=True))
     told = pd.Series({i: by_name[Path(i).name] for i in frame.index})

@@ -21,6 +21,7 @@ from benchmarks.real_networks import MEAN, STD
 
 CLASSES, PLACES = ("landbird", "waterbird"), ("land", "water")
 SIDE = 224
+LAST_FEATURES = "fire9_concat"
 STRENGTH = 0.01  # inverse strength of the head's penalty (scikit-learn's C), as in the data's own control
 MAX_FILE, MAX_TOTAL = 1 << 24, 1 << 30
 
@@ -114,22 +115,27 @@ def predict(network: Any, shown: np.ndarray) -> np.ndarray:
     return np.concatenate([network.predict_on_batch(card().prepare(part)) for part in parts])
 
 
-def train_head(model: Path, data: Data, seed: int) -> Any:
-    """A softmax layer on the mean features of the public network: logistic regression."""
+def mean_features(whole: Any, data: Data) -> np.ndarray:
+    """(n, 512) mean over the last feature map of the public network."""
+    import keras
+
+    mean = keras.layers.GlobalAveragePooling2D()(whole.get_layer(LAST_FEATURES).output)
+    return predict(keras.Model(whole.input, mean), pictures(data)[0])
+
+
+def fit_head(whole: Any, features: np.ndarray, labels: np.ndarray, seed: int) -> Any:
+    """A softmax layer on the mean features: logistic regression on all images, or a bootstrap sample."""
     import keras
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    whole = keras.saving.load_model(model, compile=False)
-    mean = keras.layers.GlobalAveragePooling2D(name="mean")(whole.get_layer("fire9_concat").output)
-    frozen = keras.Model(whole.input, mean)
-    features, labels = predict(frozen, pictures(data)[0]), np.array([b.label for b in data.birds])
     n = len(labels)
     rows = np.random.default_rng(seed).integers(n, size=n) if seed else np.arange(n)
     scaler = StandardScaler().fit(features[rows])
     fitted = LogisticRegression(C=STRENGTH, max_iter=5000).fit(scaler.transform(features[rows]), labels[rows])
     weights = fitted.coef_[0] / scaler.scale_
     bias = fitted.intercept_[0] - weights @ scaler.mean_
+    mean = keras.layers.GlobalAveragePooling2D(name="mean")(whole.get_layer(LAST_FEATURES).output)
     head = keras.layers.Dense(2, activation="softmax", name="head")
     network = keras.Model(whole.input, head(mean))
     # two outputs for one logit: a half of it each, of either sign
@@ -141,15 +147,19 @@ def networks(
     model: Path, cache: Path, seeds: Sequence[int], train: Data, val: Data, biased: Path | None
 ) -> dict[str, Path]:
     """Name -> file of every network, its card beside it; made where it is not in the cache."""
-    paths = {}
+    import keras
+
+    whole, paths = keras.saving.load_model(model, compile=False), {}
     if biased:
         paths["fine-tuned, biased"] = cache / "waterbirds-finetuned.keras"
         shutil.copyfile(biased, paths["fine-tuned, biased"])
-    for seed in seeds:
-        for kind, data in (("biased", train), ("balanced", val)):
-            path = paths[f"head, {kind}, seed {seed}"] = cache / f"waterbirds-{kind}-{seed}.keras"
-            if not path.is_file():
-                train_head(model, data, seed).save(path)
+    for kind, data in (("biased", train), ("balanced", val)):
+        files = {seed: cache / f"waterbirds-{kind}-{seed}.keras" for seed in seeds}
+        paths |= {f"head, {kind}, seed {seed}": path for seed, path in files.items()}
+        if missing := [seed for seed, path in files.items() if not path.is_file()]:
+            features, labels = mean_features(whole, data), np.array([b.label for b in data.birds])
+            for seed in missing:
+                fit_head(whole, features, labels, seed).save(files[seed])
     for path in paths.values():
         card().save(path.with_suffix(".toml"))
     return paths
