@@ -41,7 +41,7 @@ def whole_run(
     out: Path,
     dataset: Path,
     model: Path,
-    sections: Mapping[str, Mapping[str, Any]] | None = None,
+    sections: Mapping[str, Any] | None = None,
     methods: Sequence[str] = (),
 ) -> Cost | None:
     """`hansaudit run` into ``out``; None where it is finished already (its cost is not measured again).
@@ -51,9 +51,11 @@ def whole_run(
     finished = out.with_name(f"{out.name}.done")
     if finished.is_file():
         return None
-    lines = []
-    for name, values in (sections or {}).items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    given = dict(sections or {})
+    lines = [f"{name} = {json.dumps(value)}" for name, value in given.items() if not isinstance(value, dict)]
+    for name, values in given.items():
+        if isinstance(values, dict):
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
     out.parent.mkdir(parents=True, exist_ok=True)
     config = out.with_name(f"{out.name}.toml")
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -87,7 +89,7 @@ def maps_only(
             "methods": [parse_method(name).model_dump() for name in methods],
             "audit": {"maps": 0, "thumbnails": False},
             "sanity": {"images": trust_images},
-            "perturbation": None,
+            "perturbation": False,
         }
     )
     run = Store(str(out))

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ from benchmarks.real_networks import SIDE, Inputs, arguments, inputs_of
 from benchmarks.real_runs import figures, markdown, ranking_table, whole_run
 
 CONFIRMED, DEPENDS = "confirmed", "depends"
-ALONE = {"interventions": {"images": 0}, "perturbation": {"budget": 0}, "sanity": {"images": 0}}
+ALONE = {"interventions": {"images": 0}, "perturbation": False, "sanity": {"images": 0}}
+OWN, FOREIGN = ("same", "same_object", "same_wide"), ("other", "other_object", "other_wide")
+EXCHANGED = (*OWN, *FOREIGN)
+NULL_RUNS = 100
 BASELINES = {
     "adjusted lift": "adjusted_lift_raw",
     "ratio": "ratio",
@@ -90,6 +94,43 @@ def agreement(first: set[int], second: set[int]) -> dict[str, Any]:
     }
 
 
+def null_runs(run: Path, draws: int) -> list[int]:
+    """How many classes are said to depend on their background in each of ``draws`` runs in which they do not.
+
+    Of the two foreign backgrounds that an edited image got, a coin calls one its own class's: labels of
+    donors are shuffled, everything else is as it was.
+    """
+    from pipeline.config import RankingConfig
+    from pipeline.run.edited_parts import read_edited
+    from pipeline.run.store import Store
+    from pipeline.statistics.answers import read_answers
+    from pipeline.statistics.effects import judge
+
+    answers = read_answers(read_edited(Store(str(run))))
+    depend = []
+    for draw in range(draws):
+        rng = np.random.default_rng([draw, 0])
+        shuffled = {label: shuffle_donors(of_class, rng) for label, of_class in answers.items()}
+        judged = judge(shuffled, RankingConfig()).judgements
+        depend.append(sum(judgement.tested == DEPENDS for judgement in judged.values()))
+    return depend
+
+
+def shuffle_donors(answers: Any, rng: np.random.Generator) -> Any:
+    """The answers of one class with two foreign backgrounds in place of an own and a foreign one."""
+    swap = rng.uniform(size=answers.n) < 0.5
+
+    def exchanged(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        new = {name: v for name, v in values.items() if name.partition(":")[0] not in EXCHANGED}
+        for own, other in zip(OWN, FOREIGN, strict=True):
+            pair = [values.get(f"{other}:{k}", np.full(answers.n, np.nan)) for k in (0, 1)]
+            new[f"{own}:0"] = np.where(swap, pair[1], pair[0])
+            new[f"{other}:0"] = np.where(swap, pair[0], pair[1])
+        return new
+
+    return replace(answers, probability=exchanged(answers.probability), hit=exchanged(answers.hit), donors={})
+
+
 def trivial(table: pd.DataFrame) -> dict[str, float | None]:
     """Average precision of orders that edit nothing for the classes that are confirmed."""
     return {
@@ -122,6 +163,11 @@ def report(result: Mapping[str, Any]) -> str:
     head = ["confirmed", "first", "second", "both", "share of either that is confirmed in the other"]
     rows = [[name, *(_number(v) for v in values.values())] for name, values in result["stability"].items()]
     parts.append(markdown(head, rows))
+    false = sum(n > 0 for n in result["null"])
+    parts.append(
+        f"labels of donors shuffled: {false} of {len(result['null'])} runs have a class that depends on its "
+        f"background, {sum(result['null'])} classes in all"
+    )
     if "cost" in result:
         ratios = [f"{result['cost'][name]:.2f}" for name in ("wall ratio", "processor ratio")]
         parts.append(f"default run / audit alone: {ratios[0]} x wall, {ratios[1]} x processor time")
@@ -150,7 +196,8 @@ def measure(inputs: Inputs, model: Path, root: Path, seeds: Sequence[int]) -> di
         for seed in seeds[1:]
     }
     stability["two halves of the images"] = agreement(confirmed(parts[0]), confirmed(parts[1]))
-    return {"counts": counts(first), "trivial": trivial(first), "stability": stability}
+    null = null_runs(root / f"seed-{seeds[0]}", NULL_RUNS)
+    return {"counts": counts(first), "trivial": trivial(first), "stability": stability, "null": null}
 
 
 def main() -> None:

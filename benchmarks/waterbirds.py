@@ -104,6 +104,7 @@ def group_accuracies(test: Data, answers: np.ndarray) -> np.ndarray:
 
 def image_scores(run: Path, test: Data) -> pd.DataFrame:
     """Per test image: label, place, prediction, minus lift, sufficiency and necessity (nan: none)."""
+    from pipeline.run.edited_parts import read_edited
     from pipeline.run.store import Store
 
     store = Store(str(run))
@@ -119,7 +120,8 @@ def image_scores(run: Path, test: Data) -> pd.DataFrame:
             "looks_beside": -lift.reindex(examples.index),
         }
     )
-    return frame.join(edited_scores(store.read("interventions").to_pandas()))
+    edited = read_edited(store)
+    return frame if edited is None else frame.join(edited_scores(edited.to_pandas()))
 
 
 def edited_scores(rows: pd.DataFrame) -> pd.DataFrame:

@@ -20,7 +20,9 @@ from benchmarks.real_marks import (
     used_marks,
 )
 from benchmarks.real_runs import auc, figures
+from benchmarks.tiny_imagenet import agreement, shuffle_donors, split_in_halves
 from benchmarks.waterbirds import edited_scores, predicted_by
+from pipeline.statistics.answers import Answers
 
 
 def photos(n: int) -> Photos:
@@ -140,3 +142,29 @@ def test_what_predicts_that_the_background_decides() -> None:
 def test_a_mark_is_on_its_share_of_the_photographs() -> None:
     carries = mark_all(photos(1600), {1: Mark("patch", 0.25)}, 0)
     assert carries[1::2].mean() == pytest.approx(0.25, abs=0.046)  # three standard errors of 800
+
+
+def test_halves_share_no_image_and_halve_every_class() -> None:
+    labels = np.repeat([3, 5], [8, 5])
+    first, second = split_in_halves(labels)
+    assert sorted([*first, *second]) == list(range(13))
+    assert Counter(labels[first].tolist()) == {3: 4, 5: 2}
+
+
+def test_agreement_is_the_share_of_either_that_is_confirmed_in_the_other() -> None:
+    assert agreement({1, 2, 3}, {2, 3, 4, 5, 6}) == {"first": 3, "second": 5, "both": 2, "share": 4 / 8}
+    assert agreement(set(), set())["share"] is None
+
+
+def test_shuffled_donors_are_the_two_foreign_ones_in_either_order() -> None:
+    n = 200
+    foreign = {f"{edit}:{k}": np.full(n, float(k)) for edit in ("other", "other_object") for k in (0, 1)}
+    own = {"same:0": np.full(n, 9.0), "full": np.full(n, 7.0)}
+    answers = Answers(tuple(map(str, range(n))), own | foreign, own | foreign, {})
+    shuffled = shuffle_donors(answers, np.random.default_rng(0)).probability
+    assert (shuffled["full"] == 7).all()
+    for one, other in (("same:0", "other:0"), ("same_object:0", "other_object:0")):
+        assert (shuffled[one] + shuffled[other] == 1).all()
+        assert 0.3 < shuffled[one].mean() < 0.7
+    # the same background with and without the object
+    assert (shuffled["same:0"] == shuffled["same_object:0"]).all()
