@@ -169,7 +169,8 @@ class Outcome:
         if self.counts_as is not self.state:
             said += f" (counts as {self.counts_as} by the policy)"
         waived = {note.label for r in self.checks for note in r.waived}
-        return said + (f"; {len(waived)} classes waived, not passed" if waived else "")
+        classes = "class" if len(waived) == 1 else "classes"
+        return said + (f"; {len(waived)} {classes} waived, not passed" if waived else "")
 
 
 def write(path: str | Path, text: str, append: bool = False) -> None:
