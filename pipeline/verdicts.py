@@ -124,3 +124,17 @@ def is_found(ranked: str, tested: str | None) -> bool:
     ``tested`` is None where the class was not edited.
     """
     return ranked == MapVerdict.SUSPICIOUS or tested in DEPENDENT
+
+
+class Change(Term):
+    """What became of a class from one run to another on the same images, worst first."""
+
+    NEW = "new", "it got worse by more than matters, and is now confirmed or suspected as it was not before"
+    WORSE = "worse", "the network goes by what lies beside the object more than before, by more than matters"
+    UNDECIDED = "undecided", "too few images, or too much spread among them, to say whether it changed"
+    UNCHANGED = "unchanged", "a change that matters is excluded"
+    BETTER = (
+        "better",
+        "the network goes by what lies beside the object less than before, by more than matters",
+    )
+    GONE = "gone", "it got better by more than matters, and was confirmed or suspected as it is not any more"

@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "gate runs/nightly --policy gate.toml",
             "gate runs/nightly --policy gate.toml --junit gate.xml --markdown gate.md",
+            "gate runs/tonight --policy gate.toml --baseline runs/last",
         ),
     )(gate)
 
@@ -105,6 +106,9 @@ def gate(
     policy: Annotated[
         str, typer.Option(help="Policy (TOML): thresholds on metrics and ranking statistics (docs/gate.md).")
     ],
+    baseline: Annotated[
+        str, typer.Option(help="Run to compare with, on the same images; default the policy's.")
+    ] = "",
     junit: Annotated[str | None, typer.Option(help="Write the checks as JUnit XML.")] = None,
     markdown: Annotated[
         str | None,
@@ -126,7 +130,7 @@ def gate(
     from reports.gate.outputs import write_outputs
     from reports.gate.state import State
 
-    outcome = evaluate(run, policy)
+    outcome = evaluate(run, policy, baseline=baseline)
     write_outputs(outcome, {"junit": junit, "markdown": markdown, "json": as_json, "sarif": sarif})
     terminal.print_outcome(outcome)
     codes = {

@@ -13,7 +13,7 @@ from reports.gate.operators import Estimate
 from reports.gate.outcome import Finding, Result
 from reports.gate.policy import Check
 from reports.gate.state import State, worst
-from reports.gate.statistics import AGGREGATES, NOT_DECIDED, OF_RUN, Asked, Measured
+from reports.gate.statistics import AGAINST_BASELINE, AGGREGATES, NOT_DECIDED, OF_RUN, Asked, Measured
 
 
 def apply(check: Check, run: GatedRun, waived: WaivedClasses) -> Result:
@@ -62,6 +62,8 @@ def _steps(
     if state is State.PASS:
         return ()
     said = steps.look_at(run.path, failing) if state is State.FAIL else []
+    if check.statistic in AGAINST_BASELINE:
+        return (*said, *steps.see_changes(run, undecided))
     if check.statistic in BY_EDITS or check.statistic in OF_RUN:
         return (*said, *steps.test_more(run.path, undecided))
     return (*said, *steps.audit_more(undecided, check.statistic))

@@ -53,6 +53,8 @@ def is_decided(row: Row) -> bool:
 
 def images_behind(row: Row, statistic: str) -> int:
     """How many images a figure of the class rests on."""
+    if statistic == "change":
+        return max(int(row.get("n") or 0), int(row.get("n_edited") or 0))
     column = "n_edited" if statistic in BY_EDITS else "n_images" if statistic in _BY_ALL_IMAGES else "n"
     return int(row.get(column) or 0)
 
@@ -85,6 +87,8 @@ def estimate(row: Row, statistic: str) -> Estimate:
 
 def numbers(row: Row, statistic: str = "verdict") -> str:
     """What speaks for or against a class, with intervals and the images that it rests on."""
+    if statistic == "change":
+        return _change(row)
     if statistic in BY_EDITS:
         if row.get("effect") is None:
             return "no image edited" if not row.get("n_edited") else f"{row['n_edited']} images edited"
@@ -95,6 +99,16 @@ def numbers(row: Row, statistic: str = "verdict") -> str:
         return f"{row.get('n', 0)} images ranked"
     said = _measured("adjusted lift", row["adjusted_lift"], row.get("low"), row.get("high"))
     return f"{said}, {row['n']} images ranked"
+
+
+def _change(row: Row) -> str:
+    """By how much a class changed since the baseline."""
+    said = [f"{row['before'] or 'absent'} before, {row['after'] or 'absent'} now"]
+    for name, words, count in (("effect", "effect", "n_edited"), ("lift", "adjusted lift", "n")):
+        if row[name] is not None:
+            ends = row[f"{name}_low"], row[f"{name}_high"]
+            said.append(f"{_measured(words + ' changed by', row[name], *ends)} on {row[count]} images")
+    return ", ".join(said)
 
 
 def _measured(name: str, value: float, low: float | None, high: float | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from pipeline.run.folder import REPORT
 from reports.gate import steps
@@ -17,15 +18,22 @@ from reports.gate.checks import apply
 from reports.gate.control import canary_results, powerless
 from reports.gate.decisions import WaivedClasses, load_decisions
 from reports.gate.gated_run import GatedRun
-from reports.gate.operators import Estimate
+from reports.gate.operators import AtMost, Estimate
 from reports.gate.outcome import Finding, Outcome, Result
-from reports.gate.policy import Policy, load_policy
+from reports.gate.policy import Check, Policy, load_policy
 from reports.gate.state import State
+from reports.gate.statistics import AGAINST_BASELINE
 from reports.gate.waivers import waiver_notes, waiver_results
 
+NOTHING_WORSE: Final = "no class is worse than in the baseline"
 
-def evaluate(run: str | Path, policy: Policy | str | Path, today: date | None = None) -> Outcome:
+
+def evaluate(
+    run: str | Path, policy: Policy | str | Path, today: date | None = None, baseline: str | Path = ""
+) -> Outcome:
     """Apply ``policy`` (or the TOML file that holds it) to the run folder; waivers are those of ``today``.
+
+    ``baseline``: run to compare with, instead of the policy's.
 
     Raises:
         PolicyError: a policy that is not valid, or asks for a class, metric or method that the run does not
@@ -34,12 +42,15 @@ def evaluate(run: str | Path, policy: Policy | str | Path, today: date | None = 
             what was written.
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
-    gated = GatedRun(str(run))
+    before = str(baseline) or policy.baseline
+    gated = GatedRun(str(run), GatedRun(before) if before else None)
     gated.refuse_faulty()
+    if gated.baseline is not None:
+        gated.baseline.refuse_faulty()
     decided = load_decisions(policy.decisions) if policy.decisions else ()
     waived = WaivedClasses.of(decided, gated.labels, policy.waive, today or date.today())
     results = [] if policy.allow_incomplete else [_complete(gated)]
-    results += [apply(check, gated, waived) for check in policy.checks]
+    results += [apply(check, gated, waived) for check in _checks(policy, bool(before))]
     results += canary_results(gated, policy.coverage)
     results += waiver_results(waived, results, policy.unused_fail)
     return Outcome(
@@ -49,6 +60,14 @@ def evaluate(run: str | Path, policy: Policy | str | Path, today: date | None = 
         report=f"{run}/{REPORT}" if REPORT in gated.folder.files.names("") else "",
         notes=(*waiver_notes(waived, results), *powerless(gated)),
     )
+
+
+def _checks(policy: Policy, compared: bool) -> tuple[Check, ...]:
+    """Those of the policy; with a baseline that none of them asks about, also that nothing is worse."""
+    if not compared or any(check.statistic in AGAINST_BASELINE for check in policy.checks):
+        return policy.checks
+    demand = Check((AtMost(0),), NOTHING_WORSE, "n_worse", coverage=policy.coverage)
+    return (*policy.checks, demand)
 
 
 def _complete(run: GatedRun) -> Result:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.run.documents import RankingDocument
 from pipeline.run.folder import RunFolder
 from pipeline.run.inventory import Contents
+from pipeline.verdicts import Change
 from reports.gate.classes import Row
 from reports.gate.operators import Estimate
 from reports.gate.outcome import ClassNote
 from reports.gate.policy import Check
 from reports.gate.reading import one_of
+
+if TYPE_CHECKING:
+    from pipeline.statistics.comparison import Comparison
 
 _READ = ("examples", "scores")  # tables that verdicts and metrics rest on
 
@@ -25,6 +29,7 @@ class GatedRun:
     """What a gate needs to know of a run, each part read when first asked for."""
 
     path: str
+    baseline: GatedRun | None = None
     _metrics: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @cached_property
@@ -95,6 +100,23 @@ class GatedRun:
         ]
 
     @cached_property
+    def changes(self) -> Sequence[Row] | None:
+        """What became of every class since the baseline; None without one.
+
+        Raises :class:`InputError` where the two runs cannot be compared.
+        """
+        if self.baseline is None:
+            return None
+        compared = {change.label: vars(change) for change in compare_runs(self, self.baseline).classes}
+        n_images = {row["label"]: row["n_images"] for row in self.classes}
+        nothing = {"change": Change.UNDECIDED, "before": "", "after": "", "lift": None, "effect": None}
+        return [
+            {"n": 0} | nothing | dict(row) | compared.get(row["label"], nothing) | {"n_images": n}
+            for row in (*self.classes, *self.absent)
+            for n in [n_images.get(row["label"], 0)]
+        ]
+
+    @cached_property
     def class_names(self) -> list[str]:
         return [str(n) for n in self.manifest["dataset"].get("class_names") or []]
 
@@ -143,3 +165,16 @@ class GatedRun:
         if key not in self._metrics:
             self._metrics[key] = read_metric(self.path, check.metric, method)
         return aggregate(self._metrics[key], check.aggregate, check.images, per_class)
+
+
+def compare_runs(run: GatedRun, baseline: GatedRun, methods: tuple[str, str] | None = None) -> Comparison:
+    """Both runs on the same images, with the verdicts of their own rankings.
+
+    Raises:
+        InputError: they cannot be compared: what differs is said.
+    """
+    from pipeline.run.store import Store
+    from pipeline.statistics.comparison import compare
+
+    verdicts = [{row["label"]: row["verdict"] for row in of.classes} for of in (baseline, run)]
+    return compare(Store(run.path), Store(baseline.path), (verdicts[0], verdicts[1]), methods)

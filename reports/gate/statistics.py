@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pipeline.columns import BASELINES, RANKING
-from pipeline.verdicts import MapVerdict, Verdict
+from pipeline.verdicts import Change, MapVerdict, Verdict
 from reports.gate import intervals
 from reports.gate.classes import Row, images_behind, is_decided, numbers
 from reports.gate.coverage import Coverage
@@ -27,11 +27,14 @@ AGGREGATES: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
 }
 NOT_DECIDED: Final = "not decided"
 OPEN: Final = (Verdict.SUSPECTED, Verdict.UNDECIDED)
-HARMLESS: Final = (Verdict.CLEARED, Verdict.UNREMARKABLE)
+HARMLESS: Final = (Verdict.CLEARED, Verdict.UNREMARKABLE, "better", "gone", "unchanged")
+NO_BASELINE: Final = "no run to compare with: give --baseline RUN0, or baseline = ... in the policy"
+AGAINST_BASELINE: Final = ("n_new", "n_worse", "n_better", "n_gone", "n_unchanged")
 
 
 class Ranked(Protocol):
-    """What a statistic sees of a run: its ranking, and the classes without any image in it."""
+    """What a statistic sees of a run: its ranking, the classes without any image in it, and what became of
+    every class since the baseline, None without one."""
 
     @property
     def summary(self) -> Mapping[str, Any]: ...
@@ -39,6 +42,8 @@ class Ranked(Protocol):
     def classes(self) -> Sequence[Row]: ...
     @property
     def absent(self) -> Sequence[Row]: ...
+    @property
+    def changes(self) -> Sequence[Row] | None: ...
     def note(self, row: Row, role: str, numbers: str = ..., waiver: str = ...) -> ClassNote: ...
 
 
@@ -108,13 +113,39 @@ def _counted_by_maps(verdict: MapVerdict) -> Statistic:
     return lambda run, asked: _count(run, asked, verdict, "map_verdict", has)
 
 
+def _counted_changes(name: str, *words: Change) -> Statistic:
+    """How many classes became so since the baseline."""
+
+    def has(row: Row) -> bool | None:
+        return None if row["change"] == Change.UNDECIDED else row["change"] in words
+
+    def measured(run: Ranked, asked: Asked) -> Measured:
+        if run.changes is None:
+            return Measured(Estimate(None, missing=NO_BASELINE))
+        return _count_rows(run, asked, run.changes, name, "change", has)
+
+    return measured
+
+
 def _count(
     run: Ranked, asked: Asked, verdict: str, statistic: str, has: Callable[[Row], bool | None]
+) -> Measured:
+    """:func:`_count_rows` of all classes of the dataset."""
+    return _count_rows(run, asked, (*run.classes, *run.absent), verdict, statistic, has)
+
+
+def _count_rows(
+    run: Ranked,
+    asked: Asked,
+    classes: Sequence[Row],
+    verdict: str,
+    statistic: str,
+    has: Callable[[Row], bool | None],
 ) -> Measured:
     """How many classes ``has`` is true of; None: it may become so, as also with too few images, or none."""
     rows: dict[bool | None, list[Row]] = {True: [], None: [], False: []}
     waived = []
-    for row in (*run.classes, *run.absent):
+    for row in classes:
         said = has(row) if row.get("n_images") else None
         if said is (verdict in HARMLESS) and images_behind(row, statistic) < asked.coverage.images:
             said = None  # it speaks for the class, from too few images
@@ -180,6 +211,11 @@ OF_RUN: Final[Mapping[str, Statistic]] = {
     **{
         f"n_{verdict}": _counted_by_maps(verdict) for verdict in (MapVerdict.SUSPICIOUS, MapVerdict.UNFOCUSED)
     },
+    "n_new": _counted_changes("new", Change.NEW),
+    "n_worse": _counted_changes("worse", Change.NEW, Change.WORSE),
+    "n_better": _counted_changes("better", Change.BETTER, Change.GONE),
+    "n_gone": _counted_changes("gone", Change.GONE),
+    "n_unchanged": _counted_changes("unchanged", Change.UNCHANGED),
     "n_classes": _summary("n_classes"),
     "n_images": _summary("n_images"),
     "n_images_used": _summary("n_images_used"),

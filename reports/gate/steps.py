@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from reports.gate.classes import Row, images_behind
+from reports.gate.gated_run import GatedRun
 
 NAMED: Final = 10  # classes that a command names
 _MORE: Final = 30  # images edited at least in a second look
@@ -53,6 +54,16 @@ def look_at(run: str, rows: Sequence[Row]) -> list[str]:
         f"`hansaudit clusters {_quoted(run)}{_named(rows)}` shows what these classes go by; mend data or "
         "network, or waive them for a time in decisions.toml"
     ]
+
+
+def see_changes(run: GatedRun, undecided: Sequence[Row]) -> list[str]:
+    """What to do about changes since the baseline, and about those that are not known."""
+    if run.baseline is None:
+        return []
+    steps = [f"`hansaudit diff {_quoted(run.baseline.path)} {_quoted(run.path)}` shows what changed"]
+    if undecided:
+        steps.append(f"audit more images of {len(undecided)} classes in both runs")
+    return steps
 
 
 def _named(rows: Sequence[Row]) -> str:
