@@ -28,6 +28,7 @@ from pipeline.statistics.differences import (
     changes,
     measure_change,
 )
+from pipeline.statistics.edited_pairs import effect_changes
 from pipeline.statistics.resampling import class_means
 from pipeline.verdicts import Change
 
@@ -123,7 +124,7 @@ def compare(
         refuse_incomparable(run, baseline, None)
     old, new = read_images(baseline, methods[0]), read_images(run, methods[1])
     both = _Both.of(old, new, settings)
-    measures = {"lift": _lift_change(both, settings)}
+    measures = {"lift": _lift_change(both, settings)} | effect_changes(run, baseline, settings.n_min)
     made = changes(list(measures.values()), *verdicts)
     rows = _rows(run.manifest["dataset"], made.label, made.change, made.q, measures, verdicts)
     return Comparison(
@@ -236,7 +237,8 @@ def _rows(
     place = {int(k): i for i, k in enumerate(label)}
     rows = []
     for k in sorted({*before, *after, *place}):
-        figures = {name: number for m, of in measures.items() for name, number in _figures(m, of, k).items()}
+        figures = _figures("lift", "n", [measures["lift"]], k)
+        figures |= _figures("effect", "n_edited", [m for name, m in measures.items() if name != "lift"], k)
         if k in place:
             figures["q"] = _number(q[place[k]])
         rows.append(
@@ -253,16 +255,15 @@ def _rows(
     return rows
 
 
-def _figures(name: str, measured: MeasuredChange, label: int) -> dict[str, Any]:
-    """The fields of :class:`ClassChange` that a measure fills for a class."""
-    found = np.flatnonzero(measured.label == label)
-    if not len(found):
+def _figures(name: str, count: str, measures: Sequence[MeasuredChange], label: int) -> dict[str, Any]:
+    """The fields of :class:`ClassChange` that the surest of these measures fills for a class."""
+    places = [(m, int(i)) for m in measures for i in np.flatnonzero(m.label == label)]
+    if not places:
         return {}
-    i = int(found[0])
-    count = "n" if name == "lift" else "n_edited"
-    ends = {f"{name}_low": measured.low[i], f"{name}_high": measured.high[i]}
-    numbers = {name: measured.mean[i]} | ends
-    return {count: int(measured.n[i])} | {key: _number(value) for key, value in numbers.items()}
+    of, i = min(places, key=lambda place: np.nan_to_num(place[0].smallest[place[1]], nan=1.0))
+    ends = {f"{name}_low": of.low[i], f"{name}_high": of.high[i]}
+    numbers = {name: of.mean[i]} | ends
+    return {count: int(of.n[i])} | {key: _number(value) for key, value in numbers.items()}
 
 
 def _number(value: Any) -> float | None:

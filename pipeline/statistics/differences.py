@@ -61,6 +61,11 @@ class MeasuredChange:
     p_better: Floats
     within: Flags
 
+    @property
+    def smallest(self) -> Floats:
+        """The smaller of the two p."""
+        return np.fmin(self.p_worse, self.p_better)
+
 
 @dataclass(frozen=True)
 class Changes:

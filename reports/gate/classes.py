@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -82,7 +83,13 @@ def estimate(row: Row, statistic: str) -> Estimate:
 
         return Estimate(value, *wilson(value, int(row["n_images"])))
     low, high = _INTERVALS.get(statistic, ("", ""))
-    return Estimate(value, row.get(low), row.get(high))
+    ends = row.get(low), row.get(high)
+    if ends == (None, None):
+        return Estimate(value)
+    # of one end nothing is known
+    return Estimate(
+        value, -math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1]
+    )
 
 
 def numbers(row: Row, statistic: str = "verdict") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -46,8 +47,13 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "state": finding.state,
         "message": finding.message,
         "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
+        "low": _finite(estimate.low),
+        "high": _finite(estimate.high),
         "waiver": finding.waiver or None,
         "classes": [asdict(note) for note in finding.classes],
     }
+
+
+def _finite(end: float | None) -> float | None:
+    """An end of an interval; null where nothing is known of it."""
+    return end if end is not None and math.isfinite(end) else None

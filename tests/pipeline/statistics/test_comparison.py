@@ -6,14 +6,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import parse_config
 from pipeline.errors import InputError
+from pipeline.measure.interventions.kinds import all_contrasts
+from pipeline.run.edited_parts import edited_key, write_edited
 from pipeline.run.folder import MANIFEST
 from pipeline.run.store import Store
+from pipeline.schema import INTERVENTIONS
 from pipeline.statistics.comparison import compare
 from tests.tables import write_run
 
@@ -139,3 +143,50 @@ def test_other_methods_are_compared_only_when_named(runs):
     )
     with pytest.raises(InputError, match="no scores of method 'gradient'"):
         compare(*runs, NO_VERDICTS, ("lrp.preset_a", "gradient"))
+
+
+def edit(run: Path, gains: dict[int, float], images: int = 15, first: int = 0) -> Path:
+    """Edited images of every class; a background of its own adds ``gains`` to the class's probability."""
+    store = Store(run)
+    examples = store.read("examples", ["example_id", "label"]).to_pandas().sort_values("example_id")
+    deciding = [c for c in all_contrasts().values() if c.decides]
+    rows = []
+    for label, of_class in examples.groupby("label"):
+        for i, example in enumerate(of_class["example_id"].iloc[first : first + images]):
+            for contrast in deciding:
+                for k in range(2):
+                    base = 0.2 + 0.01 * ((i + k) % 5)
+                    rows.append((example, label, f"{contrast.of}:{k}", base + gains.get(label, 0.0)))
+                    rows.append((example, label, f"{contrast.less}:{k}", base))
+    frame = pd.DataFrame(rows, columns=["example_id", "label", "edit", "probability"])
+    frame = frame.assign(donor="other", logit=0.0, predicted=0, confidence=0.5)
+    table = pa.Table.from_pandas(frame[INTERVENTIONS.names], preserve_index=False).cast(INTERVENTIONS)
+    write_edited(store, edited_key("all", {}), table.take(np.arange(len(table))[::-1]), 1)
+    return run
+
+
+def test_effects_are_compared_on_images_that_both_edited(tmp_path):
+    for name in ("before", "now"):
+        write_run(tmp_path / name, 6, 40, 7, {}, maps=False, thumbnails=False, failures=0.0)
+    edit(tmp_path / "before", {3: 0.0, 4: 0.6, 5: 0.5})
+    edit(tmp_path / "now", {3: 0.4, 4: 0.0, 5: 0.5}, first=5)
+    verdicts = ({4: "confirmed", 5: "confirmed"}, {3: "confirmed", 5: "confirmed"})
+    made = {
+        c.label: c for c in compare(Store(tmp_path / "now"), Store(tmp_path / "before"), verdicts).classes
+    }
+    assert {k: str(c.change) for k, c in made.items()} == {3: "new", 4: "gone"} | dict.fromkeys(
+        [0, 1, 2, 5], "unchanged"
+    )
+    assert {c.n_edited for c in made.values()} == {10}  # of 15 each, 5 of them others
+    assert made[3].effect == pytest.approx(0.4, abs=1e-6)
+    assert made[4].effect == pytest.approx(-0.6, abs=1e-6)
+    assert made[5].effect == pytest.approx(0.0, abs=1e-6)
+    assert made[3].effect_low <= made[3].effect <= made[3].effect_high
+
+
+def test_edited_images_of_one_run_alone_are_not_compared(tmp_path):
+    for name in ("before", "now"):
+        write_run(tmp_path / name, 4, 20, 7, {}, maps=False, thumbnails=False, failures=0.0)
+    edit(tmp_path / "now", {3: 0.9})
+    made = compare(Store(tmp_path / "now"), Store(tmp_path / "before"), NO_VERDICTS)
+    assert {(c.n_edited, c.effect) for c in made.classes} == {(0, None)}
