@@ -31,6 +31,7 @@ COMMANDS = (
     "run",
     "check",
     "results",
+    "diff",
     "clusters",
     "confirm",
     "rank_methods",

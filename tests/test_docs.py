@@ -33,8 +33,10 @@ def commands(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
-    for name, *words in commands(page.read_text(encoding="utf-8")):
-        command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    for words in commands(page.read_text(encoding="utf-8")):
+        command, name = get_command(app), words[0]
+        while words and words[0] in getattr(command, "commands", {}):
+            command, words = command.commands[words[0]], words[1:]
         valid = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= valid, name
 

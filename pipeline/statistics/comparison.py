@@ -37,6 +37,7 @@ _SAME: Final[Mapping[str, str]] = {
     "schema_version": "version of the tables",
     "dataset.fingerprint": "images or labels",
     "dataset.split": "split",
+    "dataset.n_examples": "number of images",
     "dataset.class_ids": "classes",
     "model.card.height": "input height",
     "model.card.width": "input width",

@@ -145,19 +145,19 @@ def test_other_methods_are_compared_only_when_named(runs):
         compare(*runs, NO_VERDICTS, ("lrp.preset_a", "gradient"))
 
 
-def edit(run: Path, gains: dict[int, float], images: int = 15, first: int = 0) -> Path:
-    """Edited images of every class; a background of its own adds ``gains`` to the class's probability."""
+def edit(run: Path, gains: dict[int, float], first: int = 0, base: float = 0.2) -> Path:
+    """15 edited images of every class; a background of its own adds ``gains`` to the class's probability."""
     store = Store(run)
     examples = store.read("examples", ["example_id", "label"]).to_pandas().sort_values("example_id")
     deciding = [c for c in all_contrasts().values() if c.decides]
     rows = []
     for label, of_class in examples.groupby("label"):
-        for i, example in enumerate(of_class["example_id"].iloc[first : first + images]):
+        for i, example in enumerate(of_class["example_id"].iloc[first : first + 15]):
             for contrast in deciding:
                 for k in range(2):
-                    base = 0.2 + 0.01 * ((i + k) % 5)
-                    rows.append((example, label, f"{contrast.of}:{k}", base + gains.get(label, 0.0)))
-                    rows.append((example, label, f"{contrast.less}:{k}", base))
+                    said = base + 0.01 * ((i + k) % 5)
+                    rows.append((example, label, f"{contrast.of}:{k}", said + gains.get(label, 0.0)))
+                    rows.append((example, label, f"{contrast.less}:{k}", said))
     frame = pd.DataFrame(rows, columns=["example_id", "label", "edit", "probability"])
     frame = frame.assign(donor="other", logit=0.0, predicted=0, confidence=0.5)
     table = pa.Table.from_pandas(frame[INTERVENTIONS.names], preserve_index=False).cast(INTERVENTIONS)
@@ -169,7 +169,7 @@ def test_effects_are_compared_on_images_that_both_edited(tmp_path):
     for name in ("before", "now"):
         write_run(tmp_path / name, 6, 40, 7, {}, maps=False, thumbnails=False, failures=0.0)
     edit(tmp_path / "before", {3: 0.0, 4: 0.6, 5: 0.5})
-    edit(tmp_path / "now", {3: 0.4, 4: 0.0, 5: 0.5}, first=5)
+    edit(tmp_path / "now", {3: 0.4, 4: 0.0, 5: 0.5}, first=5, base=0.3)
     verdicts = ({4: "confirmed", 5: "confirmed"}, {3: "confirmed", 5: "confirmed"})
     made = {
         c.label: c for c in compare(Store(tmp_path / "now"), Store(tmp_path / "before"), verdicts).classes
