@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import progress, terminal
+from flows import foresight, progress, terminal
 from flows.server import start_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, parse_config
 from pipeline.measure.beforehand import glance
+from pipeline.run.costs import duration
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
@@ -19,16 +20,24 @@ if TYPE_CHECKING:
     from pipeline.inputs.datasets import Dataset
 
 
-def audit(config: Config, out: str, report: bool = True, trust: Trust = NOTHING) -> AuditResult:
+def audit(
+    config: Config, out: str, report: bool = True, trust: Trust = NOTHING, seconds: float | None = None
+) -> AuditResult:
     """Run the audit with progress, then print the ranking and where the report is.
 
-    ``trust``: what may be executed for the model.
+    ``trust``: what may be executed for the model; ``seconds``: how long it may take: budgets are chosen that
+    fit, unless the run was begun before.
 
     Raises:
         InputError, ConfigError, ExplainError: something cannot be used; too many images failed.
     """
-    dataset = glance(config, trust, Store(out))
+    run = Store(out)
+    if seconds is not None:
+        config = foresight.begun(config, run)
+    dataset = glance(config, trust, run)
     _get_ready(config, trust, dataset)
+    if seconds is not None:
+        config = _fitted(config, trust, run, seconds)
     from flows.run import RANKING, REPORT, TooManyFailed, run_audit
     from pipeline.run.documents import GroupsDocument, SanityDocument
 
@@ -55,6 +64,22 @@ def _get_ready(config: Config, trust: Trust, dataset: Dataset | None) -> None:
         bench_for(config, trust, dataset)
         if server is not None:
             server.wait()
+
+
+def _fitted(config: Config, trust: Trust, run: Store, seconds: float) -> Config:
+    """The configuration with budgets that fit, said; as it is, where the run was begun before."""
+    from pipeline.measure.bench import bench_for, keep, rebudgeted
+
+    if run.exists:
+        terminal.print_line("--time: the run was begun before; it keeps its budgets")
+        return config
+    bench = bench_for(config, trust)
+    with terminal.console.status("measuring what it costs here"):
+        budget = foresight.fitted_to(seconds - bench.seconds, bench)
+    terminal.print_line(f"--time {duration(seconds)}: {budget.words}")
+    if budget.config != config:
+        keep(rebudgeted(bench, budget.config), trust)
+    return budget.config
 
 
 def demo(out: str) -> None:

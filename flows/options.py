@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pipeline.config import Config, ConfigError, parse_method, parse_named
@@ -9,6 +10,8 @@ from pipeline.toml import read_toml
 from pipeline.trust import Trust, is_function
 
 GROUP = "Where images come from: a column of the CSV, else a feature of a TFDS dataset. Default: group."
+TIME = "How long it may take, such as 90s, 30m or 2h: budgets of images are chosen that fit."
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 UNSAFE = "Run code for the model: Lambda layers of its file, a function that a file names."
 
 
@@ -70,6 +73,20 @@ class Settings:
         config = parse_named(self._data, self._where)
         get_source(config.dataset.source)
         return config
+
+
+def seconds(text: str | None) -> float | None:
+    """``90s``, ``30m``, ``1.5h`` in seconds. Raises ConfigError for anything else.
+
+    >>> seconds("1.5h")
+    5400.0
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?(s|m|min|h)", text.strip())
+    if not match or not float(match[1]):
+        raise ConfigError(f"--time {text!r}: expected a number with s, m or h, such as 90s, 30m or 2h")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def listed(text: str | None) -> list[str] | None:

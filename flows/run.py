@@ -18,14 +18,15 @@ from prefect import flow, get_run_logger, task  # noqa: E402 - its settings are 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 
-from flows import progress, runners  # noqa: E402
+from flows import foresight, progress, runners  # noqa: E402
 from flows.followups import follow_up  # noqa: E402
 from flows.lifeline import follow_master  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.server import start_server  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
-from pipeline.run.store import Store  # noqa: E402
+from pipeline.run.costs import clocked  # noqa: E402
+from pipeline.run.store import Session, Store  # noqa: E402
 from pipeline.schema import STATUS_FAILED  # noqa: E402
 from pipeline.trust import NOTHING, Trust  # noqa: E402
 
@@ -44,7 +45,8 @@ _EXAMPLES_TOLD = 3  # failed images that an error names
 class AuditResult:
     """What an audit ends with. ``failed`` of ``images`` rows could not be read or explained.
 
-    ``interventions``: names of the classes by verdict, where the configuration asked for them.
+    ``interventions``: names of the classes by verdict, where the configuration asked for them. ``session``:
+    what it took, stage by stage, and what was forecast.
     """
 
     out: str
@@ -55,6 +57,7 @@ class AuditResult:
     ranking: Ranking | None = None
     report: str | None = None
     interventions: dict[str, list[str]] = field(default_factory=dict)
+    session: Session = field(default_factory=Session)
 
 
 class TooManyFailed(InputError):
@@ -117,16 +120,29 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     store = Store(out)
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
     with store.lock():
+        expected = _foresee(store, bench)
         session = audit_run(
             store, bench, lambda keys: runners.run_shards(audit_task, keys, given, config.execution), _tell
         )
+        session.forecast = expected
         images, failed, examples = _count(store)
-        result = AuditResult(out, images, failed, session.images, session.seconds)
+        result = AuditResult(out, images, failed, session.images, session.seconds, session=session)
         if images > failed and end != TABLES:
             _conclude(store, bench, result, report=end == REPORT)
+        store.record(session)
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)
     return result
+
+
+def _foresee(store: Store, bench: Bench) -> list[dict[str, Any]]:
+    """Say what the run will cost: on the terminal that waits, if one does, and in Prefect's log."""
+    expected = foresight.foresee(store, bench)
+    if expected is None:
+        return []
+    progress.say(expected.line)
+    get_run_logger().info(expected.line)
+    return list(expected.to_dict()["stages"])
 
 
 def _tell(seen: Preflight) -> None:
@@ -141,12 +157,18 @@ def _tell(seen: Preflight) -> None:
 
 def _conclude(store: Store, bench: Bench, result: AuditResult, report: bool) -> None:
     """Ranking, follow-ups, report and artifacts of a finished audit, into the run and ``result``."""
-    result.ranking = rank_run(result.out, bench.config.ranking)
-    result.interventions = follow_up(store, result.ranking, bench, fresh=result.new_images > 0)
+    spent = result.session.spent
+    with clocked(spent, "ranking"):
+        result.ranking = rank_run(result.out, bench.config.ranking)
+    with clocked(spent, "follow-ups"):
+        result.interventions = follow_up(store, result.ranking, bench, fresh=result.new_images > 0)
     if result.interventions:
-        result.ranking = rank_run(result.out, bench.config.ranking)  # which the edited images change
+        with clocked(spent, "ranking"):  # which the edited images change
+            result.ranking = rank_run(result.out, bench.config.ranking)
+    store.record(result.session)
     if report:
-        result.report = write_report_file(result.out, result.ranking)
+        with clocked(spent, "report"):
+            result.report = write_report_file(result.out, result.ranking)
     _artifacts(store.manifest, result.ranking)
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import shown
+from pipeline.run.costs import compared
 from pipeline.run.folder import RANKING_TABLE
 from pipeline.verdicts import InterventionVerdict, MapVerdict
 from reports.gate.state import State
@@ -70,6 +71,8 @@ def print_result(result: AuditResult) -> None:
     if result.ranking is not None:
         print_ranking(result.ranking, top=_ROWS)
         _print_interventions(result.interventions)
+    if spent := compared(result.session.forecast, result.session.spent):
+        console.print(Text(spent, style="dim"), soft_wrap=True)
     if result.report:
         print_path("report", result.report)
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.commands import examples
+from flows.options import TIME, UNSAFE
+from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from explainers.preflight import Plan
+    from pipeline.config import Config
+    from pipeline.run.costs import Forecast
+    from pipeline.trust import Trust
+
+DEFAULT = "lrp.preset_a"
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +30,7 @@ def register(app: typer.Typer) -> None:
             "plan squeezenet.keras",
             "plan ResNet50 --method lrp.preset_b",
             "plan my.h5 --method 'lrp.epsilon(eps=0.1)' --json",
+            "plan squeezenet.keras --dataset data/ilsvrc --config audit.toml --time 30m",
         ),
     )(plan)
 
@@ -30,31 +39,108 @@ def plan(
     model: Annotated[
         str, typer.Argument(help=".keras or .h5 file, or a keras.applications name.", show_default=False)
     ],
-    method: Annotated[str, typer.Option(help="Explanation method.")] = "lrp.preset_a",
+    method: Annotated[
+        str | None,
+        typer.Option(help="Explanation method; default: the first of --config, else lrp.preset_a."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="What an audit of this dataset would cost, as `run --dataset` names it."),
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="TOML configuration of that audit.")] = None,
+    time: Annotated[str | None, typer.Option(help=TIME)] = None,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show which rule explains which node of a model, before anything is explained.
 
-    Exit code 2 when the method cannot explain the model.
+    With a dataset also what an audit would cost: a few batches are read, explained and measured. Exit code 1
+    when the method cannot explain the model.
     """
-    from flows import settings, terminal
-    from flows.exit_codes import ExitCode
+    from flows import options, settings, terminal
     from pipeline.config import parse_method
-    from pipeline.measure.beforehand import refuse_missing
+    from pipeline.measure.beforehand import glance, refuse_missing
 
-    configured = parse_method(method)
+    seconds = options.seconds(time)
+    trust = options.trust(unsafe, model)
+    audit = _audit(model, method, dataset, config, unsafe)
+    if seconds is not None and audit is None:
+        raise InputError("--time: how long an audit takes depends on its images; name them with --dataset")
+    configured = audit.methods[0] if audit else parse_method(method or DEFAULT)
     if Path(model).suffix:
         refuse_missing(model, "model file")
+    if audit:
+        glance(audit, trust)
     settings.load_tensorflow()
     from explainers.preflight import plan as make_plan
 
     made = make_plan(model, configured.name, configured.params)
+    cost = _cost(audit, trust, seconds) if audit and made.ok else None
     if as_json:
-        terminal.console.print_json(json.dumps(made.to_dict(), default=str), ensure_ascii=True)
+        told = made.to_dict() | ({} if cost is None else {"forecast": cost.to_dict()})
+        terminal.console.print_json(json.dumps(told, default=str), ensure_ascii=True)
     else:
         _print(made)
+        if cost is not None:
+            _print_cost(cost)
     if not made.ok:
-        raise typer.Exit(ExitCode.WRONG_INPUT)
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What an audit will cost; ``chosen``: the budgets that fit a given time, in words."""
+
+    forecast: Forecast
+    chosen: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return self.forecast.to_dict() | ({} if self.chosen is None else {"chosen": self.chosen})
+
+
+def _audit(
+    model: str, method: str | None, dataset: str | None, config: str | None, unsafe: bool
+) -> Config | None:
+    """The audit whose cost is asked for; None where no dataset is named."""
+    from flows import options
+
+    if dataset is None and config is None:
+        return None
+    settings = options.Settings(config)
+    settings.dataset(dataset, None)
+    settings.set("model", source=model, unsafe=unsafe or None)
+    settings.methods([method] if method else None)
+    return settings.config()
+
+
+def _cost(config: Config, trust: Trust, seconds: float | None) -> _Cost:
+    from flows import foresight, terminal
+    from pipeline.measure.bench import bench_for
+
+    with terminal.errors.status("measuring what it costs here"):
+        bench = bench_for(config, trust)
+        if seconds is not None:
+            budget = foresight.fitted_to(seconds - bench.seconds, bench)
+            return _Cost(budget.forecast, budget.words)
+        forecast = foresight.foresee(None, bench)
+    if forecast is None:
+        raise InputError(f"dataset {bench.dataset.info.name!r}: it is empty")
+    return _Cost(forecast)
+
+
+def _print_cost(cost: _Cost) -> None:
+    from flows import terminal
+    from pipeline.run.costs import duration, size
+
+    stages = [*cost.forecast.stages, cost.forecast.total]
+    rows = [
+        (s.stage, f"{s.images:,}", f"{s.passes:,}", duration(s.seconds), size(s.bytes) if s.bytes else "")
+        for s in stages
+    ]
+    terminal.print_list("stage", rows, ("images", "passes", "time of one worker", "disk"))
+    if cost.chosen:
+        terminal.print_line(f"fits: {cost.chosen}")
 
 
 def _print(plan: Plan) -> None:

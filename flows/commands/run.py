@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import examples
-from flows.options import GROUP, UNSAFE
+from flows.options import GROUP, TIME, UNSAFE
 
 
 def register(app: typer.Typer) -> None:
@@ -81,6 +81,7 @@ def run(
         float | None, typer.Option(help="Share of images that may fail before the exit code is 2.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    time: Annotated[str | None, typer.Option(help=TIME)] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
     report: Annotated[bool, typer.Option(help="Write report.html at the end.")] = True,
 ) -> None:
@@ -106,7 +107,8 @@ def run(
         workers=workers,
         max_failed_fraction=max_failed,
     )
-    attended.audit(settings.config(), out, report, options.trust(unsafe, model))
+    seconds = options.seconds(time)
+    attended.audit(settings.config(), out, report, options.trust(unsafe, model), seconds)
 
 
 def demo(

@@ -23,6 +23,7 @@ from pipeline.measure.check import look
 from pipeline.measure.curves import Explained
 from pipeline.measure.rows import Recipe, batch_tables
 from pipeline.measure.sanity import check_run
+from pipeline.run.costs import clocked
 from pipeline.run.preflight import KEY, Preflight
 from pipeline.run.provenance import Provenance, versions
 from pipeline.run.store import Session, Store
@@ -62,8 +63,19 @@ def audit_run(run: Store, bench: Bench, audit: Auditor | None = None, told: Told
         finally:
             session.seconds = round(time.perf_counter() - started, 3)
             run.end(session)
-        check_run(run, bench)
+        if session.images:
+            _note_spent(session, bench)
+        with clocked(session.spent, "sanity"):
+            check_run(run, bench)
     return session
+
+
+def _note_spent(session: Session, bench: Bench) -> None:
+    """What the images of this session took; curves apart, where they were drawn in this process."""
+    curves = bench.perturber.spent.pop("curves", 0.0) if bench.perturber else 0.0
+    session.spent["audit"] = round(session.seconds - curves, 3)
+    if curves:
+        session.spent["curves"] = curves
 
 
 def _look_first(run: Store, bench: Bench) -> Preflight | None:
@@ -149,7 +161,8 @@ def audit_shard(
 def _curves(bench: Bench, waiting: list[Explained]) -> dict[str, pa.Table]:
     """Rows of the images that wait for their curves; nobody waits any more."""
     assert bench.perturber is not None
-    tables = bench.perturber.draw(waiting, tuple(bench.methods))
+    with clocked(bench.perturber.spent, "curves"):
+        tables = bench.perturber.draw(waiting, tuple(bench.methods))
     waiting.clear()
     return tables
 

@@ -17,7 +17,7 @@ from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.inputs.shards import Shard, plan_shards
 from pipeline.measure.beforehand import Moved, glance_run
 from pipeline.measure.curves import Perturber, open_perturber
-from pipeline.measure.fitting import check, fit_methods, reference_batches
+from pipeline.measure.fitting import check, create, fit_methods, reference_batches
 from pipeline.measure.metrics import get_metric
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
@@ -30,7 +30,7 @@ class Bench:
     Attributes:
         methods: fitted analyzers by method key, in the order of the configuration.
         perturber: draws perturbation curves, where the configuration asks for them.
-        seconds: what opening, loading, fitting and compiling took.
+        seconds: what opening, loading, fitting and compiling took; fit_seconds: fitting and compiling alone.
     """
 
     config: Config
@@ -39,6 +39,7 @@ class Bench:
     methods: Mapping[str, Fitted]
     perturber: Perturber | None = None
     seconds: float = 0.0
+    fit_seconds: float = 0.0
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -60,8 +61,11 @@ def open_bench(config: Config, trust: Trust = NOTHING, dataset: Dataset | None =
         check(method)
     dataset = dataset or open_dataset(config.dataset)
     model = load_model(config.model, dataset, trust)
+    began = time.perf_counter()
     fitted = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
-    return Bench(config, dataset, model, fitted, open_perturber(config, dataset, model))
+    fit_seconds = time.perf_counter() - began
+    perturber = open_perturber(config, dataset, model)
+    return Bench(config, dataset, model, fitted, perturber, fit_seconds=fit_seconds)
 
 
 def reopen(run: Store, trust: Trust = NOTHING, config: Config | None = None) -> Bench:
@@ -98,6 +102,19 @@ def warm_up(bench: Bench) -> None:
         analyze_many(quick, np.zeros(shape, np.float32), None)
 
 
+def rebudgeted(bench: Bench, config: Config) -> Bench:
+    """``bench`` for a configuration that differs in its numbers of images alone: nothing is loaded again.
+
+    Methods that estimate from images of the dataset are fitted anew, to those that are left of it.
+    """
+    dataset, model = open_dataset(config.dataset), bench.model
+    methods = bench.methods
+    if any(create(method, model.card).estimates for method in config.methods):
+        methods = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
+    perturber = open_perturber(config, dataset, model)
+    return replace(bench, config=config, dataset=dataset, methods=methods, perturber=perturber)
+
+
 _lock = threading.Lock()
 _kept: dict[str, Bench] = {}
 
@@ -117,6 +134,15 @@ def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = 
             _kept.clear()
             started = time.perf_counter()
             bench = open_bench(config, trust, dataset)
+            began = time.perf_counter()
             warm_up(bench)
-            _kept[key] = replace(bench, seconds=time.perf_counter() - started)
+            now = time.perf_counter()
+            _kept[key] = replace(bench, seconds=now - started, fit_seconds=bench.fit_seconds + now - began)
         return _kept[key]
+
+
+def keep(bench: Bench, trust: Trust = NOTHING) -> None:
+    """Make ``bench`` the one that :func:`bench_for` returns for its configuration."""
+    with _lock:
+        _kept.clear()
+        _kept[f"{trust} {bench.config.model_dump_json()}"] = bench

@@ -50,6 +50,7 @@ class Perturber:
 
     Attributes:
         chosen: ids of the images that get curves; None: all.
+        spent: seconds for curves in this process so far, under "curves".
         seed: the run's.
     """
 
@@ -58,6 +59,7 @@ class Perturber:
     config: PerturbationConfig
     seed: int
     chosen: frozenset[str] | None = None
+    spent: dict[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def side(self) -> int:

@@ -49,7 +49,7 @@ def check_run(run: Store, bench: Bench) -> SanityDocument | None:
     if asked == 0:
         return None
     started = time.perf_counter()
-    images = min(asked, max(4, bench.dataset.info.n_examples // 200))
+    images = images_checked(asked, bench.dataset.info.n_examples)
     try:
         checked, failed = check_methods(bench, images)
     except Exception as error:  # the maps are made and the ranking stands, whatever goes wrong here
@@ -63,6 +63,11 @@ def check_run(run: Store, bench: Bench) -> SanityDocument | None:
     )
     document.write(run)
     return document
+
+
+def images_checked(asked: int, of: int) -> int:
+    """How many images of a dataset of ``of`` are compared."""
+    return min(asked, max(4, of // 200), of)
 
 
 def check_methods(bench: Bench, images: int) -> tuple[list[MethodSanity], dict[str, str]]:

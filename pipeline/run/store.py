@@ -45,6 +45,9 @@ class Session:
     images: int = 0
     seconds: float = 0.0
     setup_seconds: float = 0.0  # reading and compiling the model, before the first image
+    # seconds by stage, and what was forecast for them: see pipeline.run.costs
+    spent: dict[str, float] = field(default_factory=dict)
+    forecast: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Store(RunFolder):
@@ -146,7 +149,7 @@ class Store(RunFolder):
         manifest = self.manifest
         metadata = _file_metadata(manifest)
         parts = {
-            name: _parquet(
+            name: parquet_bytes(
                 table.select(columns_of(name, manifest["schema_version"]).names).replace_schema_metadata(
                     metadata
                 )
@@ -162,7 +165,7 @@ class Store(RunFolder):
 
     def write_side_table(self, name: str, table: pa.Table) -> None:
         """Write a table of one file, such as :data:`~pipeline.run.folder.CLUSTERS_TABLE`."""
-        self.files.put(name, _parquet(table))
+        self.files.put(name, parquet_bytes(table))
 
     # -- reading
 
@@ -253,7 +256,7 @@ def _check_tables(key: str, tables: Mapping[str, pa.Table]) -> None:
         )
 
 
-def _parquet(table: pa.Table) -> bytes:
+def parquet_bytes(table: pa.Table) -> bytes:
     """A table as a Parquet file whose pages carry checksums."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)

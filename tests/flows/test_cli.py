@@ -404,6 +404,28 @@ def test_curves_are_switched_by_options_and_files(monkeypatch, tmp_path):
     assert (some.budget, some.images, some.share) == (3, 0, 1.0)
 
 
+def test_times_are_read_in_the_units_that_people_write():
+    from flows.options import seconds
+
+    assert [seconds(t) for t in (None, "90s", "30m", "30 min", "1.5h")] == [None, 90, 1800, 1800, 5400]
+    for wrong in ("", "2", "h", "-1h", "0s", "2h30", "1e9s", "inf h"):
+        with pytest.raises(ConfigError, match="expected a number with s, m or h, such as 90s, 30m or 2h"):
+            seconds(wrong)
+
+
+def test_a_time_chooses_budgets_once(monkeypatch, tmp_path):
+    """Before a run has begun; one that has begun keeps what was chosen for it."""
+    from flows import foresight
+    from pipeline.config import parse_config
+
+    config = parse_config({"dataset": {"source": "planted"}})
+    assert foresight.begun(config, Store(tmp_path / "none")) == config
+    write_run(tmp_path / "run", n_classes=2, per_class=3, seed=0)
+    kept = foresight.begun(config, Store(tmp_path / "run"))
+    assert kept.perturbation is None  # as that run was begun
+    assert kept.model_copy(update={"perturbation": config.perturbation}) == config
+
+
 def test_dataset_and_model_must_be_named():
     settings = Settings(None)
     with pytest.raises(ConfigError, match="options: no dataset; give --dataset"):

@@ -200,3 +200,32 @@ def test_a_plan_from_python_takes_an_analyzer_with_rules_of_ones_own() -> None:
     assert rows["flat"].kind == "subgraph"
     assert found.ok
     assert found.to_dict()["ok"] is True
+
+
+def test_with_a_dataset_it_says_what_an_audit_would_cost(
+    options: list[str], tiny_planted, tiny_cnn_file: Path, monkeypatch, capsys
+) -> None:
+    """With speeds that are given: an image takes a second, a forward pass half of one."""
+    from pipeline.measure.forecast import Speeds
+
+    speeds = Speeds(image=1.0, explanation=1.0, forward=0.5, fit=10.0, bytes=1000)
+    monkeypatch.setattr("flows.foresight.speeds_of", lambda bench: speeds)
+    words = (str(tiny_cnn_file), "--config", options[1], "--dataset", tiny_planted.config.path)
+    code, told = as_json(capsys, *words)
+    assert code == cli.DONE
+    audit, sanity = told["forecast"]["stages"]  # the configuration wants no curves
+    assert audit == {"stage": "audit", "images": 24, "passes": 48, "seconds": 24.0, "bytes": 24_000}
+    assert sanity["seconds"] == 3 * 10 + 5 * 16
+    assert told["forecast"]["total"]["seconds"] == 24 + 110
+    assert "chosen" not in told["forecast"]
+    code, told = as_json(capsys, *words, "--time", "30m")
+    assert told["forecast"]["chosen"].startswith("audit of all 24 images")
+    assert cli.run(["plan", *words, "--time", "60s"]) == cli.WRONG_INPUT
+    assert "the smallest audit that says something, 20 images in 4 classes" in capsys.readouterr().err
+    assert cli.run(["plan", *words]) == cli.DONE
+    assert "time of one worker" in capsys.readouterr().out
+
+
+def test_a_time_needs_a_dataset(file: Path, capsys) -> None:
+    assert cli.run(["plan", str(file), "--time", "1h"]) == cli.WRONG_INPUT
+    assert "--time: how long an audit takes depends on its images" in capsys.readouterr().err

@@ -32,6 +32,13 @@ def parts(run: Path) -> dict[str, int]:
     return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in sorted(run.rglob("part-*"))}
 
 
+def test_what_it_cost_stands_beside_the_forecast(finished: Path):
+    (session,) = Store(finished).manifest["sessions"]
+    audit, sanity = session["forecast"]
+    assert (audit["stage"], audit["images"], sanity["stage"]) == ("audit", 24, "sanity")
+    assert list(session["spent"]) == ["audit", "sanity", "ranking", "follow-ups", "report"]
+
+
 def test_a_run_leaves_parts_ranking_and_report(finished: Path):
     store = Store(finished)
     assert store.missing() == ()

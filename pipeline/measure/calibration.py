@@ -1,0 +1,122 @@
+"""What an audit costs on this machine, measured on a few batches in seconds: see :class:`forecast.Speeds`.
+
+The programs are those that the audit uses, so next to nothing is compiled for it alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from explainers import analyze_many
+from explainers.network import network
+from pipeline.inputs.picked import Picked
+from pipeline.measure.audit import audit_shard
+from pipeline.measure.bench import Bench
+from pipeline.measure.forecast import Speeds, Work
+from pipeline.measure.seen import spread
+from pipeline.run.store import parquet_bytes
+from pipeline.seeds import Purpose
+
+BATCHES = 4  # timed together, beside one that is timed alone
+SHARE = 20  # no more than one image in so many is looked at, but a batch
+SLOW = 2.0  # seconds: when a batch takes longer than that, it is the only one
+REPEATS = 3  # of what is timed by itself
+
+Clock = Callable[[], float]
+
+
+def work_of(bench: Bench) -> Work:
+    """What there is to do for a bench."""
+    info, card = bench.dataset.info, bench.model.card
+    return Work(info.n_examples, len(info.class_names), card.height, card.width)
+
+
+def calibrate(bench: Bench, clock: Clock = time.perf_counter) -> Speeds:
+    """Read, explain and measure a few batches of the dataset, spread over it.
+
+    Methods that evaluate the network hundreds of times per image are measured on single images. ``clock``:
+    seconds, from any start.
+    """
+    slow = any(method.head is None for method in bench.methods.values())
+    sample = _Sample(bench, 1 if slow else bench.config.execution.batch_size, clock)
+    first = sample.audit(1)
+    several = first
+    if sample.batches > 1 and first.seconds < SLOW:
+        first = sample.audit(1)  # the one before may have compiled
+        several = sample.audit(sample.batches)
+    forward, explanation = sample.passes()
+    image = max(slope((first.images, first.seconds), (several.images, several.seconds)), explanation)
+    part = sum(_size(table.slice(0, 0)) for table in several.tables.values())
+    stored = sum(map(_size, several.tables.values())) - part
+    return Speeds(image, explanation, forward, bench.fit_seconds, stored / several.images, part)
+
+
+def slope(first: tuple[int, float], several: tuple[int, float]) -> float:
+    """Seconds per further image, of (images, seconds) of a short and a longer stretch.
+
+    What a loop takes to get going is part of its start, not of every image. Where the two are the same
+    stretch, or the longer one took no longer, it is the longer one's mean.
+    """
+    images, seconds = several[0] - first[0], several[1] - first[1]
+    return seconds / images if images > 0 and seconds > 0 else several[1] / several[0]
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Some images that went through the loop of the audit."""
+
+    images: int
+    seconds: float
+    tables: Mapping[str, pa.Table]
+
+
+class _Sample:
+    """A few batches of ``size`` images of the dataset of a bench."""
+
+    def __init__(self, bench: Bench, size: int, clock: Clock) -> None:
+        execution = bench.config.execution.model_copy(update={"batch_size": size})
+        config = bench.config.model_copy(update={"execution": execution})
+        n = bench.dataset.info.n_examples
+        self.batches = min(BATCHES, max(1, n // SHARE // size))
+        chosen = spread(n, self.batches * size, Purpose.PREFLIGHT_SAMPLE, 1)
+        self.picked = Picked(bench.dataset, chosen)
+        self.bench = replace(bench, config=config, dataset=self.picked, perturber=None)
+        self.size, self.clock = size, clock
+
+    def audit(self, batches: int) -> _Stretch:
+        """Read, explain and measure the first few batches."""
+        whole = self.picked.shard
+        stop = min(len(whole), batches * self.size)
+        began = self.clock()
+        tables = audit_shard(replace(whole, stop=stop), self.bench)
+        return _Stretch(stop, self.clock() - began, tables)
+
+    def passes(self) -> tuple[float, float]:
+        """Seconds of a forward pass, and of an image's maps by all methods: the smallest of a few."""
+        card, model = self.bench.model.card, self.bench.model.model
+        x = np.zeros((self.size, card.height, card.width, card.channels), np.float32)
+        methods = list(self.bench.methods.values())
+        net = network(model)
+        forward = min(self._timed(lambda: net.logits((x,))))
+        explanation = min(self._timed(lambda: analyze_many(methods, x, None)))
+        return forward / self.size, explanation / self.size
+
+    def _timed(self, action: Callable[[], object]) -> Iterator[float]:
+        """Seconds of a few calls, after one that may compile; of one only where that is slow."""
+        for number in range(1 + REPEATS):
+            began = self.clock()
+            action()
+            seconds = self.clock() - began
+            if number or seconds >= SLOW:
+                yield seconds
+            if seconds >= SLOW:
+                return
+
+
+def _size(table: pa.Table) -> int:
+    return len(parquet_bytes(table))

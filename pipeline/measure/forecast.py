@@ -1,0 +1,98 @@
+"""What an audit will cost, from what a few batches cost: arithmetic, no clock.
+
+One function per stage; a stage that is added later is one function more in :data:`STAGES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.config import Config
+from pipeline.measure.curves import passes_per_image
+from pipeline.measure.metrics.perturbation import Grid
+from pipeline.measure.sanity import STAGES as SHUFFLED
+from pipeline.measure.sanity import images_checked
+from pipeline.run.costs import Forecast, StageCost
+
+BLENDING = 1.04  # variants of a picture / plain forward passes: python -m benchmarks.perturbation
+CURVE_BYTES = 6  # of a stored value of a curve or a score, compressed
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do.
+
+    Attributes:
+        images, classes: of the dataset.
+        height, width: of the network's input, pixel.
+    """
+
+    images: int
+    classes: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What it costs here, measured: seconds, or bytes.
+
+    Attributes:
+        image: one image through the whole loop: read, explained by all methods, measured.
+        explanation: the maps of one image by all methods alone.
+        forward: one forward pass, in full batches.
+        fit: fitting and compiling all methods once more.
+        bytes: of one image in the tables; part: of a shard beyond its images.
+    """
+
+    image: float
+    explanation: float
+    forward: float
+    fit: float
+    bytes: float
+    part: float = 0.0
+
+
+def forecast(config: Config, work: Work, speeds: Speeds) -> Forecast:
+    """The costs of the stages that ``config`` asks for."""
+    costs = (stage(config, work, speeds) for stage in STAGES)
+    return Forecast(tuple(cost for cost in costs if cost is not None))
+
+
+def _audit(config: Config, work: Work, speeds: Speeds) -> StageCost:
+    """Every image: ``n image`` seconds, whatever is overlapped; ``n bytes + shards part``."""
+    shards = -(-work.images // config.execution.shard_size)
+    passes = work.images * max(speeds.explanation / speeds.forward, 1.0)
+    stored = work.images * speeds.bytes + shards * speeds.part
+    return StageCost("audit", work.images, round(passes), work.images * speeds.image, round(stored))
+
+
+def _curves(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
+    """The chosen images, each with all its variants."""
+    asked = config.perturbation
+    if asked is None:
+        return None
+    grid = Grid(work.height, work.width, asked.region_side(work.height, work.width))
+    methods = len(config.methods)
+    images = asked.most_images(work.images)
+    if asked.budget:
+        images = min(images, asked.budget * work.classes)
+    passes = images * passes_per_image(asked, grid.count, methods)
+    values = images * methods * len(asked.orders) * ((asked.points or asked.steps) + 3)
+    return StageCost("curves", images, passes, BLENDING * passes * speeds.forward, values * CURVE_BYTES)
+
+
+def _sanity(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
+    """Two explanations of the sample, and a refit and one more for every stage of shuffled weights."""
+    if config.sanity.images == 0:
+        return None
+    images = min(images_checked(config.sanity.images, work.images), config.execution.batch_size)
+    # a batch is always a full one: the programs are compiled for it
+    explained = (2 + len(SHUFFLED)) * config.execution.batch_size
+    passes = explained * max(speeds.explanation / speeds.forward, 1.0)
+    seconds = len(SHUFFLED) * speeds.fit + explained * speeds.explanation
+    return StageCost("sanity", images, round(passes), seconds)
+
+
+STAGES: tuple[Callable[[Config, Work, Speeds], StageCost | None], ...] = (_audit, _curves, _sanity)

@@ -1,0 +1,121 @@
+"""What a run costs, stage by stage: forecast before it, spent after it. Stored with its sessions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One stage of a run.
+
+    Attributes:
+        stage: its name, as in :attr:`~pipeline.run.store.Session.spent`.
+        images: that it looks at.
+        passes: of the network, forward; an explanation counts as the forward passes that take as long.
+        seconds: of one worker.
+        bytes: on disk.
+    """
+
+    stage: str
+    images: int
+    passes: int
+    seconds: float
+    bytes: int = 0
+
+    @property
+    def words(self) -> str:
+        """``curves 100 images, 3,700 passes, 9 s``"""
+        parts = [f"{self.images:,} images", f"{self.passes:,} passes", duration(self.seconds)]
+        return f"{self.stage} {', '.join(parts + [size(self.bytes)] * (self.bytes > 0))}"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The stages in the order in which they come."""
+
+    stages: tuple[StageCost, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages."""
+        return sum(s.seconds for s in self.stages)
+
+    @property
+    def total(self) -> StageCost:
+        """All stages together; the images are those of the audit."""
+        return StageCost(
+            "in all",
+            max((s.images for s in self.stages), default=0),
+            sum(s.passes for s in self.stages),
+            self.seconds,
+            sum(s.bytes for s in self.stages),
+        )
+
+    @property
+    def line(self) -> str:
+        """One line: every stage, then all."""
+        total = self.total
+        told = [s.words for s in self.stages]
+        whole = f"in all {total.passes:,} passes, {duration(total.seconds)}, {size(total.bytes)}"
+        return "forecast: " + "; ".join([*told, whole])
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"stages": [asdict(s) for s in self.stages], "total": asdict(self.total)}
+
+
+@contextmanager
+def clocked(spent: MutableMapping[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that the block takes to those of ``stage``."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        spent[stage] = round(spent.get(stage, 0.0) + time.perf_counter() - began, 3)
+
+
+def compared(forecast: Iterable[Mapping[str, Any]], spent: Mapping[str, float]) -> str:
+    """What the stages took beside what was forecast, in one line; empty where nothing was measured.
+
+    ``forecast``: stages as :meth:`Forecast.to_dict` has them; ``spent``: seconds by stage.
+    """
+    expected = {str(s["stage"]): float(s["seconds"]) for s in forecast}
+    if "audit" in spent and "curves" not in spent and "curves" in expected:
+        # workers draw the curves of their shards on the way
+        expected["audit"] = expected.get("audit", 0.0) + expected.pop("curves")
+    told = [
+        f"{stage} {duration(seconds)}" + (f" ({duration(expected[stage])})" if stage in expected else "")
+        for stage, seconds in spent.items()
+    ]
+    if not told:
+        return ""
+    both = [stage for stage in spent if stage in expected]
+    whole = f"in all {duration(sum(spent.values()))}"
+    forecasted = f" ({duration(sum(expected[s] for s in both))})" if both else ""
+    return f"spent (forecast): {'; '.join(told)}; {whole}{forecasted}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``0.4 s``, ``9 s``, ``2 min 05 s``, ``3 h 20 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(count: float) -> str:
+    """Bytes in words: ``12 kB``, ``3.4 MB``, ``1.2 GB``."""
+    for unit, limit in (("GB", 1e9), ("MB", 1e6)):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}"
+    return f"{-(-count // 1000):.0f} kB"
