@@ -37,6 +37,7 @@ def test_commands_and_options_exist(page: Path) -> None:
         command, name = get_command(app), words[0]
         while words and words[0] in getattr(command, "commands", {}):
             command, words = command.commands[words[0]], words[1:]
+        assert not hasattr(command, "commands"), f"no such command: {name} {words}"
         valid = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= valid, name
 
