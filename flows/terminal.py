@@ -17,6 +17,7 @@ from pipeline.run.costs import compared
 from pipeline.run.folder import RANKING_TABLE
 from pipeline.verdicts import InterventionVerdict, MapVerdict
 from reports.gate.state import State
+from reports.gate.text import details
 from reports.page.headline import sentence, tally, worst_group
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.run.documents import GroupsDocument
     from pipeline.run.preflight import Preflight
     from pipeline.statistics.ranking import Ranking
-    from reports.gate.outcome import Outcome, Result
+    from reports.gate.outcome import Outcome
 
 STYLES = {
     MapVerdict.SUSPICIOUS: "bold red",
@@ -234,7 +235,6 @@ def print_list(
 
 
 _STATES = {State.PASS: "green", State.FAIL: "bold red", State.INCONCLUSIVE: "bold yellow"}
-_NAMED = 10  # classes of a check that are printed
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -243,22 +243,10 @@ def print_outcome(outcome: Outcome) -> None:
         style = "yellow" if check.is_waived else _STATES[check.state]
         mark = Text(f"{check.word.upper() if check.state is State.FAIL else check.word}: ", style=style)
         console.print(mark + Text(shown(check.message)), soft_wrap=True)
-        for line in _outcome_lines(check):
+        for line in details(check):
             print_line(f"    {line}")
     for note in outcome.notes:
         console.print(Text(shown(f"warning: {note}"), style="yellow"), soft_wrap=True)
     console.print(Text("gate ") + Text(outcome.headline, style=_STATES[outcome.state]), soft_wrap=True)
     if outcome.report:
         print_path("report", outcome.report)
-
-
-def _outcome_lines(check: Result) -> list[str]:
-    """What a check says below its first line."""
-    if check.per_class:
-        named = [finding.message for finding in check.open]
-    else:
-        named = [str(note) for finding in check.open for note in finding.classes]
-    if len(named) > _NAMED:
-        named = [*named[:_NAMED], f"and {len(named) - _NAMED} more classes"]
-    waived = [f"waived, not passed: {note}" for note in check.waived]
-    return [*named, *waived, *check.notes, *(f"next: {step}" for step in check.steps)]

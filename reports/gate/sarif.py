@@ -38,9 +38,9 @@ def _result(finding: Finding, result: Result, rule: str, outcome: Outcome) -> di
     named = [] if result.per_class else [str(note) for note in finding.classes]
     said = "\n".join([finding.message, *named, *(f"next: {step}" for step in result.steps)])
     entry: dict[str, Any] = {"ruleId": rule, "level": _LEVELS[state], "message": {"text": said}}
-    if outcome.report:
-        place = {"artifactLocation": {"uri": _uri(outcome.report)}}
-        entry["locations"] = [{"physicalLocation": place}]
+    # a host shows no result without a place: the report, or the run where there is none
+    place = {"artifactLocation": {"uri": _uri(outcome.report or outcome.run)}}
+    entry["locations"] = [{"physicalLocation": place}]
     if finding.waiver:
         entry["suppressions"] = [{"kind": "external", "justification": finding.waiver}]
     return entry

@@ -23,10 +23,15 @@ def test_more(run: str, rows: Sequence[Row]) -> list[str]:
         steps.append(f"`hansaudit confirm {_quoted(run)}{_named(tests)} --images {images}` tests more images")
     if len(tests) < len(rows):
         steps.append(
-            f"{len(rows) - len(tests)} classes have no more images in the run: audit more of them, or waive "
-            "them in decisions.toml"
+            f"{_classes(len(rows) - len(tests), ('has', 'have'))} no more images in the run: audit more, or "
+            "waive it for a time in decisions.toml"
         )
     return steps
+
+
+def _classes(n: int, verbs: tuple[str, str]) -> str:
+    """So many classes and what they do."""
+    return f"1 class {verbs[0]}" if n == 1 else f"{n} classes {verbs[1]}"
 
 
 def _wanted(row: Row) -> int:
