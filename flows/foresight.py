@@ -57,5 +57,6 @@ def begun(config: Config, run: Store) -> Config:
     if not run.exists:
         return config
     stored = parse_config(run.manifest["config"], run.path)
-    dataset = config.dataset.model_copy(update={"limit": stored.dataset.limit})
+    update = {"limit": stored.dataset.limit, "choice": stored.dataset.choice}
+    dataset = config.dataset.model_copy(update=update)
     return config.model_copy(update={"dataset": dataset, "perturbation": stored.perturbation})

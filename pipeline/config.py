@@ -60,15 +60,19 @@ class DatasetConfig(_Section):
     limit: int = Field(
         default=0,
         ge=0,
-        description="images to audit: of a folder a seeded choice over its classes, else the first; 0 = all",
+        description="images to audit: of a folder a seeded choice over its classes, else see choice; 0 = all",
     )
+    # which images of a dataset in the TFDS format a limit leaves: the first, or a random one (seeded) of each
+    # of as many equal stretches, which covers the classes of a split that is sorted by them
+    choice: Literal["first", "spread"] = "first"
 
     @model_serializer(mode="wrap")
-    def _without_empty_group(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A dataset without groups is the same as before there were any."""
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A dataset without what was added later is the same as before."""
         content: dict[str, Any] = serialize(self)
-        if not content.get("group"):
-            content.pop("group", None)
+        for name in ("group", "choice"):
+            if name in content and content[name] == type(self).model_fields[name].default:
+                del content[name]
         return content
 
 

@@ -40,6 +40,7 @@ class Purpose(Enum):
     PHOTO_HALVES = 0xF2, "which photographs train and which are audited"
     SHUFFLED_GROUPS = 0x9A, "which images of a class are of which group; then: the class"
     PREFLIGHT_SAMPLE = 0xFA, "images that are looked at before a run"
+    LIMITED_IMAGES = 0xFC, "images of a dataset that a limit leaves"
     CURVE_CANDIDATES = 0xFB, "images among which those with perturbation curves are chosen"
     DRAWN_OBJECTS = 0, "background and object of a drawn picture"
     DRAWN_MARKS = 1, "mark of a drawn picture"

@@ -16,6 +16,7 @@ from explainers.rules.presets import GRADIENT
 from flows import cli, runners
 from pipeline import columns, seeds
 from pipeline.inputs.datasets import list_sources
+from pipeline.measure import forecast
 from pipeline.measure.curve_metrics import metrics_of
 from pipeline.measure.interventions.kinds import all_interventions
 from pipeline.measure.metrics import list_metrics
@@ -110,6 +111,7 @@ DEFINED: dict[str, Callable[[], set[str]]] = {
     "report section": lambda: sources(section.build for section in all_sections()),
     "gate statistic": lambda: sources(statistics.OF_RUN.values()),
     "visualisation": lambda: {f"reports/gallery/views/{name}.py" for name in all_views()},
+    "stage whose cost is forecast": lambda: sources(forecast.STAGES),
     "runner": lambda: sources(runners.RUNNERS.values()),
     "command": _commands,
     "column of the ranking": lambda: sources([columns]),

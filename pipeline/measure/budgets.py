@@ -79,7 +79,8 @@ def _limits(work: Work) -> Iterator[int]:
 
 
 def _limited(config: Config, limit: int) -> Config:
-    return config.model_copy(update={"dataset": config.dataset.model_copy(update={"limit": limit})})
+    update = {"limit": limit, "choice": "spread"}
+    return config.model_copy(update={"dataset": config.dataset.model_copy(update=update)})
 
 
 def _floor(limit: int) -> int:

@@ -15,10 +15,10 @@ import pyarrow as pa
 from explainers import analyze_many
 from explainers.network import network
 from pipeline.inputs.picked import Picked
+from pipeline.inputs.spread import spread
 from pipeline.measure.audit import audit_shard
 from pipeline.measure.bench import Bench
 from pipeline.measure.forecast import Speeds, Work
-from pipeline.measure.seen import spread
 from pipeline.run.store import parquet_bytes
 from pipeline.seeds import Purpose
 

@@ -14,9 +14,10 @@ from pipeline.inputs.batches import ClassMap, map_classes
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset, DatasetInfo
 from pipeline.inputs.models import LoadedModel
+from pipeline.inputs.spread import spread
 from pipeline.measure.agreement import accuracy_of
 from pipeline.measure.doubts import doubts
-from pipeline.measure.seen import Seen, spread
+from pipeline.measure.seen import Seen
 from pipeline.run.preflight import ClassMatch, Names, NetworkFacts, Preflight
 
 IMAGES = 64

@@ -7,7 +7,7 @@ import heapq
 from pipeline.config import PerturbationConfig
 from pipeline.inputs.datasets import Dataset
 from pipeline.inputs.picked import Picked
-from pipeline.measure.seen import spread
+from pipeline.inputs.spread import spread
 from pipeline.seeds import ImageChoice, Purpose
 
 _CANDIDATES = 1000  # images among which a few are chosen, at least

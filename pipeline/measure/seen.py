@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -17,24 +16,9 @@ from pipeline.inputs.geometry import clean_boxes
 from pipeline.inputs.models import LoadedModel
 from pipeline.inputs.picked import Picked
 from pipeline.run.preflight import BoxesSeen, Sample, SizesSeen
-from pipeline.seeds import Purpose
 
 _FIRST = 5  # reasons that are told
 _BEYOND = 1.0  # pixels by which a box may reach out of its picture: the ways to count them differ by one
-
-
-def spread(
-    n: int, images: int, purpose: Purpose = Purpose.PREFLIGHT_SAMPLE, seed: int = 0
-) -> tuple[int, ...]:
-    """Ascending positions: one at random of each of ``images`` equal stretches of ``n``; all if fewer.
-
-    Examples are often sorted by class: the first ones would be of one class, a plain draw would miss some.
-    """
-    if n <= images:
-        return tuple(range(n))
-    edges = np.linspace(0, n, images + 1).astype(int)
-    rng = purpose.rng(seed)
-    return tuple(int(rng.integers(a, b)) for a, b in pairwise(edges))
 
 
 class Seen:

@@ -27,7 +27,9 @@ from pipeline.inputs.datasets.prepared import METADATA_KEY
 from pipeline.inputs.datasets.recordfiles import READERS, Reader
 from pipeline.inputs.geometry import image_size
 from pipeline.inputs.shards import Shard
+from pipeline.inputs.spread import spread
 from pipeline.json_text import parse_json
+from pipeline.seeds import Purpose
 
 FEATURES_FILE = "features.json"
 _CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
@@ -71,7 +73,8 @@ class TfdsDataset:
         if not self.config.split and len(splits) > 1:
             yield f"split {self._split}, since none was chosen; there are {', '.join(splits)}"
         if limited(images, self.config.limit) < images:
-            yield f"the first {self.config.limit} of {images} images"
+            which = "one of each stretch of the split, seeded" if self._chosen else "the first"
+            yield f"{self.config.limit} of {images} images: {which}"
 
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:
@@ -91,11 +94,28 @@ class TfdsDataset:
     def _decoders(self) -> dict[str, Any]:
         return _skip_images(self._builder.info.features)
 
+    @functools.cached_property
+    def _chosen(self) -> tuple[int, ...] | None:
+        """Positions in the split of the images that a limit leaves, where they are not the first."""
+        images = sum(f.take for f in self._files)
+        if self.config.choice == "first" or limited(images, self.config.limit) == images:
+            return None
+        return spread(images, self.config.limit, Purpose.LIMITED_IMAGES)
+
     def read(self, shard: Shard) -> Iterator[Record]:
         """See :class:`Dataset`."""
+        if self._chosen is None:
+            yield from self._read(shard.start, shard.stop)
+        else:
+            for index in range(shard.start, shard.stop):
+                place = self._chosen[index]
+                yield from (replace(record, index=index) for record in self._read(place, place + 1))
+
+    def _read(self, begin: int, end: int) -> Iterator[Record]:
+        """The records at these positions of the split."""
         first = 0
         for file in self._files:
-            start, stop = max(shard.start, first), min(shard.stop, first + file.take)
+            start, stop = max(begin, first), min(end, first + file.take)
             if start < stop:
                 shift = file.skip - first
                 stored = self._reader(file.filename, start + shift, stop + shift)

@@ -154,6 +154,26 @@ def test_splits_subsplits_and_limits(detection: Path) -> None:
     assert few.info.n_examples == len(read_all(few)) == 2
 
 
+@pytest.mark.parametrize("shard", [1, 3, 4])
+def test_a_limit_may_be_spread_over_the_split(detection: Path, shard: int) -> None:
+    """One image of each of four stretches of eleven, whatever the shards; their ids stay the same."""
+    whole = read_all(open_dataset(DatasetConfig(source="tfds", path=str(detection))))
+    config = DatasetConfig(source="tfds", path=str(detection), limit=4, choice="spread")
+    few = open_dataset(config)
+    records = read_all(few, shard)
+    assert [r.index for r in records] == [0, 1, 2, 3]
+    places = [[w.example_id for w in whole].index(r.example_id) for r in records]
+    assert all(
+        a <= place < b for place, (a, b) in zip(places, [(0, 2), (2, 5), (5, 8), (8, 11)], strict=True)
+    )
+    assert [r.image for r in records] == [whole[place].image for place in places]
+    assert few.info.n_examples == 4
+    assert "4 of 11 images: one of each stretch of the split, seeded" in few.info.decisions
+    # a dataset that is cut as always is the same as before there was a choice
+    assert "choice" not in DatasetConfig(limit=4).model_dump()
+    assert config.model_dump()["choice"] == "spread"
+
+
 def test_paths_can_be_named_and_wrong_ones_list_the_valid(detection: Path) -> None:
     config = DatasetConfig(
         source="tfds", path=str(detection), boxes="objects/bbox", label="objects/label", image="image"

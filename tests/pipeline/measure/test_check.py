@@ -18,9 +18,9 @@ from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record
 from pipeline.inputs.models import LoadedModel, load_model
+from pipeline.inputs.spread import spread
 from pipeline.measure.agreement import Agreement, accuracy_of, can_tell, wilson
 from pipeline.measure.check import look
-from pipeline.measure.seen import spread
 from pipeline.run.preflight import KEY, Preflight, read_preflight
 
 SIDE = 8

@@ -466,6 +466,52 @@ def test_curves_of_a_run(small_run):
     np.testing.assert_allclose(both["values"].str[0], both["confidence"], atol=1e-5)
 
 
+def test_curves_do_not_depend_on_the_shards(tiny_planted, tiny_cnn_file):
+    """The images that get curves wait until they fill a batch: over batches here, over none there."""
+    from pipeline.config import parse_config
+    from pipeline.inputs.shards import plan_shards
+    from pipeline.measure.audit import audit_shard
+    from pipeline.measure.bench import open_bench
+
+    bench = open_bench(
+        parse_config(
+            {
+                "dataset": {"source": "planted", "path": tiny_planted.config.path},
+                "model": {"source": str(tiny_cnn_file)},
+                "methods": [{"name": "gradient"}],
+                "perturbation": {"images": 6, "points": 4},
+                "execution": {"batch_size": 5},
+            }
+        )
+    )
+    whole, parts = (
+        [
+            row
+            for shard in plan_shards("tiny", "validation", 24, size)
+            for row in curves_of(audit_shard(shard, bench))
+        ]
+        for size in (24, 7)
+    )
+    assert len(whole) == len(parts) == 6 * 3
+    for one, other in zip(whole, parts, strict=True):
+        assert one[:2] == other[:2]
+        np.testing.assert_allclose(one[2], other[2], atol=1e-6)
+    labels = bench_labels(bench)
+    counts = np.bincount([labels[name] for name, order, _ in whole if order == "morf"], minlength=4)
+    assert sorted(counts) == [1, 1, 2, 2]  # six images of four classes
+
+
+def curves_of(tables):
+    return [(r["example_id"], r["order"], r["values"]) for r in tables["curves"].to_pylist()]
+
+
+def bench_labels(bench):
+    from pipeline.inputs.shards import plan_shards
+
+    (shard,) = plan_shards("tiny", "validation", 24, 24)
+    return {record.example_id: record.label for record in bench.dataset.read(shard)}
+
+
 def test_methods_are_ranked_on_the_same_images(small_run):
     from pipeline.statistics.method_ranking import rank_methods
 
