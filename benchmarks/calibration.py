@@ -1,227 +1,276 @@
-"""Is the relative test calibrated, does the interval cover, and what effect does it find?
+"""Does the relative test accuse only classes that are lower by more than matters, and which does it find?
 
     python -m benchmarks.calibration            # the tables and the picture of docs/statistics.md
     python -m benchmarks.calibration --runs 0.1 # a tenth of the runs: a look
-    python -m benchmarks.calibration --runs 5   # five times as many: half an hour
-    python -m benchmarks.calibration --classes 1000 --runs 4 --first-seed 5000  # other runs, null only
+    python -m benchmarks.calibration --runs 5   # five times as many
 
 Every run is a simulated table (tests/tables.py): classes differ in the size of their boxes, lift depends on
-size and place of the box, noise is heavy-tailed or skewed, and its width depends on that size. Without an
-effect, any class with q <= 0.05 is a false alarm.
+size and place of the box, noise is heavy-tailed or skewed either way, its width depends on that size. And
+classes truly differ: their effects are Student's t with 3 to 6 degrees of freedom (the seed says which) and
+standard deviation ``between``. A false alarm is a suspicious class whose true effect is not below the limit.
+
+Seeds are 20,000 and more. What there was to choose (both sides or the upper one for the spread between
+classes; fixed or estimated prior freedom) was chosen on other tables, with seeds below 2,000.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config import RankingConfig
-from pipeline.statistics.adjust import adjust
-from pipeline.statistics.class_evidence import estimate, relative
+from pipeline.statistics.relative import compare
 from pipeline.statistics.resampling import discovery_rates
 from tests.tables import draw_examples, expected_lift
 
-CLASSES = (10, 50, 1000)
+FIRST_SEED = 20_000
+CLASSES = (12, 50, 200, 1000)
+RUNS = {12: 120, 50: 60, 200: 20, 1000: 4}
+BETWEEN = (0.0, 0.15, 0.3)
 PER_CLASS: tuple[int | str, ...] = (5, 10, 20, 50, "5-50")
-RUNS = {10: 400, 50: 200, 1000: 30}
-# Only q <= 0.05 matters here, and with 1000 classes that is always the computed tail: few draws suffice.
-DRAWS = {10: 2000, 50: 2000, 1000: 300}
-EFFECTS = (-0.25, -0.5, -1.0, -1.5, -2.0)
+NOISE = ("t", "left", "right")
+PLANTED = {12: 3, 50: 5, 200: 10}
+EFFECTS = (-0.5, -1.0, -1.5, -2.0, -3.0)
+POWER_PER_CLASS = (5, 10, 20, 40)
+MORE_IMAGES = (10, 50, 500)
+CONFIG = RankingConfig()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of table: ``planted`` classes have the ``effect`` instead of their own."""
+
+    classes: int
+    per_class: int | str
+    between: float = 0.0
+    noise: str = "t"
+    planted: int = 0
+    effect: float = 0.0
+    freedom: int = 0  # of the classes' effects; 0: 3 to 6, by the seed; -1: normal
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One simulated run: per class, p, q, whether suspicious, interval and the true shift."""
+    """One simulated run, arrays (C,): true effects, which are planted, what the test says, the interval."""
 
-    p: np.ndarray
-    q: np.ndarray
+    truth: np.ndarray
+    planted: np.ndarray
     suspicious: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    shift: np.ndarray
 
 
-def simulate(
-    n_classes: int, per_class: int | str, seed: int, effect: float = 0.0, noise: str = "t"
-) -> Outcome:
-    """Draw a table, with ``effect`` on a tenth of the classes (at least one), and test its classes."""
+def class_effects(case: Case, rng: np.random.Generator, seed: int) -> np.ndarray:
+    """True effects (C,) of standard deviation ``between``, the first of them planted."""
+    if case.freedom < 0:
+        truth = case.between * rng.standard_normal(case.classes)
+    else:
+        freedom = case.freedom or 3 + seed % 4
+        truth = case.between * rng.standard_t(freedom, case.classes) / np.sqrt(freedom / (freedom - 2))
+    truth[: case.planted] = case.effect
+    return truth
+
+
+def simulate(case: Case, seed: int) -> Outcome:
+    """Draw a table and test its classes."""
     rng = np.random.default_rng([seed, 99])
-    counts = rng.integers(5, 51, n_classes) if isinstance(per_class, str) else per_class
-    shift = np.zeros(n_classes)
-    if effect:
-        shift[: max(1, n_classes // 10)] = effect
-    frame = draw_examples(n_classes, counts, seed, dict(enumerate(shift)))
-    frame = frame.sort_values("label", kind="stable")
-    label, area = frame["label"].to_numpy(), frame["box_area"].to_numpy()
-    distance, lift = frame["box_distance"].to_numpy(), frame["lift"].to_numpy()
-    if noise == "skewed":
+    n = case.classes
+    counts = rng.integers(5, 51, n) if isinstance(case.per_class, str) else case.per_class
+    truth = class_effects(case, rng, seed)
+    frame = draw_examples(n, counts, seed, dict(enumerate(truth))).sort_values("label", kind="stable")
+    label, area, distance, lift = (frame[c].to_numpy() for c in ("label", "box_area", "box_distance", "lift"))
+    if case.noise != "t":
         width = 0.6 + 0.12 * np.abs(np.log(area / (1 - area)))
-        lift = expected_lift(area, distance) + shift[label] + width * (1 - rng.gamma(1, size=len(label)))
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(label, minlength=n_classes))])
-    config = RankingConfig(draws=DRAWS[n_classes], seed=seed)
-    adjusted = adjust(lift, area, distance, bounds)
-    estimates = estimate(adjusted, bounds, config)
-    p = relative(adjusted, area, bounds, estimates["high"], config)
-    q = discovery_rates(p, np.ones(n_classes, dtype=bool), config.fdr)
-    return Outcome(
-        p, q, (q <= config.level) & (estimates["high"] < 0), estimates["low"], estimates["high"], shift
-    )
+        tail = rng.gamma(1, size=len(label)) - 1
+        sign = 1 if case.noise == "right" else -1
+        lift = expected_lift(area, distance) + truth[label] + sign * width * tail
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(label, minlength=n))])
+    _, found = compare(lift, area, distance, bounds, CONFIG)
+    q = discovery_rates(found.p, np.diff(bounds) >= CONFIG.n_min, CONFIG.fdr)
+    return Outcome(truth, np.arange(n) < case.planted, q <= CONFIG.level, found.low, found.high)
 
 
-def null_table(share: float, classes: Sequence[int] = CLASSES, first: int = 0) -> Iterator[dict]:
-    """False alarms without any effect; seeds from ``first`` on."""
-    for noise in ("t", "skewed"):
-        for n_classes in classes:
-            for per_class in PER_CLASS:
-                runs = max(10, int(RUNS[n_classes] * share * (1 if noise == "t" else 0.5)))
-                outcomes = [
-                    simulate(n_classes, per_class, seed, noise=noise) for seed in range(first, first + runs)
-                ]
-                alarms = np.mean([(f.q <= 0.05).any() for f in outcomes])
-                p = np.concatenate([f.p for f in outcomes])
-                inside = np.concatenate([(f.low <= 0) & (f.high >= 0) for f in outcomes])
-                yield {
-                    "noise": noise,
-                    "classes": n_classes,
-                    "images per class": per_class,
-                    "runs": runs,
-                    "runs with a false alarm": alarms,
-                    "+-": 1.96 * np.sqrt(0.05 * 0.95 / runs),
-                    "runs with a suspicious class": np.mean([f.suspicious.any() for f in outcomes]),
-                    "p <= 0.05": (p <= 0.05).mean(),
-                    "p <= 0.001": (p <= 0.001).mean(),
-                    "coverage of the interval": inside.mean(),
-                }
+def figures(case: Case, runs: int) -> dict[str, Any]:
+    """What ``runs`` tables of a kind give, on average."""
+    outcomes = [simulate(case, FIRST_SEED + k) for k in range(runs)]
+    false = [f.suspicious & ~(f.truth < CONFIG.relevant_effect) for f in outcomes]
+    shares = [x.sum() / max(f.suspicious.sum(), 1) for x, f in zip(false, outcomes, strict=True)]
+    ordinary = np.concatenate([~f.planted for f in outcomes])
+    inside = np.concatenate([(f.low <= f.truth) & (f.truth <= f.high) for f in outcomes])
+    excluded = np.concatenate([f.low > CONFIG.relevant_effect for f in outcomes])
+    return {
+        "runs": runs,
+        "runs with a false alarm": np.mean([x.any() for x in false]),
+        "false among the suspicious": np.mean(shares),
+        "accused, not planted": np.mean([(f.suspicious & ~f.planted).sum() for f in outcomes]),
+        "planted found": np.mean(
+            [f.suspicious[f.planted].mean() if case.planted else np.nan for f in outcomes]
+        ),
+        "coverage": inside[ordinary].mean(),
+        "effect excluded": excluded[ordinary].mean(),
+    }
 
 
-def power_table(share: float) -> Iterator[dict]:
-    """Share of the affected classes found, and of the found ones that are not affected."""
-    for n_classes in CLASSES:
-        for per_class in PER_CLASS[:4]:
-            for effect in EFFECTS:
-                runs = max(4, int(RUNS[n_classes] * share * (0.02 if n_classes == 1000 else 0.1)))
-                outcomes = [simulate(n_classes, per_class, 10_000 + seed, effect) for seed in range(runs)]
-                hit = [f.suspicious[f.shift < 0].mean() for f in outcomes]
-                false = [(f.suspicious & (f.shift == 0)).sum() / max(f.suspicious.sum(), 1) for f in outcomes]
-                yield {
-                    "classes": n_classes,
-                    "images per class": per_class,
-                    "effect": effect,
-                    "runs": runs,
-                    "found": np.mean(hit),
-                    "false among the found": np.mean(false),
-                }
+def calibration_cases() -> list[Case]:
+    """Nothing planted: false alarms and coverage. With an effect of exactly the limit: the worst case."""
+    free = [Case(c, n, b, noise) for c in CLASSES for b in BETWEEN for noise in NOISE for n in PER_CLASS]
+    worst = [Case(c, n, b, "t", c // 10, -0.5) for c in CLASSES for b in (0.0, 0.15) for n in (10, 50)]
+    return free + worst
 
 
-def shown(rows: Iterator[dict]) -> Iterator[dict]:
-    """The rows, each on standard error as soon as it is there."""
-    for row in rows:
-        print(*(f"{v:.3f}" if isinstance(v, float) else v for v in row.values()), file=sys.stderr, flush=True)
-        yield row
+def power_cases() -> list[Case]:
+    """Planted classes among ordinary ones that do and do not differ."""
+    return [
+        Case(c, n, b, "t", planted, effect)
+        for c, planted in PLANTED.items()
+        for b in (0.0, 0.25)
+        for n in POWER_PER_CLASS
+        for effect in EFFECTS
+    ]
 
 
-def pooled(null: pd.DataFrame) -> pd.DataFrame:
-    """False alarms over all numbers of images, which a single row is too short to show."""
+def growing_cases() -> list[Case]:
+    """200 classes that differ as photographs' do, one at -1.5: more images, more accusations?"""
+    return [Case(200, n, b, "t", 1, -1.5, nu) for b in (0.25, 0.28) for nu in (-1, 6, 3) for n in MORE_IMAGES]
+
+
+def _row(job: tuple[Case, int]) -> dict[str, Any]:
+    case, runs = job
+    row = {name: getattr(case, name) for name in case.__dataclass_fields__} | figures(case, runs)
+    print(*row.values(), file=sys.stderr, flush=True)
+    return row
+
+
+def measure(cases: Iterable[Case], runs: Callable[[Case], int]) -> pd.DataFrame:
+    """A row per case; the order of the cases, whatever the number of processes."""
+    jobs = [(case, max(1, runs(case))) for case in cases]
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        return pd.DataFrame(list(pool.map(_row, jobs)))
+
+
+def pooled(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Averages over everything but ``by``; each row weighs as many runs as it has."""
     rows = []
-    for (noise, classes), part in null.groupby(["noise", "classes"], sort=False):
-        runs = int(part["runs"].sum())
-        share = {c: np.average(part[c], weights=part["runs"]) for c in null.columns[6:]}
-        alarms = np.average(part["runs with a false alarm"], weights=part["runs"])
-        error = 1.96 * np.sqrt(0.05 * 0.95 / runs)
-        rows.append(
-            {"noise": noise, "classes": classes, "runs": runs, "runs with a false alarm": alarms, "+-": error}
-            | share
-        )
+    for key, part in table.groupby(by, sort=False, dropna=False):
+        means = {c: np.average(part[c], weights=part["runs"]) for c in list(part)[8:]}
+        means = {c: v for c, v in means.items() if np.isfinite(v)}
+        worst = {"lowest coverage": part["coverage"].min()}
+        rows.append(dict(zip(by, key, strict=True)) | {"runs": int(part["runs"].sum())} | means | worst)
     return pd.DataFrame(rows)
 
 
-def plot(null: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
-    """Left: false alarms with their Monte-Carlo band. Right: power over the effect."""
+def plot(null: pd.DataFrame, power: pd.DataFrame, growing: pd.DataFrame, path: Path) -> None:
+    """Left: accusations as images grow. Middle: coverage. Right: power over the effect."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    colours = {10: "#1b6ca8", 50: "#d1662b", 1000: "#2f8f5b"}
-    shapes = {5: "o", 10: "s", 20: "^", 50: "D", "5-50": "v"}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
-    ticks = []
-    for k, row in enumerate(null.to_dict("records")):
-        full = row["noise"] == "t"
-        colour = colours[row["classes"]]
-        left.errorbar(
-            k,
-            100 * row["runs with a false alarm"],
-            yerr=[[100 * min(row["+-"], row["runs with a false alarm"])], [100 * row["+-"]]],
-            fmt=shapes[row["images per class"]],
-            color=colour,
-            markerfacecolor=colour if full else "white",
-            elinewidth=1,
-            clip_on=False,
-        )
-        ticks.append(str(row["images per class"]))
-    left.axhline(5, color="0.3", linewidth=1, linestyle="--")
-    left.set_xticks(range(len(ticks)), ticks, rotation=90, fontsize=7)
-    left.set(ylim=(0, None), xlabel="images per class", ylabel="runs with a false alarm, %")
-    left.set_title("No effect: false alarms at q ≤ 0.05 (filled: t noise, open: skewed)", fontsize=10)
-    for (n_classes, per_class), part in power.groupby(["classes", "images per class"], sort=False):
-        right.plot(
-            -part["effect"],
-            100 * part["found"],
-            color=colours[n_classes],
-            marker=shapes[per_class],
-            markersize=4,
-            linewidth=1.2,
-            label=f"{n_classes} classes, {per_class} images",
-        )
-    right.set(xlabel="planted drop of the lift, log odds", ylabel="affected classes found, %", ylim=(0, 102))
-    right.set_title("Power: a tenth of the classes affected", fontsize=10)
-    right.legend(fontsize=7, frameon=False)
-    for axis in (left, right):
+    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), constrained_layout=True)
+    _plot_coverage(axes[0], null)
+    _plot_growing(axes[1], growing)
+    _plot_power(axes[2], power)
+    for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    for n_classes, colour in colours.items():
-        left.plot([], [], "o", color=colour, label=f"{n_classes} classes")
-    left.legend(fontsize=7, frameon=False, loc="upper left")
+        axis.legend(fontsize=7, frameon=False)
     figure.savefig(path, dpi=130)
+
+
+COLOURS: Mapping[Any, str] = {5: "#8c6bb1", 10: "#1b6ca8", 20: "#d1662b", 40: "#2f8f5b", 50: "#2f8f5b"}
+
+
+def _plot_coverage(axis: Any, null: pd.DataFrame) -> None:
+    for noise, marker in zip(NOISE, "o<>", strict=True):
+        part = null[(null["noise"] == noise) & (null["planted"] == 0) & (null["classes"] < 1000)]
+        mean = part.groupby(["per_class", "between"], sort=False)["coverage"].mean().unstack()
+        for between, colour in zip(BETWEEN, ("#1b6ca8", "#d1662b", "#2f8f5b"), strict=True):
+            label = f"classes differ by {between:g}" if noise == "t" else None
+            axis.plot(range(len(mean)), 100 * mean[between], marker, color=colour, ms=5, label=label)
+    axis.axhline(95, color="0.3", linewidth=1, linestyle="--")
+    axis.set_xticks(range(len(PER_CLASS)), [str(n) for n in PER_CLASS])
+    axis.set(ylim=(90, 100), xlabel="images per class", ylabel="intervals that hold the truth, %")
+    axis.set_title("Coverage (o: heavy tails, <, >: skewed)", fontsize=10)
+
+
+def _plot_growing(axis: Any, growing: pd.DataFrame) -> None:
+    names = {-1: "normal", 6: "t with 6 degrees", 3: "t with 3 degrees"}
+    for (between, freedom), part in growing.groupby(["between", "freedom"], sort=False):
+        style = "-" if between == 0.28 else "--"
+        colour = {-1: "#1b6ca8", 6: "#d1662b", 3: "#2f8f5b"}[freedom]
+        label = f"sd {between:g}, {names[freedom]}"
+        axis.plot(
+            part["per_class"],
+            part["accused, not planted"],
+            style,
+            marker="o",
+            ms=4,
+            color=colour,
+            label=label,
+        )
+    axis.set_xscale("log")
+    axis.set_xticks(MORE_IMAGES, [str(n) for n in MORE_IMAGES])
+    axis.minorticks_off()
+    axis.set(ylim=(0, 10), xlabel="images per class", ylabel="accused of 199 ordinary classes")
+    axis.set_title("Classes that truly differ: more images", fontsize=10)
+
+
+def _plot_power(axis: Any, power: pd.DataFrame) -> None:
+    part = power[(power["classes"] != 200)]
+    for (classes, between, n), rows in part.groupby(["classes", "between", "per_class"], sort=False):
+        if (classes == 50 and between == 0) or (classes == 12 and between != 0):
+            continue
+        style, said = ("--", "12 alike") if classes == 12 else ("-", "50 that differ by 0.25")
+        label = f"{said}, {n} images"
+        axis.plot(
+            -rows["effect"],
+            100 * rows["planted found"],
+            style,
+            marker="o",
+            ms=4,
+            color=COLOURS[n],
+            label=label,
+        )
+    axis.set(xlabel="planted drop of the lift, log odds", ylabel="planted classes found, %", ylim=(-2, 102))
+    axis.set_title("Power (12 classes, 3 planted; 50, 5 planted)", fontsize=10)
 
 
 def markdown(table: pd.DataFrame) -> str:
     """A Markdown table with three decimals."""
     head = "| " + " | ".join(table.columns) + " |\n|" + " --- |" * len(table.columns) + "\n"
-    rows = (
-        "| "
-        + " | ".join(f"{v:.3f}" if isinstance(v, float) and c != "effect" else str(v) for c, v in row.items())
+    lines = (
+        " | ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
         for row in table.to_dict("records")
     )
-    return head + " |\n".join(rows) + " |\n"
+    return head + "".join(f"| {line} |\n" for line in lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=float, default=1.0, help="factor on the number of simulated runs")
     parser.add_argument("--out", type=Path, default=Path("docs/images/calibration.png"))
-    parser.add_argument("--classes", type=int, nargs="*", choices=CLASSES, help="only these; no power curve")
-    parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     start = time.perf_counter()
-    if options.classes:
-        rows = shown(null_table(options.runs, options.classes, options.first_seed))
-        null = pd.DataFrame(rows)
-        print(markdown(null), markdown(pooled(null)), sep="\n")
-        return
-    null = pd.DataFrame(shown(null_table(options.runs)))
-    power = pd.DataFrame(shown(power_table(options.runs)))
-    for table in (null, pooled(null), power):
-        print(markdown(table))
+    null = measure(calibration_cases(), lambda case: int(RUNS[case.classes] * options.runs))
+    power = measure(power_cases(), lambda case: int(RUNS[case.classes] * options.runs / 2))
+    growing = measure(growing_cases(), lambda case: int((6 if case.per_class == 500 else 20) * options.runs))
+    free, worst = null[null["planted"] == 0], null[null["planted"] > 0]
+    print("Nothing planted:", markdown(pooled(free, ["classes", "between"])), sep="\n\n")
+    print(markdown(pooled(free, ["noise", "per_class"])))
+    print("A tenth exactly at the limit:", markdown(worst), sep="\n\n")
+    print("Power:", markdown(power.drop(columns=["noise", "freedom"])), sep="\n\n")
+    print("More images:", markdown(growing), sep="\n\n")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    plot(null, power, options.out)
+    plot(null, power, growing, options.out)
     print(f"{options.out}: {time.perf_counter() - start:.0f} s")
 
 

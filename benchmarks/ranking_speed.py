@@ -3,8 +3,8 @@
     python -m benchmarks.ranking_speed                       # 50,000 images; then 10,000 with maps
     python -m benchmarks.ranking_speed --images 5000000      # streaming; without maps
 
-A synthetic run (tests/tables.py) with 7 metrics is written first; each ranking, with 2,000 bootstrap and
-2,000 permutation draws, is a fresh process, so that its peak memory is its own.
+A synthetic run (tests/tables.py) with 7 metrics is written first; each ranking is a fresh process, so that
+its peak memory is its own.
 """
 
 from __future__ import annotations

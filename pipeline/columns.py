@@ -73,7 +73,12 @@ _COLUMNS: Final = (
     Column("adjusted_lift_raw", "number", "the same, not shrunk", "log odds"),
     Column("low", "number", "lower end of the 95 % interval of the adjusted lift", "log odds"),
     Column("high", "number", "upper end of the 95 % interval of the adjusted lift", "log odds"),
-    Column("p_relative", "number", "p: is the lift lower than that of comparable images?", "probability"),
+    Column(
+        "p_relative",
+        "number",
+        "p: is the lift lower than on comparable images by more than matters, and than classes differ?",
+        "probability",
+    ),
     Column("q_relative", "number", "the same with the false discovery rate controlled", "probability"),
     Column(
         "p_absolute", "number", "p: do the maps find the object? The larger of the next two", "probability"

@@ -43,8 +43,8 @@ def rank(
     method: Annotated[str | None, typer.Option(help="Explanation method; default the run's.")] = None,
     images: Annotated[str | None, typer.Option(help="Images that count: correct or all.")] = None,
     fdr: Annotated[str | None, typer.Option(help="False discovery rate: bh or by.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Bootstrap and permutation draws.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the resampling.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Draws of the absolute test.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of these draws.")] = None,
     top: Annotated[int, typer.Option(help="Classes to print.", min=1)] = 15,
 ) -> None:
     """Rank the classes of a run again, from its tables; writes ranking.csv and ranking.json.

@@ -25,7 +25,6 @@ from pipeline.run.store import Store
 from pipeline.seeds import Purpose
 from pipeline.statistics.arrays import Floats, Ints
 from pipeline.statistics.boxes import Masks, concatenate, draw, inside, masks_from, tiled_sums
-from pipeline.statistics.permutation import TAIL, area_strata
 
 PARTNERS = 32  # exchanged masks, and shifts, per image; every draw takes one of them per image
 OVERLAPS = 8  # of them that tell how far the boxes overlap
@@ -33,6 +32,8 @@ NEIGHBOURS = (
     10,
     500,
 )  # partners come from at least/at most so many images with smaller and with larger boxes
+STRATUM, MAX_STRATA = 50, 20  # images per stratum of box area, at least; strata, at most
+TAIL = 20  # fewer exceedances than this among the draws: the tail is computed, not counted
 SEES = 3.0  # standard errors of a sign test by which the maps of a run find objects at all
 
 
@@ -49,6 +50,17 @@ class Absolute:
     def p(self) -> Floats:
         """Both nulls must be rejected, so the larger p (intersection-union test, Berger 1982)."""
         return np.maximum(self.p_exchange, self.p_shift)
+
+
+def area_strata(area: Floats) -> Ints:
+    """Stratum of every image (n,): up to 20 of similar numbers of images, by box area.
+
+    Equal areas share a stratum: were ties cut apart in the order of the rows, strata would follow the
+    classes.
+    """
+    count = int(np.clip(len(area) // STRATUM, 1, MAX_STRATA))
+    cuts = np.sort(area)[np.arange(1, count) * len(area) // count]
+    return np.unique(np.searchsorted(cuts, area, side="right"), return_inverse=True)[1]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.statistics.arrays import Floats, Ints
+from pipeline.statistics.arrays import Flags, Floats, Ints
 
 HUBER = 1.345  # 95 % efficient under normal errors (Huber 1981)
 AREA_KNOTS = (0.02, 0.25, 0.5, 0.75, 0.98)  # quantiles of z
@@ -148,87 +148,119 @@ class Adjusted:
     """Residuals of one run; rows are sorted by class, as given.
 
     residual: lift minus the curve fitted without the image's own class (nan where no other class exists).
-    pooled: lift minus the curve of all images: does not know the classes, so classes may be permuted over it.
     curve_variance: per class, variance of the curve's mean over the images of the class, and of its centre.
+    between_share: the same that comes from classes truly differing, per unit of the variance between them.
     """
 
     residual: Floats
-    pooled: Floats
     curve_variance: Floats
+    between_share: Floats
     basis: Basis
     fit: HuberFit
     median_distance: float
 
 
-def adjust(lift: Floats, area: Floats, distance: Floats, bounds: Ints) -> Adjusted:
+def adjust(
+    lift: Floats, area: Floats, distance: Floats, bounds: Ints, ordinary: Flags | None = None
+) -> Adjusted:
     """Subtract what is expected for area and distance, leaving the own class out.
 
-    ``bounds`` (C + 1,): rows ``bounds[c]:bounds[c+1]`` are class c, and every class has rows. The curve is
+    ``bounds`` (C + 1,): rows ``bounds[c]:bounds[c+1]`` are class c, and every class has rows. ``ordinary``
+    (C,): the classes that curve and centre are taken from, at least two; all of them if None. The curve is
     exact for every class (a refit without it, the scale held at that of all images), not a one-step
     approximation.
 
     A Huber curve passes through the bulk, not the mean: where residuals are skewed, *every* class mean would
-    be off 0. Each class's residuals are therefore centred by the weighted median of the other classes' means,
-    which a minority of deviating classes cannot move.
+    be off 0. Each class's residuals are therefore centred by the weighted median of the other classes' means
+    about the same curve, which a minority of deviating classes cannot move.
     """
     z = np.log(area) - np.log1p(-area)
     basis = Basis.of(z, distance)
     x = basis.design(z, distance)
-    fit = huber(x, lift, basis.penalty)
+    n = np.diff(bounds).astype(float)
+    ordinary = np.ones(len(n), dtype=bool) if ordinary is None else ordinary
+    standard = np.repeat(ordinary, np.diff(bounds))
+    fit = huber(x[standard], lift[standard], basis.penalty)
     pooled = lift - x @ fit.beta
-    shift, variance = _leave_class_out(x, lift, pooled, bounds, fit, basis.penalty)
-    means = np.add.reduceat(pooled, bounds[:-1]) / np.diff(bounds)
-    centre = leave_one_out_median(means, np.diff(bounds).astype(float))
-    residual = np.empty_like(pooled)
+    residual, variance, share = pooled.copy(), np.full(len(n), np.nan), np.full(len(n), np.nan)
+    if len(n) < 2:
+        return Adjusted(np.full_like(pooled, np.nan), variance, share, basis, fit, float(np.median(distance)))
+    means = np.add.reduceat(pooled, bounds[:-1]) / n
+    place = np.stack([x[i:j].mean(axis=0) for i, j in pairwise(bounds)])
+    equation = _Equation.of(x[standard], lift[standard], fit, basis.penalty)
+    own = list(pairwise(np.concatenate([[0], np.cumsum(ordinary * np.diff(bounds))]).tolist()))
+    # an offset of class k moves the curve without c by ``rest^-1 pull[k]``
+    pull = np.stack([equation.x[i:j].T @ equation.active[i:j] for i, j in own])
     for c, (i, j) in enumerate(pairwise(bounds)):
-        residual[i:j] = pooled[i:j] - x[i:j] @ shift[c] - centre[c]
-    return Adjusted(residual, pooled, variance, basis, fit, float(np.median(distance)))
+        others = ordinary & (np.arange(len(n)) != c)
+        rest, shift = equation.without(*own[c])
+        lever = _solve(rest, place[c])
+        residual[i:j] -= x[i:j] @ shift + weighted_median((means - place @ shift)[others], n[others])
+        # the centre is a median of class means: pi / 2 times the variance of a mean, which the curve's holds
+        variance[c] = equation.spread * (place[c] @ lever + (np.pi / 2 - 1) / n[others].sum())
+        share[c] = np.sum((pull @ lever)[others] ** 2)
+        share[c] += (np.pi / 2 - 1) * np.sum(n[others] ** 2) / n[others].sum() ** 2
+    return Adjusted(residual, variance, share, basis, fit, float(np.median(distance)))
 
 
-def _leave_class_out(
-    x: Floats, y: Floats, r: Floats, bounds: Ints, fit: HuberFit, penalty: Floats
-) -> tuple[Floats, Floats]:
-    """Per class: change of the coefficients (C, p) without it; variance of its mean expectation (C,).
+@dataclass(frozen=True)
+class _Equation:
+    """Huber's estimating equation at a curve; ``x`` (n, p), ``y`` and residuals ``r`` (n,).
 
-    Huber's estimating equation is piecewise linear: leaving out class c moves the curve by a little ``x
-    D``, and the downdated Newton step is exact but for the few rows whose residual crosses the kink at ``k
-    s``. Only those, within ``max |x D|`` of it, are looked at again, until the step no longer changes.
+    limit: where it bends, ``k s``; psi: residuals clipped there; active: which are not; order, kink: rows by
+    distance from the bend, and these distances; reach (p,): largest ``|x|`` of a column; hessian (p, p);
+    spread: ``E psi^2 / E psi'``.
     """
-    n_classes, p = len(bounds) - 1, x.shape[1]
-    shift, variance = np.full((n_classes, p), np.nan), np.full(n_classes, np.nan)
-    if n_classes < 2:
-        return shift, variance
-    limit = HUBER * fit.scale if fit.scale else np.inf
-    psi = np.clip(r, -limit, limit)
-    active = np.abs(r) <= limit
-    kink = np.abs(np.abs(r) - limit)
-    order = np.argsort(kink, kind="stable")
-    kink, reach = kink[order], np.abs(x).max(axis=0)
-    hessian = _gram(x, active) + np.diag(penalty)
-    spread = float(psi @ psi) / max(int(active.sum()), 1)  # E psi^2 / E psi'
-    # the centre is a median of class means: pi / 2 times the variance of a mean, which the curve's holds
-    centre = (np.pi / 2 - 1) * spread / (len(x) - np.diff(bounds))
-    for c, (i, j) in enumerate(pairwise(bounds)):
+
+    x: Floats
+    y: Floats
+    r: Floats
+    fit: HuberFit
+    penalty: Floats
+    limit: float
+    psi: Floats
+    active: Flags
+    order: Ints
+    kink: Floats
+    reach: Floats
+    hessian: Floats
+    spread: float
+
+    @classmethod
+    def of(cls, x: Floats, y: Floats, fit: HuberFit, penalty: Floats) -> _Equation:
+        r = y - x @ fit.beta
+        limit = HUBER * fit.scale if fit.scale else np.inf
+        psi, active = np.clip(r, -limit, limit), np.abs(r) <= limit
+        kink = np.abs(np.abs(r) - limit)
+        order = np.argsort(kink, kind="stable")
+        reach = np.abs(x).max(axis=0)
+        hessian = _gram(x, active) + np.diag(penalty)
+        spread = float(psi @ psi) / max(int(active.sum()), 1)
+        return cls(x, y, r, fit, penalty, limit, psi, active, order, kink[order], reach, hessian, spread)
+
+    def without(self, i: int, j: int) -> tuple[Floats, Floats]:
+        """Hessian (p, p) without rows ``i:j``, and by how much the coefficients (p,) change.
+
+        The equation is piecewise linear: leaving out a class moves the curve by a little ``x D``, and the
+        downdated Newton step is exact but for the few rows whose residual crosses the kink. Only those,
+        within ``max |x D|`` of it, are looked at again, until the step no longer changes.
+        """
+        x, r, psi, limit = self.x, self.r, self.psi, self.limit
         own = x[i:j]
-        rest = hessian - own.T @ (own * active[i:j, None])
+        rest = self.hessian - own.T @ (own * self.active[i:j, None])
         gradient = -(own.T @ psi[i:j])
         delta = _solve(rest, gradient)
         for _ in range(50):
-            near = order[: np.searchsorted(kink, reach @ np.abs(delta), side="right")]
+            near = self.order[: np.searchsorted(self.kink, self.reach @ np.abs(delta), side="right")]
             near = near[(near < i) | (near >= j)]
             move = x[near] @ delta
-            error = np.clip(r[near] - move, -limit, limit) - (psi[near] - active[near] * move)
+            error = np.clip(r[near] - move, -limit, limit) - (psi[near] - self.active[near] * move)
             new = _solve(rest, gradient + x[near].T @ error)
             moved, delta = float(np.abs(new - delta).max()), new
-            if moved <= _TOLERANCE * max(fit.scale, 1e-300):
-                break
-        else:  # few rows, many of them at the kink: fit again without the class
-            others = np.r_[0:i, j : len(x)]
-            delta = huber(x[others], y[others], penalty, scale=fit.scale).beta - fit.beta
-        shift[c] = delta
-        mean = own.mean(axis=0)
-        variance[c] = spread * float(mean @ _solve(rest, mean)) + centre[c]
-    return shift, variance
+            if moved <= _TOLERANCE * max(self.fit.scale, 1e-300):
+                return rest, delta
+        others = np.r_[0:i, j : len(x)]  # few rows, many of them at the kink: fit again without the class
+        return rest, huber(x[others], self.y[others], self.penalty, self.fit.scale).beta - self.fit.beta
 
 
 def _solve(matrix: Floats, right: Floats) -> Floats:
@@ -239,23 +271,14 @@ def _solve(matrix: Floats, right: Floats) -> Floats:
         return np.linalg.lstsq(matrix, right, rcond=None)[0]
 
 
-def leave_one_out_median(values: Floats, weights: Floats) -> Floats:
-    """Weighted median of all values but the k-th, for every k, in O(n log n); nan for a single value.
-
-    The median is the first value, in increasing order, at which the cumulated weight of the others reaches
-    half.
-    """
-    if len(values) < 2:
-        return np.full(len(values), np.nan)
+def weighted_median(values: Floats, weights: Floats) -> float:
+    """Where the cumulated weight of the sorted values reaches half, the midpoint if two share it."""
     order = np.argsort(values, kind="stable")
-    v, w = values[order], weights[order]
-    cumulated = np.cumsum(w)
-    half = (cumulated[-1] - w) / 2
-    before = np.searchsorted(cumulated, half - 1e-12 * cumulated[-1])
-    after = np.searchsorted(cumulated, half + w - 1e-12 * cumulated[-1])
-    k = np.arange(len(v))
-    # the others' cumulated weight is `cumulated` below k and `cumulated - w[k]` above it
-    place = np.where(before < k, before, np.maximum(after, k + 1))
-    out = np.empty_like(v)
-    out[order] = v[np.minimum(place, len(v) - 1)]
-    return out
+    cumulated = np.cumsum(weights[order]) / np.sum(weights)
+    return float(values[order][np.searchsorted(cumulated, [0.5 - 1e-12, 0.5 + 1e-12])].mean())
+
+
+def leave_one_out_median(values: Floats, weights: Floats) -> Floats:
+    """Weighted median of all values but the k-th, for every k; at least two."""
+    others = ~np.eye(len(values), dtype=bool)
+    return np.array([weighted_median(values[rest], weights[rest]) for rest in others])

@@ -54,14 +54,13 @@ class Criterion:
 def criteria(config: RankingConfig) -> dict[MapVerdict, tuple[Criterion, ...]]:
     """What a class must fulfil, all of it, for a verdict; the first that applies. ``undecided`` is the rest.
 
-    A class is unremarkable only where a relevant effect is excluded, which an interval below 0 can do too:
-    where its q is above the level, it does not exclude 0 once the number of classes is allowed for.
+    Both ask for the relevant effect: a class is suspicious where it is shown (and is more than classes of
+    this run differ), unremarkable where it is excluded.
     """
     enough = Criterion("n", ">=", config.n_min)
     return {
         MapVerdict.SUSPICIOUS: (
             Criterion("q_relative", "<=", config.level),
-            Criterion("high", "<", 0),
             enough,
         ),
         MapVerdict.UNFOCUSED: (

@@ -151,7 +151,7 @@ def class_table(described: pd.DataFrame, evidence: ClassEvidence, config: Rankin
         **{name: _spread(values, position, len(described)) for name, values in columns.items()}
     )
     table["map_verdict"] = map_verdicts(table, config)
-    variance = _spread(evidence.variance, position, len(described))
+    variance = _spread(evidence.relative.variance, position, len(described))
     table["n_needed"] = needed_images(table, variance, config)
     for name, column in BASELINES.items():  # 1 = lowest; ties share the lower place
         table[rank_column(name)] = table[column].rank(method="min").astype("Int64")
@@ -164,14 +164,14 @@ def evidence_columns(evidence: ClassEvidence, config: RankingConfig) -> dict[str
     def q(p: Floats, n: Ints) -> Floats:
         return discovery_rates(p, n >= config.n_min, config.fdr)
 
-    absolute, undefined = evidence.absolute, np.full(len(evidence.label), np.nan)
+    relative, absolute, undefined = evidence.relative, evidence.absolute, np.full(len(evidence.label), np.nan)
     return {
-        "adjusted_lift": evidence.shrunk,
-        "adjusted_lift_raw": evidence.mean,
-        "low": evidence.low,
-        "high": evidence.high,
-        "p_relative": evidence.p_relative,
-        "q_relative": q(evidence.p_relative, evidence.n),
+        "adjusted_lift": relative.shrunk,
+        "adjusted_lift_raw": relative.mean,
+        "low": relative.low,
+        "high": relative.high,
+        "p_relative": relative.p,
+        "q_relative": q(relative.p, evidence.n),
         "p_absolute": undefined if absolute is None else absolute.p,
         "p_exchange": undefined if absolute is None else absolute.p_exchange,
         "p_shift": undefined if absolute is None else absolute.p_shift,
@@ -192,6 +192,7 @@ def needed_images(
 ) -> pd.api.extensions.ExtensionArray:
     """Images a class needs for a statement; null where it has enough or nothing is known of the spread.
 
+    A class that surely lies below the limit, though no lower than classes of this run differ, has enough.
     ``variance`` (C,) of one image; a class of which none is known is taken to be a typical one.
     """
     typical = np.nanmedian(variance) if np.isfinite(variance).any() else np.nan
@@ -199,4 +200,5 @@ def needed_images(
     undecided = (table["map_verdict"] == MapVerdict.UNDECIDED).to_numpy() & np.isfinite(variance)
     needed = images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
     needed = np.maximum(needed, table["n"].to_numpy() + 1)
+    undecided &= ~(table["high"] < config.relevant_effect).to_numpy()
     return pd.arrays.IntegerArray(np.where(undecided, needed, 0), ~undecided)

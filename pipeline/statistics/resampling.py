@@ -23,11 +23,11 @@ def class_means(values: Floats, bounds: Ints) -> Floats:
     return np.add.reduceat(values, bounds[:-1]) / np.diff(bounds)
 
 
-def class_variances(values: Floats, bounds: Ints) -> Floats:
+def class_variances(values: Floats, bounds: Ints, prior: float = PRIOR_DF) -> Floats:
     """Variance of one image, per class (C,), moderated: ``(d0 s0^2 + SS_c) / (d0 + n_c - 1)``.
 
-    ``s0^2`` is pooled over the classes and ``d0 = 4``: a class with one or two images borrows the spread of
-    all (Smyth 2004, with a fixed d0). nan when no class has two images.
+    ``s0^2`` is pooled over the classes and ``d0`` the ``prior``, 4: a class with one or two images borrows
+    the spread of all (Smyth 2004). nan when no class has two images.
     """
     n = np.diff(bounds)
     mean = class_means(values, bounds)
@@ -36,7 +36,7 @@ def class_variances(values: Floats, bounds: Ints) -> Floats:
     if freedom.sum() == 0:
         return np.full(len(n), np.nan)
     pooled = squares.sum() / freedom.sum()
-    return (PRIOR_DF * pooled + squares) / (PRIOR_DF + freedom)
+    return (prior * pooled + squares) / (prior + freedom)
 
 
 def bca_intervals(
@@ -108,11 +108,6 @@ def _quantile(ordered: Floats, share: Floats) -> Floats:
     return ordered[lower, column] + (place - lower) * (ordered[upper, column] - ordered[lower, column])
 
 
-def widen(low: Floats, high: Floats, mean: Floats, factor: Floats) -> tuple[Floats, Floats]:
-    """Stretch intervals about their mean by ``factor`` (C,) >= 1."""
-    return mean - (mean - low) * factor, mean + (high - mean) * factor
-
-
 def between_variance(means: Floats, errors: Floats) -> float:
     """``tau^2``: variance of the true class means about 0 (Paule and Mandel 1982).
 
@@ -123,7 +118,7 @@ def between_variance(means: Floats, errors: Floats) -> float:
     def excess(tau2: float) -> float:
         return float(np.sum(square / (tau2 + error))) - len(means)
 
-    if len(means) == 0 or excess(0.0) <= 0:
+    if len(means) == 0 or not excess(0.0) > 0:
         return 0.0
     low, high = 0.0, float(square.max())
     for _ in range(200):  # bisection: monotone, and no tolerance to choose

@@ -43,7 +43,7 @@ def summarise(
         "ratio_correlations": {
             name: rank_correlation(trivial["ratio"], r) for name, r in trivial.items() if name != "ratio"
         },
-        "tau": evidence.tau,
+        "tau": evidence.relative.tau,
         "scale": None if adjusted is None else adjusted.fit.scale,
         "expected": None if adjusted is None else expected_curve(adjusted, evidence.area),
         "absolute_test": evidence.absolute is not None,

@@ -26,15 +26,16 @@ that size at
 that distance from the centre, averaged over the class and drawn towards 0 where there are few images. −1
 means odds
 2.7 times lower than on comparable images.</dd></div>
-<div><dt>95 % interval</dt><dd>Bootstrap (BCa) over the images of the class: how far the figure would move
+<div><dt>95 % interval</dt><dd>Student's t over the images of the class, and the curve they are compared
+with: how far the figure would move
 with other
 pictures of the same kind.</dd></div>
 <div><dt>Ratio</dt><dd>Relevance inside over relevance outside the box, as in the book chapter this audit
 follows.
 Shown because it is known, not because it ranks well: it falls with the size of the box.</dd></div>
-<div><dt>q relative</dt><dd>Is the adjusted lift lower than that of comparable images? Permutation of
-images between
-classes within strata of box area, corrected for the number of classes ({{ correction }}).</dd></div>
+<div><dt>q relative</dt><dd>Is the adjusted lift lower than 0 by more than matters ({{ relevant }}),
+and by more
+than the classes of this run differ anyway? Corrected for the number of classes ({{ correction }}).</dd></div>
 <div><dt>q absolute</dt><dd>Does the map find the object at all? Boxes exchanged between images of similar
 box area,
 corrected the same way.</dd></div>
@@ -55,6 +56,7 @@ def build(run: RunData) -> dict[str, Any]:
     return {
         "method": run.method,
         "pooling": run.setting("audit", "pooling", "abs_sum"),
+        "relevant": f"{run.ranking.settings.relevant_effect:g}",
         "correction": {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}.get(run.rule("fdr"), ""),
         "verdicts": [(v, v.meaning, rules.get(v, "none of the others")) for v in MapVerdict],
         "images": "Right for the wrong reason presupposes right: only correctly classified images count."

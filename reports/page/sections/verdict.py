@@ -130,7 +130,7 @@ def _found(counts: Mapping[MapVerdict, int], named: pd.DataFrame, confirmed: boo
         )
     return (
         f"For {words.count(judged, 'class', 'classes')} there were enough images, and none of them has its "
-        "evidence beside the object more than comparable images of other classes do."
+        "evidence beside the object by more than matters, compared with images of other classes."
     )
 
 
@@ -171,11 +171,11 @@ def _facts(run: RunData, counts: Mapping[MapVerdict, int]) -> list[dict[str, str
 
 
 def _caveats(run: RunData, counts: Mapping[MapVerdict, int]) -> list[tuple[str, str]]:
-    level = float(run.rule("level"))
+    level, relevant = float(run.rule("level")), float(run.rule("relevant_effect"))
     sure = (
-        "A class is named only if its images differ from comparable ones beyond chance, with false "
-        f"discoveries held to {words.percent(level)} over all classes, and its 95 % interval lies below "
-        "zero. "
+        "Heat maps make a class suspicious only if it is lower than comparable images by more than "
+        f"{-relevant:g} and by more than the classes of this run differ anyway, with false discoveries held "
+        f"to {words.percent(level)} over all classes. "
         "Box size and position are accounted for: a small object alone makes no class suspicious."
     )
     out = [("How sure is this?", sure), ("What could not be said?", _unsaid(run, counts))]

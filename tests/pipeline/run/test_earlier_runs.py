@@ -18,6 +18,7 @@ from pipeline.run.store import Store
 from pipeline.run.verify import verify
 from pipeline.schema import TABLES
 from pipeline.statistics.ranking import rank
+from pipeline.verdicts import MapVerdict
 from reports.gate.evaluate import evaluate
 from reports.page.html import write_report
 from tests.tables import write_run
@@ -46,12 +47,17 @@ def test_every_table_is_read_whole(run: Path) -> None:
     assert store.missing() == ()
 
 
-def test_the_ranking_is_the_one_that_was_stored(run: Path) -> None:
-    stored = json.loads((run / "ranking.json").read_text(encoding="utf-8"))["classes"]
-    table = rank(run).table.set_index("class_name").loc[[row["class_name"] for row in stored]]
-    assert list(table["map_verdict"]) == [row["verdict"] for row in stored]
-    lifts = np.array([row["adjusted_lift"] for row in stored], float)
-    np.testing.assert_allclose(table["adjusted_lift"].to_numpy(float), lifts, atol=1e-6)
+def test_it_is_ranked_anew_from_the_figures_that_were_stored(run: Path) -> None:
+    """What is measured is as it was; what it means is judged by today's test, which accuses fewer."""
+    stored = {
+        c["class_name"]: c for c in json.loads((run / "ranking.json").read_text(encoding="utf-8"))["classes"]
+    }
+    table = rank(run).table.set_index("class_name")
+    for column in ("n", "ratio", "mass", "lift", "box_area", "small_box_rank"):
+        expected = [stored[name][column] for name in table.index]
+        np.testing.assert_allclose(table[column].to_numpy(float), np.array(expected, float), rtol=1e-6)
+    accused = table.index[table["map_verdict"] == MapVerdict.SUSPICIOUS]
+    assert set(accused) == {name for name, c in stored.items() if c["planted"]}
 
 
 def test_the_report_shows_what_lies_in_the_folder(run: Path) -> None:
@@ -66,10 +72,10 @@ def test_the_gate_judges_it(run: Path, tmp_path: Path) -> None:
         "[[check]]\nstatistic = 'n_confirmed'\nmax = 2\n[[check]]\nstatistic = 'n_cleared'\nmax = 1\n",
         encoding="utf-8",
     )
-    # every class was edited then: three are confirmed; a fourth, which only its maps accused, is cleared
+    # every class was edited then: three are confirmed; its maps accuse no other, which would be cleared
     assert [check.message for check in evaluate(str(run), str(policy)).checks[1:]] == [
         "n_confirmed is 3, must be at most 2",
-        "n_cleared is 1, as demanded at most 1",
+        "n_cleared is 0, as demanded at most 1",
     ]
 
 

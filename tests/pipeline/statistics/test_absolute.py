@@ -13,7 +13,7 @@ from pipeline.config import RankingConfig
 from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose
-from pipeline.statistics.absolute import PARTNERS, Used, absolute_test
+from pipeline.statistics.absolute import PARTNERS, Used, absolute_test, area_strata
 from pipeline.statistics.boxes import draw, inside, masks_from, tiled_sums, union
 from tests.tables import CELLS, INPUT, write_run
 
@@ -204,3 +204,14 @@ def test_without_maps_there_is_no_answer(tmp_path):
     used = used_images(tmp_path, truth)
     assert absolute_test(store, ranking_method(store.manifest), used, RankingConfig()) is None
     assert PARTNERS >= 32
+
+
+def test_strata_are_balanced_ordered_and_keep_ties_together():
+    rng = np.random.default_rng(0)
+    area = rng.random(2000)
+    strata = area_strata(area)
+    assert np.bincount(strata).tolist() == [100] * 20
+    assert (np.diff(strata[np.argsort(area)]) >= 0).all()
+    assert area_strata(np.full(500, 0.25)).max() == 0
+    tied = np.repeat([0.1, 0.2, 0.3], 100)
+    assert all(len(set(area_strata(tied)[tied == a])) == 1 for a in (0.1, 0.2, 0.3))

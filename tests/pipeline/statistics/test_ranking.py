@@ -191,7 +191,6 @@ def row(**changes):
     [
         ({}, UNREMARKABLE),
         ({"q_relative": 0.05, "low": -1.0, "high": -0.1}, SUSPICIOUS),
-        ({"q_relative": 0.01, "low": -1.0, "high": 0.1}, UNDECIDED),
         ({"q_relative": 0.051, "low": -1.0, "high": -0.1}, UNDECIDED),
         ({"q_relative": 0.2, "low": -0.4, "high": -0.1}, UNREMARKABLE),
         ({"low": -0.5, "high": 0.2}, UNDECIDED),

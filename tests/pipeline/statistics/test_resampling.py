@@ -12,7 +12,7 @@ from scipy import interpolate, optimize, stats
 from statsmodels.robust.robust_linear_model import RLM
 
 from pipeline.statistics import resampling
-from pipeline.statistics.adjust import HUBER, Basis, adjust, huber, leave_one_out_median, natural_spline
+from pipeline.statistics.adjust import HUBER, Basis, adjust, huber, natural_spline, weighted_median
 from tests.tables import draw_examples
 
 
@@ -95,13 +95,13 @@ def brute_curve_without(c, lift, area, distance, bounds, fitted):
 def test_leaving_a_class_out_equals_a_fit_without_it(n_classes, per_class, effect):
     lift, area, distance, bounds = table(n_classes, per_class, 3, effect)
     fitted = adjust(lift, area, distance, bounds)
-    means = [fitted.pooled[i:j].mean() for i, j in pairwise(bounds)]
     weights = np.diff(bounds)
     for c in range(n_classes):
         own = slice(bounds[c], bounds[c + 1])
         others = [k for k in range(n_classes) if k != c]
-        centre = brute_median([means[k] for k in others], [weights[k] for k in others])
         curve = brute_curve_without(c, lift, area, distance, bounds, fitted)
+        means = [(lift - curve)[i:j].mean() for i, j in pairwise(bounds)]
+        centre = brute_median([means[k] for k in others], [weights[k] for k in others])
         np.testing.assert_allclose(fitted.residual[own], (lift - curve)[own] - centre, atol=2e-5)
 
 
@@ -117,23 +117,30 @@ def test_equal_boxes_and_equal_lifts_are_no_trouble():
 
 
 def brute_median(values, weights):
-    order = np.argsort(values, kind="stable")
-    total, so_far = sum(weights), 0.0
-    for k in order:
-        so_far += weights[k]
-        if so_far >= total / 2 - 1e-9:
-            return values[k]
-    raise AssertionError
+    """The middle of all values, each repeated as often as it weighs."""
+    return float(np.median(np.repeat(values, weights)))
 
 
-@given(st.lists(st.tuples(st.integers(-5, 5).map(float), st.integers(1, 9)), min_size=2, max_size=12))
-def test_leave_one_out_median(pairs):
-    values, weights = (np.array(x, dtype=float) for x in zip(*pairs, strict=True))
-    expected = [
-        brute_median(np.delete(values, k).tolist(), np.delete(weights, k).tolist())
-        for k in range(len(values))
-    ]
-    assert leave_one_out_median(values, weights).tolist() == expected
+@given(st.lists(st.tuples(st.integers(-5, 5).map(float), st.integers(1, 9)), min_size=1, max_size=12))
+def test_weighted_median_is_that_of_repeated_values(pairs):
+    values, weights = (np.array(x) for x in zip(*pairs, strict=True))
+    assert weighted_median(values, weights.astype(float)) == brute_median(values, weights)
+
+
+def test_classes_that_differ_move_the_curve_as_its_variance_says():
+    """``between_share``: variance of a class's mean, per unit, when offsets of the others are drawn anew."""
+    lift, area, distance, bounds = table(12, 300, 4)  # many images: offsets stand out of their noise
+    plain = adjust(lift, area, distance, bounds)
+    start = np.array([r.mean() for r in np.split(plain.residual, bounds[1:-1])])
+    rng = np.random.default_rng(0)
+    moved = []
+    for _ in range(100):
+        offset = 0.2 * rng.standard_normal(12)
+        residual = adjust(lift + np.repeat(offset, 300), area, distance, bounds).residual
+        moved.append([r.mean() for r in np.split(residual, bounds[1:-1])] - start - offset)
+    found = np.mean(np.square(moved), axis=0) / 0.2**2
+    assert found.mean() == pytest.approx(plain.between_share.mean(), rel=0.3)
+    assert np.corrcoef(found, plain.between_share)[0, 1] > 0.5
 
 
 # -- intervals and shrinkage

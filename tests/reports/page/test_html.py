@@ -105,7 +105,7 @@ def test_the_table_holds_every_class_with_the_ranking_s_figures(source, ranking)
 
 
 def test_the_page_says_what_decides_a_verdict(page):
-    assert "beyond chance ( q_relative <= 0.05 and high < 0 and n >= 5 )" in page.text
+    assert "by more than other classes differ ( q_relative <= 0.05 and n >= 5 )" in page.text
     assert "for a statement either way ( none of the others )" in page.text
 
 
