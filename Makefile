@@ -15,7 +15,7 @@ OLDEST_TESTS := tests/flows/test_hostile_run.py tests/pipeline/inputs/test_limit
   tests/pipeline/statistics/test_ranking.py tests/reports/gate tests/explainers/rules tests/flows/test_cli.py \
   tests/flows/test_schedule.py
 
-.PHONY: demo test test-oldest test-latest check fuzz kill soak package format benchmarks clean
+.PHONY: demo gate-jobs test test-oldest test-latest check fuzz kill soak package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -26,6 +26,16 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/hansaudit demo --out runs/demo
+
+# The three jobs of docs/ci: a clean network passes (0), a Clever Hans fails (1), what nobody tested is inconclusive (4).
+gate-jobs: $(STAMP)
+	@for job in clean:0 clever-hans:1 untested:4; do \
+	  network=$${job%:*}; out=runs/gate-jobs/$$network; \
+	  $(BIN)/python docs/ci/planted.py $$network $$out && \
+	  $(BIN)/hansaudit run --config $$out/audit.toml --out $$out/run || exit 1; \
+	  code=0; $(BIN)/hansaudit gate $$out/run --policy docs/ci/gate.toml --junit $$out/gate.xml || code=$$?; \
+	  test $$code -eq $${job#*:} || { echo "$$network: exit code $$code"; exit 1; }; \
+	done
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,12 +15,15 @@ from pipeline.run.preflight import Preflight
 
 
 class Meter:
-    """Counts finished images per shard; thread-safe, and a shard counts once however it is reported."""
+    """Counts finished images per shard, or what else tasks do; thread-safe, and a task counts once however
+    it is reported."""
 
-    def __init__(self, total: int, progress: Progress | None = None) -> None:
+    def __init__(
+        self, total: int, progress: Progress | None = None, name: str = "audit", unit: str = "images"
+    ) -> None:
         self._progress, self._lock = progress, threading.Lock()
         self._done: dict[str, int] = {}
-        self._task = progress.add_task("audit", total=total) if progress else None
+        self._task = progress.add_task(name, total=total, unit=unit) if progress else None
 
     @property
     def done(self) -> int:
@@ -86,13 +89,15 @@ def shown_on(console: Console | None) -> Iterator[None]:
 
 
 @contextmanager
-def metering(total: int) -> Iterator[Meter]:
-    """A meter for the tasks of this process, drawn where :func:`shown_on` says, unless ``total`` is 0."""
+def metering(total: int, name: str = "audit", unit: str = "images") -> Iterator[Meter]:
+    """A meter for the tasks of this process, drawn where :func:`shown_on` says, unless ``total`` is 0.
+
+    ``name``: what is done; ``unit``: what is counted."""
     global _current
     columns = (TextColumn("{task.description}"), BarColumn(), _Count(), _Rate(), _Left())
     bar = Progress(*columns, console=_console) if _console and total else None
     with bar or nullcontext():
-        _current = Meter(total, bar)
+        _current = Meter(total, bar, name, unit)
         try:
             yield _current
         finally:
@@ -101,13 +106,15 @@ def metering(total: int) -> Iterator[Meter]:
 
 class _Count(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{int(task.completed):,} of {int(task.total or 0):,} images")
+        return Text(f"{int(task.completed):,} of {int(task.total or 0):,} {task.fields['unit']}")
 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         seconds = task.finished_time or task.elapsed  # of the whole: a moment's speed jumps with every batch
-        return Text(f"{task.completed / seconds:.1f} images/s" if seconds else "", style="cyan")
+        return Text(
+            f"{task.completed / seconds:.1f} {task.fields['unit']}/s" if seconds else "", style="cyan"
+        )
 
 
 class _Left(ProgressColumn):

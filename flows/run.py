@@ -19,13 +19,15 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact  #
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 
 from flows import foresight, progress, runners  # noqa: E402
-from flows.followups import follow_up  # noqa: E402
+from flows.editing import edit_classes  # noqa: E402
+from flows.followups import cluster_suspicious  # noqa: E402
 from flows.lifeline import follow_master  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.server import start_server  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.run.costs import clocked  # noqa: E402
+from pipeline.run.edited_parts import EditedParts  # noqa: E402
 from pipeline.run.store import Session, Store  # noqa: E402
 from pipeline.schema import STATUS_FAILED  # noqa: E402
 from pipeline.trust import NOTHING, Trust  # noqa: E402
@@ -45,8 +47,8 @@ _EXAMPLES_TOLD = 3  # failed images that an error names
 class AuditResult:
     """What an audit ends with. ``failed`` of ``images`` rows could not be read or explained.
 
-    ``interventions``: names of the classes by verdict, where the configuration asked for them. ``session``:
-    what it took, stage by stage, and what was forecast.
+    ``edited_passes``: forward passes that the edited images of the run took. ``session``: what it took, stage
+    by stage, and what was forecast.
     """
 
     out: str
@@ -56,7 +58,7 @@ class AuditResult:
     seconds: float
     ranking: Ranking | None = None
     report: str | None = None
-    interventions: dict[str, list[str]] = field(default_factory=dict)
+    edited_passes: int = 0
     session: Session = field(default_factory=Session)
 
 
@@ -127,6 +129,10 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
         session.forecast = expected
         images, failed, examples = _count(store)
         result = AuditResult(out, images, failed, session.images, session.seconds, session=session)
+        if images > failed:
+            with clocked(session.spent, "interventions"):
+                edit_classes(store, bench.config, given)
+            result.edited_passes = EditedParts(store).passes
         if images > failed and end != TABLES:
             _conclude(store, bench, result, report=end == REPORT)
         store.record(session)
@@ -161,10 +167,7 @@ def _conclude(store: Store, bench: Bench, result: AuditResult, report: bool) -> 
     with clocked(spent, "ranking"):
         result.ranking = rank_run(result.out, bench.config.ranking)
     with clocked(spent, "follow-ups"):
-        result.interventions = follow_up(store, result.ranking, bench, fresh=result.new_images > 0)
-    if result.interventions:
-        with clocked(spent, "ranking"):  # which the edited images change
-            result.ranking = rank_run(result.out, bench.config.ranking)
+        cluster_suspicious(store, result.ranking, bench.config.strategies)
     store.record(result.session)
     if report:
         with clocked(spent, "report"):

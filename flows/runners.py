@@ -1,10 +1,11 @@
-"""How the shards of a run are spread: one after the other here, or over the processes of a task runner."""
+"""How the tasks of a run are spread: one after the other here, or over the processes of a task runner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import active_children
 from typing import Any
 
@@ -30,48 +31,83 @@ def run_shards(task: Task, keys: Sequence[str], given: Mapping[str, Any], execut
     Raises:
         InputError: the runner's package is not installed, or workers died twice; and whatever a task raises.
     """
-    with progress.metering(sum(len(parse_key("", key)) for key in keys)) as meter:
+    return run_tasks(task, {key: len(parse_key("", key)) for key in keys}, given, execution)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What tasks are called while they run: ``task``, and what their sizes count (``unit``)."""
+
+    task: str = "shard"
+    name: str = "audit"
+    unit: str = "images"
+
+
+def run_tasks(
+    task: Task,
+    sizes: Mapping[str, int],
+    given: Mapping[str, Any],
+    execution: ExecutionConfig,
+    work: Work = Work(),
+) -> int:
+    """Run ``task(key, **given)``, which returns how much it did, for every key; returns their sum.
+
+    ``sizes``: key -> how much it is to do, as ``work`` counts it.
+
+    Raises:
+        InputError: the runner's package is not installed, or workers died twice; and whatever a task raises.
+    """
+    keys = list(sizes)
+    with progress.metering(sum(sizes.values()), work.name, work.unit) as meter:
         if execution.workers == 1:
             for key in keys:
                 interrupts.stop_if_interrupted()
                 meter.set(key, task(key, **given))
         elif keys:
-            _spread_twice(task, keys, given, execution, meter)
+            _Spread(task, given, execution, meter, work).twice(keys)
         return meter.done
 
 
-def _spread_twice(
-    task: Task, keys: Sequence[str], given: Mapping[str, Any], execution: ExecutionConfig, meter: Meter
-) -> None:
-    """Spread over workers; what a worker that died has left is done by new ones, once."""
-    left = _spread(task, keys, given, execution, meter)
-    if left:
-        progress.say(f"a worker died; new ones go on with {len(left)} of {len(keys)} shards")
-        left = _spread(task, left, given, execution, meter)
-    if left:
-        raise InputError(
-            f"workers died twice, {len(left)} of {len(keys)} shards are left: something ends them, most often"
-            " the system for want of memory; what was finished is kept: run the same command again, and if it"
-            f" repeats with fewer than {execution.workers} workers or a smaller batch size"
-        )
+@dataclass(frozen=True)
+class _Spread:
+    """Tasks over several workers."""
 
+    task: Task
+    given: Mapping[str, Any]
+    execution: ExecutionConfig
+    meter: Meter
+    work: Work
 
-def _spread(
-    task: Task, keys: Sequence[str], given: Mapping[str, Any], execution: ExecutionConfig, meter: Meter
-) -> list[str]:
-    """Run the shards in new workers; returns the keys that are left because a worker died."""
-    left = set(keys)
-    with task_runner(execution) as runner, _workers_end_with_an_interruption():
-        with interrupts.hidden_from_children():
-            futures: dict[Any, str] = {runner.submit(task, {"key": k, **given}): k for k in keys}
-        for future in as_completed(list(futures)):
-            interrupts.stop_if_interrupted()
-            try:
-                meter.set(futures[future], future.result())
-            except BrokenExecutor:
-                continue
-            left.remove(futures[future])
-    return [key for key in keys if key in left]
+    def twice(self, keys: Sequence[str]) -> None:
+        """What a worker that died has left is done by new ones, once."""
+        of = f"{len(keys)} {self.work.task}s"
+        left = self.once(keys)
+        if left:
+            progress.say(f"a worker died; new ones go on with {len(left)} of {of}")
+            left = self.once(left)
+        if left:
+            raise InputError(
+                f"workers died twice, {len(left)} of {of} are left: something ends them, most often"
+                " the system for want of memory; what was finished is kept: run the same command again, and"
+                f" if it repeats with fewer than {self.execution.workers} workers or a smaller batch size"
+            )
+
+    def once(self, keys: Sequence[str]) -> list[str]:
+        """Run the tasks in new workers; returns the keys that are left because a worker died."""
+        left = set(keys)
+        with task_runner(self.execution) as runner, _workers_end_with_an_interruption():
+            with interrupts.hidden_from_children():
+                futures: dict[Any, str] = {
+                    runner.submit(self.task, {"key": k, **self.given}): k for k in keys
+                }
+            for future in as_completed(list(futures)):
+                interrupts.stop_if_interrupted()
+                try:
+                    self.meter.set(futures[future], future.result())
+                except BrokenExecutor:
+                    continue
+                left.remove(futures[future])
+        return [key for key in keys if key in left]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from rich.text import Text
 from pipeline.errors import shown
 from pipeline.run.costs import compared
 from pipeline.run.folder import RANKING_TABLE
-from pipeline.verdicts import InterventionVerdict, MapVerdict
+from pipeline.verdicts import MapVerdict
 from reports.gate.state import State
 from reports.gate.text import details
 from reports.page.headline import sentence, tally, worst_group
@@ -71,7 +71,8 @@ def print_result(result: AuditResult) -> None:
     )
     if result.ranking is not None:
         print_ranking(result.ranking, top=_ROWS)
-        _print_interventions(result.interventions)
+    if result.edited_passes:
+        print_line(f"edited images: {result.edited_passes:,} passes through the network")
     if spent := compared(result.session.forecast, result.session.spent):
         console.print(Text(spent, style="dim"), soft_wrap=True)
     if result.report:
@@ -84,15 +85,6 @@ def print_groups(groups: GroupsDocument | None) -> None:
         print_line(
             f"worst group: {worst_group(groups)}" if groups.worst else f"groups: {worst_group(groups)}"
         )
-
-
-def _print_interventions(classes: dict[str, list[str]]) -> None:
-    """What is left of the suspicion after the images were edited: names of the classes by verdict."""
-    if classes:
-        told = "; ".join(
-            f"{', '.join(names)}: {InterventionVerdict(verdict).words}" for verdict, names in classes.items()
-        )
-        print_line(f"after editing the images: {told}")
 
 
 def print_preflight(seen: Preflight) -> None:

@@ -35,7 +35,8 @@ class _Section(BaseModel):
 
 
 # sections that change no stored table of the audit itself
-AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions", "confirm")
+AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions")
+EARLIER = "confirm"  # a section of earlier versions: what `interventions` is now
 
 
 class DatasetConfig(_Section):
@@ -232,16 +233,6 @@ class InterventionsConfig(_Section):
     seed: int = Field(default=0, ge=0)
 
 
-class ConfirmConfig(_Section):
-    """How much ``hansaudit confirm`` edits; as ``[confirm]``, interventions at the end of every run."""
-
-    top: int = Field(default=10, ge=1, description="classes from the top of the ranking")
-    controls: int = Field(default=10, ge=0, description="random other classes to compare with, seeded")
-    images: int = Field(default=25, ge=2, description="images per class, a seeded choice")
-    pairs: int = Field(default=3, ge=1, description="exchanged backgrounds per image; fills take turns")
-    seed: int = Field(default=0, ge=0)
-
-
 class Config(_Section):
     """Everything about one audit."""
 
@@ -255,7 +246,12 @@ class Config(_Section):
     sanity: SanityConfig = SanityConfig()
     strategies: StrategiesConfig = StrategiesConfig()
     interventions: InterventionsConfig = InterventionsConfig()
-    confirm: ConfirmConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, data: Any) -> Any:
+        """Manifests of earlier versions hold a section that is no more."""
+        return {k: v for k, v in data.items() if k != EARLIER} if isinstance(data, dict) else data
 
     @field_validator("perturbation", mode="before")
     @classmethod
@@ -300,6 +296,11 @@ def parse_named(data: dict[str, Any], where: str) -> Config:
     Raises :class:`ConfigError`.
     """
     config = parse_config(data, where)
+    if EARLIER in data:
+        raise ConfigError(
+            f"{where}: there is no [{EARLIER}] any more: images of every class are edited in every run; "
+            "[interventions] says how many, and `hansaudit confirm` spends more on some classes"
+        )
     if not {"source", "name", "path"} & set(data.get("dataset", {})):
         raise ConfigError(
             f"{where}: no dataset; give --dataset or dataset.source: a prepared dataset, an image folder "

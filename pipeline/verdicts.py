@@ -115,7 +115,7 @@ class InterventionVerdict(Term):
 # The maps look beside the object: what an intervention then confirms or clears.
 SUSPECT: Final = (MapVerdict.SUSPICIOUS, MapVerdict.UNFOCUSED)
 # The network depends on its background, whether or not the maps show it.
-DEPENDENT: Final = (InterventionVerdict.CONFIRMED, InterventionVerdict.HIDDEN)
+DEPENDENT: Final = (Tested.DEPENDS, InterventionVerdict.CONFIRMED, InterventionVerdict.HIDDEN)
 
 
 def is_found(ranked: str, tested: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""``hansaudit confirm``: interventions on the images of suspicious classes."""
+"""``hansaudit confirm``: further images of some classes, edited."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from flows.commands import examples
 from flows.options import UNSAFE
 
 if TYPE_CHECKING:
-    from pipeline.config import ConfirmConfig
-    from pipeline.followup.confirm import Confirmed
-    from pipeline.followup.judgement import Effect
-    from pipeline.measure.beforehand import Moved
+    from pipeline.measure.bench import Bench
+    from pipeline.measure.interventions.plan import Block
     from pipeline.run.store import Store
-    from pipeline.trust import Trust
+    from pipeline.statistics.ranking import Ranking
+    from pipeline.statistics.samples import Effect
 
 Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
@@ -25,99 +24,135 @@ def register(app: typer.Typer) -> None:
     app.command(
         no_args_is_help=True,
         epilog=examples(
-            "confirm runs/squeezenet", "confirm runs/squeezenet --top 20 --controls 20 --images 50"
+            "confirm runs/squeezenet --top 20 --images 50", "confirm runs/squeezenet --class tench --class 3"
         ),
     )(confirm)
 
 
 def confirm(
     run: Run,
-    top: Annotated[int, typer.Option(help="Classes from the top of the ranking.", min=1)] = 10,
-    controls: Annotated[int, typer.Option(help="Random other classes to compare with.", min=0)] = 10,
-    images: Annotated[int, typer.Option(help="Images per class, a seeded choice.", min=2)] = 25,
-    pairs: Annotated[int, typer.Option(help="Pairs of exchanged backgrounds per image.", min=1)] = 3,
-    seed: Annotated[int, typer.Option(help="Seed of all choices.")] = 0,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="Name or label of a class; may be given several times."),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Without --class: so many first classes.", min=1)] = 10,
+    images: Annotated[int, typer.Option(help="Images per class in all.", min=1)] = 50,
     dataset: Annotated[str, typer.Option(help="Where the run's dataset is now, if it was moved.")] = "",
     annotations: Annotated[str, typer.Option(help="The same for the boxes of an image folder.")] = "",
     model: Annotated[str, typer.Option(help="The same for the model's file.")] = "",
     card: Annotated[str, typer.Option(help="The same for its model card.")] = "",
     unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
 ) -> None:
-    """Ask the network itself: remove the object, exchange the background, and see whether the class stays.
+    """Spend more on some classes: edit further images of them, ask the network, and rank again.
 
-    Verdicts: confirmed (the maps and the network agree that the evidence lies beside the object), hidden
-    (only the network says so), attribution_only (only the maps), clean, undecided. Writes confirm.json and
-    confirm.parquet into the run; re-reads only the images it needs.
+    Every run edits some images of every class (`[interventions]`). What stays undecided there can be decided
+    by more of them. Writes into the run's table of edited images; re-reads only the images it needs.
     """
-    from flows import terminal
-    from flows.options import trust
-    from pipeline.config import parse_config
-    from pipeline.measure.beforehand import Moved
-    from pipeline.run.documents import sanity_failures
-    from pipeline.run.folder import CONFIRMATION, CONFIRMATION_TABLE
+    from flows import options, terminal
+    from flows.report import files_of, rank_run
+    from flows.settings import load_tensorflow
+    from pipeline.measure.beforehand import Moved, glance_run
+    from pipeline.run.ranking_settings import own_settings
     from pipeline.run.store import Store
+    from pipeline.statistics.ranking import rank
 
-    given = {"top": top, "controls": controls, "images": images, "pairs": pairs, "seed": seed}
-    plan = parse_config({"confirm": given}, "options").confirm
-    assert plan is not None
     store = Store(run)
+    trust = options.trust(unsafe, model)
     with store.lock_existing():
-        result = _confirm(store, plan, trust(unsafe, model), Moved(dataset, annotations, model, card))
-    from pipeline.measure.interventions.kinds import all_contrasts
+        config = glance_run(store, trust, Moved(dataset, annotations, model, card))
+        ranking = rank(store, own_settings(store.manifest))
+        labels = _labels(ranking, classes or [], top)
+        load_tensorflow()
+        from pipeline.measure.bench import reopen
 
-    deciding = [contrast for contrast in all_contrasts().values() if contrast.decides]
-    rows = [
-        (
-            terminal.class_name(result.class_names[label]),
-            result.roles[label],
-            judgement.verdict,
-            str(judgement.needed or ""),
-            *(_shown(judgement.effects[contrast.name]) for contrast in deciding),
-        )
-        for label, judgement in result.judgements.items()
-    ]
-    heads = ("role", "verdict", "needs", *(contrast.heading for contrast in deciding))
-    terminal.print_list("class", rows, heads, whole=("role", "verdict"))
-    terminal.console.print(
-        "background alone, object alone: probability that the own class's background adds over another "
-        "class's, without the object and with it; 95 % intervals"
-        + ("" if all(r[3] == "" for r in rows) else "; needs: images for a statement"),
-        style="dim",
-    )
-    terminal.print_failures(result.method, sanity_failures(store, result.method))
-    terminal.print_line(f"written: {run}/{CONFIRMATION}, {run}/{CONFIRMATION_TABLE}")
+        with terminal.console.status("loading the model"):
+            bench = reopen(store, trust, config)
+        passes = _edit(store, bench, labels, images)
+        ranking = rank_run(run)
+    _show(ranking, labels)
+    terminal.print_line(f"{passes:,} passes; ranked again: {run}/{files_of(store, ranking).document}")
 
 
-def _confirm(store: Store, plan: ConfirmConfig, trust: Trust, moved: Moved) -> Confirmed:
-    """Look whether data and model are there, then edit images, with progress."""
+def _labels(ranking: Ranking, classes: list[str], top: int) -> list[int]:
+    """The classes that are meant, in order of the ranking.
+
+    Raises:
+        InputError: there is no such class.
+    """
+    from pipeline.errors import InputError
+
+    table = ranking.table
+    if not classes:
+        return [int(k) for k in table["label"].head(top)]
+    wanted = []
+    for text in classes:
+        named = table[["class_name", "class_id", "label"]].astype(str) == text
+        rows = table[named.any(axis=1)]
+        if rows.empty:
+            raise InputError(
+                f"--class {text!r}: the ranking has no such class; valid: a name, id or label of one of its "
+                f"{len(table)} classes, such as {table['class_name'].iloc[0]!r}"
+            )
+        wanted += [int(k) for k in rows["label"]]
+    return wanted
+
+
+def _edit(store: Store, bench: Bench, labels: list[int], images: int) -> int:
+    """Edit what is not edited yet, with progress; returns the forward passes."""
     from rich.progress import Progress
 
     from flows import terminal
-    from flows.settings import load_tensorflow
-    from pipeline.measure.beforehand import glance_run
+    from pipeline.measure.interventions.more import further_blocks
+    from pipeline.measure.interventions.plan import passes_per_image
+    from pipeline.measure.interventions.stage import edit_part
+    from pipeline.run.edited_parts import EditedParts
 
-    config = glance_run(store, trust, moved)
-    load_tensorflow()
-    from pipeline.followup.confirm import confirm
-    from pipeline.measure.bench import reopen
-    from pipeline.run.ranking_settings import own_settings
-    from pipeline.statistics.ranking import rank
+    settings = bench.config.interventions
+    blocks = further_blocks(store, settings, labels, images)
+    before = EditedParts(store).passes
+    further = sum(len(block.images[k]) for block in blocks for k in block.edited)
+    each = passes_per_image(settings.pairs)
+    terminal.print_line(f"{further:,} further images: about {further * each:,} passes")
 
-    with terminal.console.status("loading the model"):
-        bench = reopen(store, trust, config)
-    ranking = rank(store, own_settings(store.manifest))
+    def edit(block: Block) -> None:
+        edit_part(store, bench, block, lambda rows: block.edited)
+
     with Progress(console=terminal.console, transient=True) as progress:
-        task = progress.add_task("images edited and evaluated", total=None)
+        for block in progress.track(blocks, description="images edited and evaluated"):
+            edit(block)
+    return EditedParts(store).passes - before
 
-        def told(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
 
-        return confirm(store, plan, ranking, bench, told)
+def _show(ranking: Ranking, labels: list[int]) -> None:
+    """What the edited images say of these classes."""
+    from flows import terminal
+    from pipeline.measure.interventions.kinds import all_contrasts
+
+    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
+    verdicts = dict(zip(ranking.table["label"], ranking.table["verdict"], strict=True))
+    deciding = [contrast for contrast in all_contrasts().values() if contrast.decides]
+    judged = {k: ranking.judgements[k] for k in labels if k in ranking.judgements}
+    rows = [
+        (
+            terminal.class_name(names[label]),
+            str(judgement.n),
+            verdicts[label],
+            str(judgement.n_needed or ""),
+            *(_shown(judgement.effects[contrast.name]) for contrast in deciding),
+        )
+        for label, judgement in judged.items()
+    ]
+    heads = ("images", "verdict", "needs", *(contrast.heading for contrast in deciding))
+    terminal.print_list("class", rows, heads, whole=("images", "verdict"))
+    terminal.console.print(
+        "background alone, object alone: probability that the own class's background adds over another "
+        "class's, without the object and with it; 95 % intervals",
+        style="dim",
+    )
 
 
 def _shown(effect: Effect) -> str:
     """Mean and interval, as far as they are known."""
     if effect.n == 0:
         return "-"
-    interval = f" [{effect.low:+.2f}, {effect.high:+.2f}]" if effect.low == effect.low else ""
-    return f"{effect.mean:+.2f}{interval}"
+    return f"{effect.mean:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"

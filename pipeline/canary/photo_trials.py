@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.canary.photo_canary import PhotoSpec, mark_photos, photo_key, photo_usage, train_head
 from pipeline.canary.photos import BOXES, Photos, halves, read_photos, write_photos
 from pipeline.canary.trials import (
-    audit_and_confirm,
+    audit_and_edit,
     kept_or_made,
     run_each,
     trial_config,
@@ -67,9 +67,9 @@ def _trial(spec: PhotoSpec, base: LoadedModel, method: str, photos: Photos, run:
     head.card.save(folder / "head.toml")
     dataset = {"source": "folder", "path": str(folder / "audit")}
     dataset["annotations"] = str(folder / "audit" / BOXES)
-    ranking, confirmed = audit_and_confirm(trial_config(dataset, folder / "head.keras", method), run, spec)
+    ranking = audit_and_edit(trial_config(dataset, folder / "head.keras", method), run, spec)
     used = photo_usage(spec, head, photos.take(audit), marked[audit], carries[audit])
-    trial = trial_result(spec, ranking, confirmed, used)
+    trial = trial_result(spec, ranking, used)
     label_of = {name: label for label, name in enumerate(spec.classes)}
     carried = [carries[audit][photos.labels[audit] == label_of[cell.class_name]] for cell in trial.cells]
     cells = (replace(cell, carried=float(c.mean())) for cell, c in zip(trial.cells, carried, strict=True))

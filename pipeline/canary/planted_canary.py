@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.canary.grid import Grid, deal_marks
 from pipeline.canary.trials import (
-    audit_and_confirm,
+    audit_and_edit,
     kept_or_made,
     run_each,
     trial_config,
@@ -58,8 +58,8 @@ def run_planted_trials(
 
 
 def _trial(spec: PlantedSpec, config: Config, run: Store) -> TrialDocument:
-    ranking, confirmed = audit_and_confirm(config, run, spec)
-    return trial_result(spec, ranking, confirmed, usage(spec, bench_for(config).model))
+    ranking = audit_and_edit(config, run, spec)
+    return trial_result(spec, ranking, usage(spec, bench_for(config).model))
 
 
 def usage(spec: PlantedSpec, model: LoadedModel, batch_size: int = 16) -> dict[str, float]:

@@ -7,22 +7,24 @@ the same picture with and without it, and reported beside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from pipeline.canary.detection import USED, detection, recall_curve
 from pipeline.canary.grid import Marks
-from pipeline.config import Config, ConfirmConfig, parse_config, parse_method
-from pipeline.followup.confirm import Confirmed, confirm, confirmed_order
+from pipeline.config import Config, parse_config, parse_method
 from pipeline.measure.audit import audit_run
 from pipeline.measure.bench import bench_for
+from pipeline.measure.interventions.stage import edit_run
 from pipeline.run.documents import PlantedCell, TrialDocument
 from pipeline.run.store import Store
+from pipeline.statistics.effects import undecided_classes
 from pipeline.statistics.ranking import Ranking, rank
-from pipeline.verdicts import InterventionVerdict, MapVerdict
+from pipeline.verdicts import SUSPECT, MapVerdict, Tested, Verdict
 
 S = TypeVar("S")
 
@@ -71,19 +73,18 @@ def trial_config(dataset: Mapping[str, str], network: Path, method: str) -> Conf
     )
 
 
-def audit_and_confirm(config: Config, run: Store, spec: Planting) -> tuple[Ranking, Confirmed]:
-    """Audit what is missing, rank, and intervene on every class."""
+def audit_and_edit(config: Config, run: Store, spec: Planting) -> Ranking:
+    """Audit what is missing, edit images of every class, rank."""
     bench = bench_for(config)
     audit_run(run, bench)
-    ranking = rank(run, config.ranking)
-    every_class = ConfirmConfig(top=len(spec.classes), controls=0, seed=spec.seed)
-    return ranking, confirm(run, every_class, ranking, bench)
+    asked = config.interventions.model_copy(update={"seed": spec.seed})
+    seeded = replace(bench, config=config.model_copy(update={"interventions": asked}))
+    edit_run(run, seeded, undecided_classes)
+    return rank(run, config.ranking)
 
 
-def trial_result(
-    spec: Planting, ranking: Ranking, confirmed: Confirmed, used: Mapping[str, float]
-) -> TrialDocument:
-    """What the audit and the interventions said about one network.
+def trial_result(spec: Planting, ranking: Ranking, used: Mapping[str, float]) -> TrialDocument:
+    """What the audit said about one network, by maps and by edited images.
 
     ``used``: what each planted mark adds to its class. Marks that lie on the object or are invisible are
     neither hits nor false alarms in the figures; they are cells of their own.
@@ -91,19 +92,20 @@ def trial_result(
     table = ranking.table.set_index("label")
     label_of = _planted_labels(spec, ranking)
     visible = {label_of[n] for n, a in spec.artefacts if a.visible and not a.inside and n in label_of}
-    orders = _orders(ranking, confirmed, leave_out=set(label_of.values()) - visible)
+    orders = _orders(ranking, leave_out=set(label_of.values()) - visible)
     clean = [k for k in table.index if k not in label_of.values()]
-    tests = [confirmed.judgements[k].verdict for k in clean if k in confirmed.judgements]
+    accused = table.loc[clean][table.loc[clean, "verdict"] == Verdict.CONFIRMED]
+    seen = int(accused["map_verdict"].isin(SUSPECT).sum())
     return TrialDocument(
         seed=spec.seed,
         accuracy=float(np.average(table["accuracy"], weights=table["n_images"])),
-        cells=_cells(spec, ranking, confirmed, used),
+        cells=_cells(spec, ranking, used),
         figures={name: detection(order, visible) for name, order in orders.items()},
         recall={name: recall_curve(order, visible) if visible else [] for name, order in orders.items()},
         classes_clean=len(clean),
         false_suspicious=int((table.loc[clean, "map_verdict"] == MapVerdict.SUSPICIOUS).sum()),
-        false_confirmed=tests.count(InterventionVerdict.CONFIRMED),
-        false_hidden=tests.count(InterventionVerdict.HIDDEN),
+        false_confirmed=seen,
+        false_hidden=len(accused) - seen,
     )
 
 
@@ -113,25 +115,28 @@ def _planted_labels(spec: Planting, ranking: Ranking) -> dict[str, int]:
     return {name: int(labels[name]) for name, _ in spec.artefacts if name in labels}
 
 
-def _orders(ranking: Ranking, confirmed: Confirmed, leave_out: set[int]) -> dict[str, list[int]]:
+def _orders(ranking: Ranking, leave_out: set[int]) -> dict[str, list[int]]:
     """The classes in each order whose figures are compared, most suspicious first."""
     table = ranking.table.set_index("label")
     orders = {
-        "adjusted": table.index.tolist(),
-        InterventionVerdict.CONFIRMED.value: confirmed_order(table.index.tolist(), confirmed),
+        "adjusted": _by_maps(table).index.tolist(),
+        Verdict.CONFIRMED.value: table.index.tolist(),
         "ratio": table.sort_values(["ratio_rank"], kind="stable").index.tolist(),
         "small_box": table.sort_values(["small_box_rank"], kind="stable").index.tolist(),
     }
     return {name: [k for k in order if k not in leave_out] for name, order in orders.items()}
 
 
-def _cells(
-    spec: Planting, ranking: Ranking, confirmed: Confirmed, used: Mapping[str, float]
-) -> tuple[PlantedCell, ...]:
+def _by_maps(table: pd.DataFrame) -> pd.DataFrame:
+    """The classes as their heat maps alone order them."""
+    order = table["map_verdict"].map(list(MapVerdict).index)
+    return table.assign(order=order).sort_values(["order", "adjusted_lift"], kind="stable")
+
+
+def _cells(spec: Planting, ranking: Ranking, used: Mapping[str, float]) -> tuple[PlantedCell, ...]:
     """Per planted mark: what it is, whether the network uses it, and what was said about its class."""
     table = ranking.table.set_index("label")
     place = {int(k): i for i, k in enumerate(table.index, start=1)}
-    tests = {k: judgement.verdict for k, judgement in confirmed.judgements.items()}
     label_of = _planted_labels(spec, ranking)
     return tuple(
         PlantedCell(
@@ -142,8 +147,12 @@ def _cells(
             used=used[name] >= USED,
             rank=place[label_of[name]],
             verdict=MapVerdict(str(table.loc[label_of[name], "map_verdict"])),
-            test=tests.get(label_of[name]),
+            test=_tested(table.loc[label_of[name], "tested"]),
         )
         for name, artefact in spec.artefacts
         if name in label_of
     )
+
+
+def _tested(word: Any) -> Tested | None:
+    return Tested(word) if isinstance(word, str) else None

@@ -119,6 +119,24 @@ _lock = threading.Lock()
 _kept: dict[str, Bench] = {}
 
 
+def bench_without_methods(config: Config, trust: Trust = NOTHING) -> Bench:
+    """The bench of ``config`` for what asks the network, not for maps: the kept one, or one without methods.
+
+    Raises:
+        InputError, ConfigError: dataset or model cannot be used.
+    """
+    key = f"{trust} {config.model_dump_json()}"
+    with _lock:
+        for kept in (key, f"no methods {key}"):
+            if kept in _kept:
+                return _kept[kept]
+        _kept.clear()
+        dataset = open_dataset(config.dataset)
+        bench = Bench(config, dataset, load_model(config.model, dataset, trust), {})
+        _kept[f"no methods {key}"] = bench
+        return bench
+
+
 def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = None) -> Bench:
     """The bench of ``config``, opened and compiled by the first call in a process.
 

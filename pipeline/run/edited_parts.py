@@ -1,8 +1,7 @@
 """The table ``interventions``: a part per block of classes, each of one run, its shards and its settings.
 
-A part is there, whole, or it is not. Its name ends with a hash of all that it is made of (the run, the
-finished shards, the settings, the images of its classes): file names alone tell what has to be made, and a
-part that is of something else counts as missing.
+A part is there, whole, or it is not. Its name ends with a hash of what it is made of (the run, the settings,
+the images of its classes), its metadata say of which finished shards: a part of others counts as missing.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, reason
-from pipeline.run.folder import EDITED as TABLE
-from pipeline.run.folder import RunFolder, part_key, part_name
+from pipeline.run.folder import EDITED, RunFolder, part_key, part_name
 from pipeline.run.inventory import Fault, ShardsSeen
 from pipeline.run.parts import FAULTY, open_parquet
 from pipeline.schema import INTERVENTIONS
 
+FURTHER = "more"  # what keys of parts begin with that are no block of the run's own stage
 MADE_BY = "hansaudit run"
 
 
@@ -32,90 +31,94 @@ def edited_key(name: str, of: Mapping[str, Any]) -> str:
     return f"{name}-{sha256(text.encode()).hexdigest()[:16]}"
 
 
-def edited_keys(run: RunFolder) -> list[str]:
-    """Keys of the parts that lie in ``run``, sorted."""
-    return sorted(key for name in run.files.names(TABLE) if (key := part_key(name)) is not None)
+class EditedParts:
+    """The parts of ``run``, a run folder as it is now; ``keys``: of all that lie there, sorted."""
 
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.keys = sorted(key for name in run.files.names(EDITED) if (key := part_key(name)) is not None)
+        self._belongs = {"run_id": run.manifest["run_id"], "shards": ShardsSeen.of(run).sha256}
 
-def write_edited(run: RunFolder, key: str, rows: pa.Table, passes: int) -> None:
-    """Write the part ``key``, whole or not at all; ``passes``: forward passes that it took.
+    def write(self, key: str, rows: pa.Table, about: Mapping[str, str]) -> None:
+        """Write the part ``key``, whole or not at all.
 
-    Raises:
-        InputError: no space or no right to write.
-    """
-    about = _belongs_to(run) | {"passes": str(passes)}
-    sink = io.BytesIO()
-    table = rows.cast(INTERVENTIONS).replace_schema_metadata(about)
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    run.files.put(part_name(TABLE, key), sink.getvalue())
+        ``about``: goes into its metadata: ``passes``, the forward passes that it took, and ``settings``.
 
+        Raises:
+            InputError: no space or no right to write.
+        """
+        sink = io.BytesIO()
+        table = rows.cast(INTERVENTIONS).replace_schema_metadata(self._belongs | dict(about))
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        self.run.files.put(part_name(EDITED, key), sink.getvalue())
 
-def drop_others(run: RunFolder, keep: Collection[str]) -> None:
-    """Remove the parts that are not of the run as it is, but for ``keep``."""
-    for key in edited_keys(run):
-        if key not in keep:
-            run.files.remove(part_name(TABLE, key))
+    def usable(self) -> dict[str, pa.Table]:
+        """Key -> rows, of the parts that are whole and of the run's finished shards."""
+        tables = {key: self._opened(key)[0] for key in self.keys}
+        return {key: table for key, table in tables.items() if table is not None}
+
+    def drop_others(self, planned: Collection[str], settings: str) -> None:
+        """Remove the blocks that are not ``planned``, and further parts that cannot be used or are of other
+        ``settings``."""
+        for key in self.keys:
+            table, _ = self._opened(key)
+            further = key.startswith(FURTHER) and table is not None
+            if key not in planned and not (further and _said(table, "settings") == settings):
+                self.run.files.remove(part_name(EDITED, key))
+
+    def faults(self) -> Iterator[Fault]:
+        """What is wrong with the parts; those of other shards are left to be made again."""
+        for key in self.keys:
+            fault = self._opened(key)[1]
+            if fault is not None and fault.made_by:
+                yield fault
+
+    def read(self) -> pa.Table | None:
+        """All rows of the parts that count; None where there are none.
+
+        Raises:
+            InputError: a part cannot be used.
+        """
+        for fault in self.faults():
+            raise InputError(
+                f"{self.run.path}/{fault}; `hansaudit verify {self.run.path} --repair` drops this part, the "
+                "same `hansaudit run` makes it again"
+            )
+        pieces = [table.replace_schema_metadata(None) for table in self.usable().values()]
+        if not pieces:
+            return None
+        return pa.concat_tables([INTERVENTIONS.empty_table(), *pieces]).unify_dictionaries()
+
+    @property
+    def passes(self) -> int:
+        """Forward passes that the parts took."""
+        return sum(int(_said(table, "passes") or 0) for table in self.usable().values())
+
+    def _opened(self, key: str) -> tuple[pa.Table | None, Fault | None]:
+        """The rows of a part, with its metadata; or why it does not count: without ``made_by`` it is whole,
+        but of other shards of the run."""
+        name = part_name(EDITED, key)
+        try:  # reading decodes all pages, and compares their checksums
+            table = open_parquet(self.run.files.get(name) or b"").read(use_threads=False)
+        except FAULTY as error:
+            return None, Fault(name, f"cannot be read ({reason(error)})", "a whole part", made_by=MADE_BY)
+        if not table.schema.equals(INTERVENTIONS, check_metadata=False):
+            expected = ", ".join(INTERVENTIONS.names)
+            return None, Fault(name, "has other columns", expected, made_by=MADE_BY)
+        run_id, own = _said(table, "run_id"), self._belongs["run_id"]
+        if run_id != own:
+            return None, Fault(name, f"belongs to run {run_id}", f"run {own}", made_by=MADE_BY)
+        if _said(table, "shards") != self._belongs["shards"]:
+            return None, Fault(name, "is of other shards", "the finished ones of the run")
+        return table, None
 
 
 def read_edited(run: RunFolder) -> pa.Table | None:
-    """All rows of the parts that are of ``run`` as it is; None where it has none.
-
-    Raises:
-        InputError: a part cannot be used.
-    """
-    pieces = []
-    for key in edited_keys(run):
-        raw = run.files.get(part_name(TABLE, key)) or b""
-        fault = edited_fault(run, key, raw)
-        if fault is None:
-            pieces.append(open_parquet(raw).read(use_threads=False).replace_schema_metadata(None))
-        elif fault.made_by:
-            raise InputError(
-                f"{run.path}/{fault}; `hansaudit verify {run.path} --repair` drops this part, the same "
-                "`hansaudit run` makes it again"
-            )
-    if not pieces:
-        return None
-    return pa.concat_tables([INTERVENTIONS.empty_table(), *pieces]).unify_dictionaries()
+    """:meth:`EditedParts.read` of a run as it is."""
+    return EditedParts(run).read()
 
 
-def edited_faults(run: RunFolder) -> Iterator[Fault]:
-    """What is wrong with the parts in ``run``; one that is of other shards is left to be made again."""
-    for key in edited_keys(run):
-        fault = edited_fault(run, key, run.files.get(part_name(TABLE, key)) or b"")
-        if fault is not None and fault.made_by:
-            yield fault
-
-
-def edited_fault(run: RunFolder, key: str, raw: bytes) -> Fault | None:
-    """Why a part does not count, if so; without ``made_by`` it is whole, but of other shards of the run."""
-    name = part_name(TABLE, key)
-    try:
-        part = open_parquet(raw)
-        received, metadata = part.schema_arrow, part.metadata.metadata or {}
-        part.read(use_threads=False)  # decodes all pages, and compares their checksums
-    except FAULTY as error:
-        return Fault(name, f"cannot be read ({reason(error)})", "a whole part", made_by=MADE_BY)
-    if not received.equals(INTERVENTIONS, check_metadata=False):
-        return Fault(name, "has other columns", ", ".join(INTERVENTIONS.names), made_by=MADE_BY)
-    own = {k: metadata.get(k.encode(), b"").decode("utf-8", "replace") for k in ("run_id", "shards")}
-    expected = _belongs_to(run)
-    if own["run_id"] != expected["run_id"]:
-        return Fault(name, f"belongs to run {own['run_id']}", f"run {expected['run_id']}", made_by=MADE_BY)
-    if own["shards"] != expected["shards"]:
-        return Fault(name, "is of other shards", "the finished ones of the run")
-    return None
-
-
-def edited_passes(run: RunFolder) -> int:
-    """Forward passes that the parts in ``run`` took."""
-    total = 0
-    for key in edited_keys(run):
-        metadata = open_parquet(run.files.get(part_name(TABLE, key)) or b"").metadata.metadata or {}
-        total += int(metadata.get(b"passes", b"0"))
-    return total
-
-
-def _belongs_to(run: RunFolder) -> dict[str, str]:
-    """What every part says of the run that it is of."""
-    return {"run_id": run.manifest["run_id"], "shards": ShardsSeen.of(run).sha256}
+def _said(table: pa.Table | None, name: str) -> str:
+    """A value of a part's metadata; empty where it says nothing."""
+    metadata = (table.schema.metadata if table is not None else None) or {}
+    return metadata.get(name.encode(), b"").decode("utf-8", "replace")

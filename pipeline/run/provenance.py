@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from pipeline.config import AFTERWARDS, Config
+from pipeline.config import AFTERWARDS, EARLIER, Config
 from pipeline.run.folder import INVENTORY, SCHEMA_VERSION
 from pipeline.run.hashes import HASH
 
@@ -81,7 +81,7 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    config = {k: v for k, v in manifest["config"].items() if k not in AFTERWARDS}
+    config = {k: v for k, v in manifest["config"].items() if k not in (*AFTERWARDS, EARLIER)}
     # an empty setting is one that is not given: an earlier version may not have known it
     flat = {k: v for k, v in _flatten(config).items() if k not in _PLACES and v != ""}
     flat |= _flatten({"model": {"card": manifest["model"].get("card")}})

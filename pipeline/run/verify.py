@@ -25,6 +25,7 @@ from pipeline.run.documents import (
     RankingDocument,
     SanityDocument,
 )
+from pipeline.run.edited_parts import EditedParts
 from pipeline.run.folder import (
     COMMIT,
     INVENTORY,
@@ -88,7 +89,7 @@ def verify(run: Store) -> Verification:
     contents = Contents(run)
     shards = [fault for key in sorted(contents.done) for fault in _shard(run, contents, key)]
     documents = [fault for of_one in _documents(run) for fault in _document(run, *of_one)]
-    faults = (*contents.strangers(), *shards, *documents, *_pages(run))
+    faults = (*contents.strangers(), *shards, *EditedParts(run).faults(), *documents, *_pages(run))
     return Verification(faults, tuple(_lacking(run, contents)), (len(contents.done), len(manifest["shards"])))
 
 

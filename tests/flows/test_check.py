@@ -195,10 +195,10 @@ def test_confirm_goes_on_where_the_data_are_now(small_run, tiny_planted, tmp_pat
     load = bench.load_model
     monkeypatch.setattr(bench, "load_model", spied)
     network = elsewhere / "cnn-0.keras"
-    given = ["confirm", str(run), "--top", "1", "--controls", "1", "--images", "2", "--pairs", "1"]
+    given = ["confirm", str(run), "--top", "1", "--images", "2"]
     assert cli.run([*given, "--dataset", str(elsewhere), "--model", str(network)]) == cli.DONE
     assert places == [(str(network), elsewhere)]
-    assert (run / "confirm.json").is_file()
+    assert list((run / "interventions").glob("part-more-*.parquet"))
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,7 @@ def _config() -> bytes:
         b'methods = [{name = "lrp.preset_a"}, {name = "smoothgrad", params = {augment_by_n = 4}}]\n'
         b'[dataset]\nsource = "folder"\npath = "photos"\nlimit = 10\n[model]\nsource = "net.keras"\n'
         b"[audit]\nmaps = 8\nseed = 3\n[ranking]\nlevel = 0.05\n[execution]\nbatch_size = 4\n"
-        b"[confirm]\ntop = 3\n"
+        b"[interventions]\nimages = 3\n"
     )
 
 

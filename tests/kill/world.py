@@ -36,10 +36,9 @@ shard_size = 2
 batch_size = 2
 [ranking]
 draws = 200
-[confirm]
-top = 2
-controls = 1
-images = 4
+[interventions]
+images = 3
+most = 5
 """
 
 
@@ -124,7 +123,7 @@ class World:
         def finished(folder: Path) -> None:
             shutil.copytree(self.undisturbed(run), folder)
 
-        confirm = ["--top", "2", "--controls", "2", "--images", "6", "--seed", "3"]
+        confirm = ["--top", "2", "--images", "6"]
         return [
             run,
             spread,

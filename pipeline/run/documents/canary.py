@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
-from pipeline.verdicts import InterventionVerdict, MapVerdict, is_found
+from pipeline.verdicts import InterventionVerdict, MapVerdict, Tested, is_found
 
 Figures = dict[str, dict[str, float | None]]  # order of the classes -> figure -> value
 
@@ -33,7 +33,7 @@ class PlantedCell:
     used: bool
     rank: int
     verdict: MapVerdict
-    test: InterventionVerdict | None
+    test: Tested | InterventionVerdict | None
     carried: float | None = None
 
     @property

@@ -42,7 +42,7 @@ class ConfirmationDocument(Document):
     """What the interventions said.
 
     Attributes:
-        plan: how much was asked for (:class:`pipeline.config.ConfirmConfig`).
+        plan: how much was asked for.
         relevant: effect from which on it counts; passes: forward passes needed.
         n_shards: finished shards of the run at that time; counts: classes by verdict.
     """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.followup.judgement import depends_on_background
 from pipeline.measure.interventions.kinds import all_contrasts
 from pipeline.run.documents import EditEffect
+from pipeline.statistics.effects import depends_on_background
 from pipeline.verdicts import InterventionVerdict
 from reports.page import words
 from reports.page.data import RunData

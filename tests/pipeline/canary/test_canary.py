@@ -93,26 +93,21 @@ def test_the_line_says_what_would_have_been_missed(cells, said):
 
 
 def test_a_trial_of_a_real_run(small_run, tiny_planted, tiny_cnn_file):
-    from pipeline.config import ConfirmConfig, ModelConfig, RankingConfig
-    from pipeline.followup.confirm import confirm
+    from pipeline.config import ModelConfig, RankingConfig
     from pipeline.inputs.models import load_model
-    from pipeline.measure.bench import reopen
     from pipeline.statistics.ranking import rank
 
     spec = tiny_planted.spec
     model = load_model(ModelConfig(source=str(tiny_cnn_file)))
     ranking = rank(small_run, RankingConfig(images="all", n_min=2, draws=200))
-    confirmed = confirm(
-        small_run, ConfirmConfig(top=4, controls=0, images=4, pairs=1), ranking, reopen(small_run)
-    )
     used = usage(spec, model)
     assert used.keys() == {"rhombus", "star"}
-    result = trial_result(spec, ranking, confirmed, used)
+    result = trial_result(spec, ranking, used)
     trial = TrialDocument.parse(result.text(), "a test")
     assert trial == result
     labels = [spec.classes.index(n) for n in ("rhombus", "star")]
     order = ranking.table["label"].tolist()
-    assert trial.figures["adjusted"] == detection(order, labels)
+    assert trial.figures["confirmed"] == detection(order, labels)
     ratio = ranking.table.sort_values("ratio_rank")["label"].tolist()
     assert trial.figures["ratio"] == detection(ratio, labels)
     assert trial.classes_clean == 2
@@ -155,11 +150,9 @@ def test_attach_needs_a_run(small_run, tmp_path):
 
 def test_a_campaign_ends_in_a_summary_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     from dataclasses import replace
-    from functools import partial
 
     from pipeline.canary import campaign, planted_canary
     from pipeline.canary.campaign import Campaign, run_campaign
-    from pipeline.config import ConfirmConfig
     from pipeline.inputs.datasets.planted import PlantedSpec
 
     # few classes, few images, few edits: seconds
@@ -177,7 +170,6 @@ def test_a_campaign_ends_in_a_summary_and_goes_on_where_it_stopped(tmp_path, mon
         return [replace(small, artefacts=a, seed=s.seed) for a, s in zip(marks, specs, strict=True)]
 
     monkeypatch.setattr(campaign, "plan_networks", small_networks)
-    monkeypatch.setattr("pipeline.canary.trials.ConfirmConfig", partial(ConfirmConfig, images=3, pairs=1))
     asked = Campaign(Grid(kinds=("patch",), sizes=(0.17,), probabilities=(1.0,)), 2, "gradient")
     told = []
     summary = run_campaign(asked, tmp_path, lambda n, trial: told.append((n, trial)))
@@ -185,5 +177,5 @@ def test_a_campaign_ends_in_a_summary_and_goes_on_where_it_stopped(tmp_path, mon
     assert [len(trial.cells) for _, trial in told] == [0, 4]
     assert summary.about == "gradient, 2 planted networks"
     assert CanaryDocument.read(RunFolder(tmp_path)) == summary
-    monkeypatch.setattr(planted_canary, "audit_and_confirm", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(planted_canary, "audit_and_edit", lambda *_: pytest.fail("made again"))
     assert run_campaign(asked, tmp_path, lambda n, trial: None) == summary

@@ -267,15 +267,11 @@ def test_written_photos_are_read_back(tmp_path):
 # -- a trial
 
 
-def test_a_trial_on_real_photographs(ilsvrc, ilsvrc_dataset, tmp_path, monkeypatch):
-    from functools import partial
-
+def test_a_trial_on_real_photographs(ilsvrc, ilsvrc_dataset, tmp_path):
     from pipeline.canary.photo_trials import PhotoSource, run_photo_trials
     from pipeline.canary.summary import summarise_trials
-    from pipeline.config import ConfirmConfig, ModelConfig
+    from pipeline.config import ModelConfig
 
-    # fewer edits: seconds
-    monkeypatch.setattr("pipeline.canary.trials.ConfirmConfig", partial(ConfirmConfig, images=3, pairs=1))
     source = PhotoSource(
         DatasetConfig(source="tfds", path=str(ilsvrc_dataset), limit=110),
         ModelConfig(source=str(ilsvrc / "squeezenet_v1.1.keras")),

@@ -283,7 +283,6 @@ def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
     assert ClustersDocument.read(store) is None
     cluster_suspicious(store, ranking, StrategiesConfig(classes=2))
     assert {c.label for c in ClustersDocument.read(store).classes} == set(suspicious[:2])
-    assert store.files.get("confirm.json") is None
     # neither section is part of a run's identity
-    changed = parse_config({"strategies": {"classes": 2}, "confirm": {"top": 3}})
+    changed = parse_config({"strategies": {"classes": 2}, "interventions": {"images": 3}})
     assert changed.run_id == Config().run_id

@@ -9,15 +9,16 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config import ConfirmConfig, RankingConfig, parse_config
-from pipeline.followup.confirm import confirm
+from pipeline.config import parse_config
 from pipeline.inputs.models import LoadedModel
 from pipeline.measure.audit import audit_run
 from pipeline.measure.bench import Bench, open_bench
 from pipeline.measure.explain import explain_photos, read_photo
+from pipeline.measure.interventions.stage import edit_run
 from pipeline.run.documents import SanityDocument
+from pipeline.run.edited_parts import read_edited
 from pipeline.run.store import Store
-from pipeline.statistics.ranking import rank
+from pipeline.statistics.effects import undecided_classes
 from tests.archives import jpeg
 
 layers = keras.layers
@@ -113,20 +114,22 @@ def _files(bench: Bench, examples: Any) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["unit", "logit"])
-def test_sanity_confirmation_and_single_photos(audited: dict[str, tuple[Store, Bench]], name: str) -> None:
+def test_sanity_edited_images_and_single_photos(audited: dict[str, tuple[Store, Bench]], name: str) -> None:
     (store, bench), (twin, other) = audited[name], audited["twin"]
     checks = SanityDocument.read(store)
     assert checks is not None
     assert all(m.images == 4 for m in checks.methods)
-    plan = ConfirmConfig(top=2, controls=0, images=4)
-    effects = []
+    edited = []
     for run, of_run in ((store, bench), (twin, other)):
-        ranking = rank(run, RankingConfig(images="all", n_min=2, draws=100))
-        result = confirm(run, plan, ranking, of_run)
-        effects.append({k: j.effects["full"].mean for k, j in result.judgements.items()})
-    assert set(effects[0]) == {0, 1}
-    for label, value in effects[0].items():
-        assert value == pytest.approx(effects[1][label], rel=1e-3)
+        edit_run(run, of_run, undecided_classes)
+        table = read_edited(run)
+        assert table is not None
+        edited.append({(r["example_id"], r["edit"]): r for r in table.to_pylist()})
+    assert edited[0]
+    assert edited[0].keys() == edited[1].keys()
+    for key, row in edited[0].items():
+        assert row["probability"] == pytest.approx(edited[1][key]["probability"], rel=1e-3)
+        assert row["predicted"] == edited[1][key]["predicted"]
     photo = read_photo(_files(bench, store.read("examples").to_pandas())[0], bench.model.card)
     named: LoadedModel = bench.model
     both = explain_photos([photo], named, bench.methods, "0,1")

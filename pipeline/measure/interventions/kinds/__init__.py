@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,22 +16,38 @@ import numpy as np
 
 from pipeline.measure.interventions.pictures import Scene
 
-FULL = "full"  # the picture as it is
+FULL = "full"  # the picture as it is, which the audit has already shown to the network
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A picture that gives its background: its example id and itself."""
+
+    example_id: str
+    scene: Scene
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A picture to edit, and who can give it another background.
+    """A picture to edit, and who gives it another background.
 
     Attributes:
-        own, others: the other scenes of its class, and those of other classes.
-        pairs: backgrounds per picture.
+        own: of its class, another picture; None where there is none.
+        others: of other classes, one for each pair of exchanged backgrounds; none where there is no own one.
     """
 
     scene: Scene
-    own: Sequence[Scene]
-    others: Sequence[Scene]
-    pairs: int
+    own: Donor | None = None
+    others: tuple[Donor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edited picture (h w 3 uint8): ``kind`` or ``kind:variant``; ``donor``: whose background it has."""
+
+    name: str
+    picture: np.ndarray
+    donor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,17 +73,15 @@ class Intervention:
 
     Attributes:
         order: place among the others; they share the random numbers of an image in this order.
-        always: names of edits that every class has, undefined where one was not possible for any image.
-        edits: (name, picture h w 3) of every edit that is possible, ``kind`` or ``kind:variant``.
+        edits: every edit that is possible.
+        count: how many they are at most, for a number of pairs of exchanged backgrounds.
         contrasts: what is told from them.
-        single: kinds whose every variant is an effect of its own, ``drop_kind:variant``.
     """
 
     order: int
-    always: tuple[str, ...]
-    edits: Callable[[Subject, np.random.Generator], Iterator[tuple[str, np.ndarray]]]
+    edits: Callable[[Subject, np.random.Generator], Iterator[Edit]]
+    count: Callable[[int], int]
     contrasts: tuple[Contrast, ...]
-    single: tuple[str, ...] = ()
 
 
 @cache

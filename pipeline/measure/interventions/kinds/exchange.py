@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.measure.interventions.kinds import FULL, Contrast, Intervention, Subject
-from pipeline.measure.interventions.pictures import FILLS, Scene, fill, replace, widen
+from pipeline.measure.interventions.kinds import FULL, Contrast, Donor, Edit, Intervention, Subject
+from pipeline.measure.interventions.pictures import FILLS, RIM, WIDE_RIM, Scene, fill, replace, widen
 from pipeline.seeds import alike
 
 MOST_HOLE = 0.9  # share of the picture that may be hole before nothing of a background is left
-CANDIDATES = 12  # donors looked at for one whose object hides little more of the background
-OWN_CANDIDATES = 4  # the same within the class: fewer, so that the pairs of an image differ
 
 
 @dataclass(frozen=True)
@@ -38,47 +36,57 @@ def exchange(scene: Scene, same: Scene, other: Scene, kind: str, rng: np.random.
     The hole is the union of all three objects' boxes, so both backgrounds are cut in the same way: neither
     the size nor the shape of a box can tell the class, and noise is the same in both.
     """
-    hole = widen(scene.mask | same.mask | other.mask)
+    cut = cut_backgrounds(scene, (same, other), kind, rng, RIM)
+    if cut is None:
+        return None
+    with_object = [replace(ground, scene.mask, scene.picture) for ground in cut]
+    return Exchange(*cut, *with_object)
+
+
+def cut_backgrounds(
+    scene: Scene, donors: Sequence[Scene], kind: str, rng: np.random.Generator, rim: float
+) -> list[np.ndarray] | None:
+    """The donors' pictures with one common hole, filled: all objects' boxes and a rim around them.
+
+    None where too little is left.
+    """
+    hole = widen(np.logical_or.reduce([scene.mask, *(donor.mask for donor in donors)]), rim)
     if hole.mean() > MOST_HOLE:
         return None
-    grounds = [
+    return [
         replace(donor.picture, hole, fill(kind, donor.picture, hole, twin))
-        for donor, twin in zip((same, other), alike(rng, 2), strict=True)
+        for donor, twin in zip(donors, alike(rng, len(donors)), strict=True)
     ]
-    with_object = [replace(g, scene.mask, scene.picture) for g in grounds]
-    return Exchange(*grounds, *with_object)
 
 
-def closest_mask(hole: np.ndarray, masks: Sequence[np.ndarray]) -> int:
-    """Index of the mask that adds least to ``hole``."""
-    return int(np.argmin([np.count_nonzero(m & ~hole) for m in masks]))
-
-
-def edits(subject: Subject, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """``same:<pair>``, ``other:<pair>`` and both with the object put back, for every pair of backgrounds."""
-    if not subject.own or not subject.others:
+def edits(subject: Subject, rng: np.random.Generator) -> Iterator[Edit]:
+    """``same:<pair>``, ``other:<pair>`` and both with the object put back, for every pair of backgrounds;
+    the first pair also with a wider hole, ``same_wide:0``, ``other_wide:0``."""
+    own = subject.own
+    if own is None:
         return
-    mask = subject.scene.mask
-    for pair in range(subject.pairs):
-        # donors are chosen among a few random ones, by their boxes alone: what hides least background
-        same = _closest(subject.own, OWN_CANDIDATES, mask, rng)
-        other = _closest(subject.others, CANDIDATES, mask | same.mask, rng)
-        exchanged = exchange(subject.scene, same, other, FILLS[pair % len(FILLS)], rng)
-        if exchanged is not None:
-            for name, picture in vars(exchanged).items():
-                yield f"{name}:{pair}", picture
+    for pair, other in enumerate(subject.others):
+        kind = FILLS[pair % len(FILLS)]
+        exchanged = exchange(subject.scene, own.scene, other.scene, kind, rng)
+        if exchanged is None:
+            continue
+        for name, picture in vars(exchanged).items():
+            donor = own if name.startswith("same") else other
+            yield Edit(f"{name}:{pair}", picture, donor.example_id)
+        if pair == 0:
+            yield from _wide(subject.scene, own, other, rng)
 
 
-def _closest(scenes: Sequence[Scene], several: int, hole: np.ndarray, rng: np.random.Generator) -> Scene:
-    """Of ``several`` random scenes the one whose object adds least to the hole."""
-    drawn = [scenes[i] for i in rng.integers(0, len(scenes), several)]
-    return drawn[closest_mask(hole, [s.mask for s in drawn])]
+def _wide(scene: Scene, own: Donor, other: Donor, rng: np.random.Generator) -> Iterator[Edit]:
+    grounds = cut_backgrounds(scene, (own.scene, other.scene), FILLS[0], rng, WIDE_RIM)
+    for name, donor, picture in zip(("same_wide", "other_wide"), (own, other), grounds or (), strict=False):
+        yield Edit(f"{name}:0", picture, donor.example_id)
 
 
 INTERVENTION = Intervention(
     order=3,
-    always=("same:0", "other:0", "same_object:0", "other_object:0"),
     edits=edits,
+    count=lambda pairs: 4 * pairs + 2,
     contrasts=(
         Contrast(
             "sufficiency",

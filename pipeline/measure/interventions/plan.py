@@ -1,0 +1,140 @@
+"""Which images of which classes are edited, block by block, and what it costs. Tables only, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import InterventionsConfig
+from pipeline.measure.interventions.kinds import FULL, all_interventions
+from pipeline.run.edited_parts import edited_key
+from pipeline.run.inventory import ShardsSeen
+from pipeline.run.store import Store
+from pipeline.schema import STATUS_OK
+from pipeline.seeds import ImageChoice, Purpose
+
+CLASSES_A_BLOCK = 20  # some 20 x 30 pictures are held at once, and 19 classes give backgrounds
+_FULL = ("example_id", "label_probability", "target_logit", "prediction", "confidence")
+
+
+@dataclass(frozen=True)
+class Unedited:
+    """A picture as it is: its id and its row of the table, as the audit stored it."""
+
+    example_id: str
+    row: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Classes that are edited together: one task, one part of the table.
+
+    Attributes:
+        key: of its part: says all that it is made of.
+        images: label -> positions in the split of its images, in the order in which they are taken.
+        edited: the classes that are edited; the others only give backgrounds.
+        full: position -> the picture as it is.
+    """
+
+    key: str
+    images: Mapping[int, tuple[int, ...]]
+    edited: frozenset[int]
+    full: Mapping[int, Unedited]
+
+
+def passes_per_image(pairs: int) -> int:
+    """Forward passes of one image, at most; the unedited picture was shown to the network before."""
+    return sum(intervention.count(pairs) for intervention in all_interventions())
+
+
+def passes_needed(images: Iterable[int], settings: InterventionsConfig) -> tuple[int, int]:
+    """Forward passes of a run, in the first look and at most, for classes that have so many ``images``.
+
+    ``images``: per class those that are classified correctly and have a box with something beside it.
+    """
+    counts = list(images)
+    each = passes_per_image(settings.pairs)
+    first = sum(min(n, settings.images) for n in counts)
+    most = sum(min(n, max(settings.most, settings.images)) for n in counts)
+    return (first * each, most * each) if settings.images else (0, 0)
+
+
+def editable(store: Store, seed: int, most: int) -> dict[int, tuple[int, ...]]:
+    """Label -> positions of up to ``most`` of its images in a seeded order: correct, with a usable box."""
+    labels: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    usable = (pc.field("status") == STATUS_OK) & pc.field("correct") & (pc.field("label") >= 0)
+    for batch in store.scan("examples", ["label", "index"], usable):
+        labels.append(batch["label"].to_numpy())
+        positions.append(batch["index"].to_numpy())
+    if not labels:
+        return {}
+    of_class: dict[int, list[int]] = {}
+    for label, position in zip(np.concatenate(labels), np.concatenate(positions), strict=True):
+        of_class.setdefault(int(label), []).append(int(position))
+    for of_one in of_class.values():
+        of_one.sort(key=lambda position: ImageChoice.EDITED.rank(seed, position))
+    return {label: tuple(of_class[label][:most]) for label in sorted(of_class)}
+
+
+def plan_blocks(store: Store, settings: InterventionsConfig) -> tuple[Block, ...]:
+    """All classes in blocks of some 20, in a seeded order; a last one is never left alone.
+
+    No blocks where no images are asked for, or no class has any.
+    """
+    if settings.images == 0:
+        return ()
+    images = editable(store, settings.seed, max(settings.most, settings.images))
+    labels = Purpose.EDITED_BLOCKS.rng(settings.seed).permutation(np.array(sorted(images), dtype=np.int64))
+    parts = np.array_split(labels, -(-len(labels) // CLASSES_A_BLOCK)) if len(labels) else []
+    full = stored_answers(store, [p for of_class in images.values() for p in of_class])
+    run_id = store.manifest["run_id"]
+    blocks = []
+    for number, part in enumerate(parts):
+        of_block = {int(label): images[int(label)] for label in part}
+        of = {
+            "run": run_id,
+            "settings": settings.model_dump(),
+            "images": sorted(of_block.items()),
+        }
+        blocks.append(Block(edited_key(f"block-{number:04d}", of), of_block, frozenset(of_block), full))
+    return tuple(blocks)
+
+
+@lru_cache(maxsize=1)
+def _blocks_by_key(path: str, settings: str, shards: str) -> dict[str, Block]:
+    """The plan of a run as it is now; a worker that edits several blocks reads the tables once."""
+    blocks = plan_blocks(Store(path), InterventionsConfig.model_validate_json(settings))
+    return {block.key: block for block in blocks}
+
+
+def block_of(store: Store, settings: InterventionsConfig, key: str) -> Block:
+    """The block whose part has this key."""
+    return _blocks_by_key(store.path, settings.model_dump_json(), ShardsSeen.of(store).sha256)[key]
+
+
+def stored_answers(store: Store, positions: Sequence[int]) -> dict[int, Unedited]:
+    """Position -> the picture as it is; the network's answer is known from the audit."""
+    chosen = pc.field("index").isin(pa.array(positions, pa.int64()))
+    rows = store.read("examples", ["index", "label", *_FULL], chosen).to_pylist()
+    return {
+        row["index"]: Unedited(
+            row["example_id"],
+            {
+                "example_id": row["example_id"],
+                "label": row["label"],
+                "edit": FULL,
+                "donor": None,
+                "probability": row["label_probability"],
+                "logit": row["target_logit"],
+                "predicted": row["prediction"],
+                "confidence": row["confidence"],
+            },
+        )
+        for row in rows
+    }
