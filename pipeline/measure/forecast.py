@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 from pipeline.config import Config
 from pipeline.measure.curves import passes_per_image
+from pipeline.measure.interventions.plan import passes_needed
 from pipeline.measure.metrics.perturbation import Grid
 from pipeline.measure.sanity import STAGES as SHUFFLED
 from pipeline.measure.sanity import images_checked
 from pipeline.run.costs import Forecast, StageCost
 
 BLENDING = 1.04  # variants of a picture / plain forward passes: python -m benchmarks.perturbation
+EDITING = 1.2  # edited pictures / plain forward passes, reading them again included
+EDIT_BYTES = 30  # of a row of the table of edited images, compressed
 CURVE_BYTES = 6  # of a stored value of a curve or a score, compressed
 
 
@@ -95,4 +98,18 @@ def _sanity(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
     return StageCost("sanity", images, round(passes), seconds)
 
 
-STAGES: tuple[Callable[[Config, Work, Speeds], StageCost | None], ...] = (_audit, _curves, _sanity)
+def _interventions(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
+    """The first look at every class; what it leaves open is not known before, and takes up to
+    ``most / images`` times as much."""
+    settings = config.interventions
+    if settings.images == 0:
+        return None
+    each = -(-work.images // max(work.classes, 1))
+    images = work.classes * min(each, settings.images)
+    passes, _ = passes_needed([each] * work.classes, settings)
+    stored = round(passes * EDIT_BYTES)
+    return StageCost("interventions", images, passes, EDITING * passes * speeds.forward, stored)
+
+
+Stage = Callable[[Config, Work, Speeds], StageCost | None]
+STAGES: tuple[Stage, ...] = (_audit, _curves, _sanity, _interventions)

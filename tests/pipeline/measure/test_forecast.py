@@ -12,17 +12,18 @@ from pipeline.config import Config, parse_config
 from pipeline.errors import InputError
 from pipeline.measure.budgets import fit
 from pipeline.measure.calibration import calibrate, slope, work_of
-from pipeline.measure.forecast import BLENDING, Speeds, Work, forecast
+from pipeline.measure.forecast import BLENDING, EDITING, Speeds, Work, forecast
 from pipeline.run.costs import StageCost, clocked, compared, duration, size
 
 # an image takes 10 ms, its map 6 of them, a forward pass 2; a refit 3 s; 5 kB per image, 100 kB per shard
 SPEEDS = Speeds(image=0.010, explanation=0.006, forward=0.002, fit=3.0, bytes=5000, part=100_000)
+UNEDITED = {"interventions": {"images": 0}}
 WORK = Work(images=10_000, classes=200, height=112, width=112)
 
 
 def test_the_costs_of_the_stages_by_hand():
     told = forecast(parse_config({"execution": {"shard_size": 512}}), WORK, SPEEDS)
-    audit, curves, sanity = told.stages
+    audit, curves, sanity, edits = told.stages
     # an explanation is as long as three passes; 20 shards
     assert audit == StageCost("audit", 10_000, 30_000, 100.0, 10_000 * 5000 + 20 * 100_000)
     # 1 in 100; 1 + 12 points in 3 orders
@@ -31,13 +32,16 @@ def test_the_costs_of_the_stages_by_hand():
     # three refits; the sample twice and once more after each, in full batches of 16
     assert (sanity.images, sanity.passes) == (8, 5 * 16 * 3)
     assert sanity.seconds == pytest.approx(3 * 3.0 + 5 * 16 * 0.006)
-    assert told.seconds == pytest.approx(audit.seconds + curves.seconds + sanity.seconds)
+    # ten images of every class; the box filled, two pairs of backgrounds in four ways, one of them wide
+    assert (edits.images, edits.passes) == (2000, 2000 * (1 + 2 * 4 + 2))
+    assert edits.seconds == pytest.approx(22_000 * 0.002 * EDITING)
+    assert told.seconds == pytest.approx(sum(s.seconds for s in (audit, curves, sanity, edits)))
     # what the default curves of 10,000 images may cost of the audit alone
     assert curves.seconds <= 0.15 * audit.seconds
 
 
 def test_what_is_not_asked_for_costs_nothing():
-    config = parse_config({"perturbation": False, "sanity": {"images": 0}})
+    config = parse_config({"perturbation": False, "sanity": {"images": 0}, **UNEDITED})
     assert [s.stage for s in forecast(config, WORK, SPEEDS).stages] == ["audit"]
     methods = [{"name": "gradient"}, {"name": "lrp.preset_a"}]
     asked = parse_config({"methods": methods, "perturbation": {"protocol": "samek", "budget": 2}})
@@ -52,7 +56,7 @@ def test_the_line_says_passes_time_and_disk():
     assert line.startswith(
         "forecast: audit 10,000 images, 30,000 passes, 1 min 40 s, 52.0 MB; curves 100 images"
     )
-    assert line.endswith("in all 33,940 passes, 1 min 57 s, 52.0 MB")
+    assert line.endswith("in all 55,940 passes, 2 min 50 s, 52.7 MB")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_stages_are_added_up(monkeypatch):
 
 def test_a_budget_takes_the_highest_rung_that_fits():
     # at 90 % of 20 s: sanity 9.48 s, curves of 16 images 1.23 s, so 7.29 s for images: 729
-    short = fit(Config(), Work(10_000, 20, 112, 112), SPEEDS, 20)
+    short = fit(parse_config(UNEDITED), Work(10_000, 20, 112, 112), SPEEDS, 20)
     assert (short.images, short.config.dataset.limit) == (
         540,
         540,
@@ -130,7 +134,7 @@ def test_a_budget_takes_the_highest_rung_that_fits():
 
 def test_what_cannot_fit_is_refused():
     with pytest.raises(InputError, match=r"--time 5\.0 s: .* 1,000 images in 200 classes, takes about 23 s"):
-        fit(Config(), WORK, SPEEDS, 5)
+        fit(parse_config(UNEDITED), WORK, SPEEDS, 5)
 
 
 @given(
