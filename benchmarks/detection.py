@@ -8,7 +8,9 @@ and, where the files are given, SqueezeNet fine-tuned on Tiny ImageNet with mark
 of 200 classes (`benchmarks.real_networks`). What a network uses is measured on pairs of pictures with and
 without the mark. Each method explains the same images; classes are put in the order of their adjusted
 lift. Beside it: the chapter's ratio of the same maps, and what needs no map at all, small box and low
-accuracy. Kinds of marks are told apart by leaving the other used marks out of the order.
+accuracy. Kinds of marks are told apart by leaving the other used marks out of the order. ``--whole``:
+beside them the order of a default `hansaudit run` of each network, and that by what its edited images
+show.
 """
 
 from __future__ import annotations
@@ -24,7 +26,14 @@ import numpy as np
 
 from benchmarks.output import publish, versions
 from benchmarks.real_networks import Inputs, usage
-from benchmarks.real_runs import figures, map_orders, maps_only, markdown
+from benchmarks.real_runs import (
+    figures,
+    map_orders,
+    maps_only,
+    markdown,
+    ranking_table,
+    whole_run,
+)
 from flows.settings import load_tensorflow
 
 METHODS = (
@@ -104,6 +113,19 @@ def measure(subject: Subject, out: Path, methods: Sequence[str]) -> dict[str, di
     return results
 
 
+def measure_whole(subject: Subject, out: Path) -> dict[str, dict[str, Any]]:
+    """The same for what a default run says: its order, and what the edited images say alone."""
+    folder = out / f"{subject.name}-whole"
+    whole_run(folder, subject.dataset, subject.model)
+    table = ranking_table(folder)
+    orders = {
+        "audit": table["rank"],
+        "interventions": -table["effect"],
+        "interventions, shrunk": -table["effect_shrunk"],
+    }
+    return {name: by_kind(scores.astype(float), subject.used) for name, scores in orders.items()}
+
+
 def by_kind(scores: Any, used: Mapping[int, str]) -> dict[str, Any]:
     """Average precision for all used marks and for those of each kind, and AUC for all."""
     whole = figures(scores, list(used))
@@ -145,6 +167,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--planted-seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--whole", action="store_true", help="a default run of each network, too")
     parser.add_argument("--archive", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--cache", type=Path)
@@ -160,6 +183,8 @@ def main() -> None:
     results = {}
     for subject in subjects:
         results[subject.name] = measure(subject, options.out, options.methods)
+        if options.whole:
+            results[subject.name] |= measure_whole(subject, options.out)
         best = {m: results[subject.name][m]["ap"] for m in options.methods}
         print(f"{subject.name}: {len(subject.used)} marks used, AP {best}", flush=True)
     publish(options.out, "detection", {"versions": versions(), "results": results}, table(results, subjects))

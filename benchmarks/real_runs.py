@@ -39,19 +39,19 @@ def hansaudit(*words: str) -> Cost:
 
 def whole_run(
     out: Path,
-    dataset: Path,
+    dataset: Mapping[str, Any],
     model: Path,
     sections: Mapping[str, Any] | None = None,
     methods: Sequence[str] = (),
 ) -> Cost | None:
     """`hansaudit run` into ``out``; None where it is finished already (its cost is not measured again).
 
-    ``sections``: of the configuration, beside dataset and model; without ``methods`` the default one.
+    ``dataset``: that section of the configuration; ``sections``: others; without ``methods`` the default one.
     """
     finished = out.with_name(f"{out.name}.done")
     if finished.is_file():
         return None
-    given = dict(sections or {})
+    given = {"dataset": dict(dataset), **(sections or {})}
     lines = [f"{name} = {json.dumps(value)}" for name, value in given.items() if not isinstance(value, dict)]
     for name, values in given.items():
         if isinstance(values, dict):
@@ -59,7 +59,7 @@ def whole_run(
     out.parent.mkdir(parents=True, exist_ok=True)
     config = out.with_name(f"{out.name}.toml")
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    words = ["--config", str(config), "--dataset", str(dataset), "--model", str(model), "--out", str(out)]
+    words = ["--config", str(config), "--model", str(model), "--out", str(out)]
     cost = hansaudit("run", *words, *(word for name in methods for word in ("--method", name)))
     finished.write_text(json.dumps(cost.__dict__), encoding="utf-8")
     return cost

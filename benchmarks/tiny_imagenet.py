@@ -139,13 +139,18 @@ def trivial(table: pd.DataFrame) -> dict[str, float | None]:
     }
 
 
-def cost(inputs: Inputs, model: Path, dataset: Path, root: Path, repeats: int) -> dict[str, Any]:
+def prepared_section(inputs: Inputs) -> dict[str, str]:
+    """The validation images, as a section of the configuration."""
+    return {"source": "tfds", "path": str(inputs.prepared("val"))}
+
+
+def cost(inputs: Inputs, model: Path, root: Path, repeats: int) -> dict[str, Any]:
     """Wall and processor seconds of audit alone and of the default run, alternating; the best of each."""
     seconds: dict[str, list[Any]] = {"audit alone": [], "default": []}
     for i in range(repeats):
         for name, sections in (("audit alone", ALONE), ("default", {})):
             out = root / f"cost-{name.replace(' ', '-')}-{i}"
-            done = whole_run(out, dataset, model, sections)
+            done = whole_run(out, prepared_section(inputs), model, sections)
             kept = json.loads(out.with_name(f"{out.name}.done").read_text())
             seconds[name].append((kept["wall"], kept["cpu"]) if done is None else (done.wall, done.cpu))
     best = {name: [min(column) for column in zip(*rows, strict=True)] for name, rows in seconds.items()}
@@ -182,12 +187,13 @@ def measure(inputs: Inputs, model: Path, root: Path, seeds: Sequence[int]) -> di
     """Counts, baselines and stability of one network."""
     tables = {}
     for seed in seeds:
-        whole_run(root / f"seed-{seed}", inputs.prepared("val"), model, {"interventions": {"seed": seed}})
+        sections = {"interventions": {"seed": seed}}
+        whole_run(root / f"seed-{seed}", prepared_section(inputs), model, sections)
         tables[seed] = ranking_table(root / f"seed-{seed}")
         print(f"seed {seed}: {counts(tables[seed])}", flush=True)
     parts = []
     for folder in halves(inputs):
-        whole_run(root / folder.name, folder, model)
+        whole_run(root / folder.name, {"source": "folder", "path": str(folder)}, model)
         parts.append(ranking_table(root / folder.name))
         print(f"{folder.name}: {counts(parts[-1])}", flush=True)
     first = tables[seeds[0]]
@@ -214,7 +220,7 @@ def main() -> None:
     root = inputs.cache / "runs" / name
     result = measure(inputs, model, root, options.seeds)
     if options.cost:
-        result["cost"] = cost(inputs, model, inputs.prepared("val"), root, options.cost)
+        result["cost"] = cost(inputs, model, root, options.cost)
     publish(inputs.cache, name, {"versions": versions(), "results": result}, report(result))
 
 

@@ -155,7 +155,7 @@ def audit(name: str, network: Path, options: argparse.Namespace, test: Data, tra
     model = keras.saving.load_model(network, compile=False)
     answers = predict(model, pictures(test)[0]).argmax(axis=1)
     run = options.cache / "runs" / network.stem
-    whole_run(run, test.folder, network, methods=options.method)
+    whole_run(run, {"source": "folder", "path": str(test.folder)}, network, methods=options.method)
     verdicts = ranking_table(run).set_index("class_name")
     result: dict[str, Any] = {"groups": group_accuracies(test, answers).tolist()}
     shown = ("verdict", "map_verdict", "tested", "effect", "effect_low", "effect_high", "adjusted_lift_raw")
