@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -61,13 +62,18 @@ def whole_run(
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     words = ["--config", str(config), "--model", str(model), "--out", str(out)]
     cost = hansaudit("run", *words, *(word for name in methods for word in ("--method", name)))
+    shutil.copyfile(out / "ranking.csv", _ranking_of(out))  # what comes later may edit and rank again
     finished.write_text(json.dumps(cost.__dict__), encoding="utf-8")
     return cost
 
 
 def ranking_table(out: Path) -> pd.DataFrame:
-    """The classes of a finished run, in its order, by label."""
-    return pd.read_csv(out / "ranking.csv").set_index("label")
+    """The classes of a run as :func:`whole_run` left it, in its order, by label."""
+    return pd.read_csv(_ranking_of(out)).set_index("label")
+
+
+def _ranking_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.ranking.csv")
 
 
 def maps_only(

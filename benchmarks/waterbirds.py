@@ -167,6 +167,11 @@ def audit(name: str, network: Path, options: argparse.Namespace, test: Data, tra
     frame = image_scores(run, test)
     by_name = dict(zip((b.name for b in test.birds), decides, strict=True))
     told = pd.Series({i: by_name[Path(i).name] for i in frame.index})
+    later = pd.read_csv(run / "ranking.csv").set_index("class_name")
+    for kind in CLASSES:
+        result[kind]["after confirm"] = {
+            name: _plain(later.loc[kind, name]) for name in later.columns if name in shown
+        }
     result["n_edited"] = int(frame["necessity"].notna().sum())
     return result | {"images": predicted_by(frame, told)}
 
