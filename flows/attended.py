@@ -75,7 +75,7 @@ def _fitted(config: Config, trust: Trust, run: Store, seconds: float) -> Config:
         return config
     bench = bench_for(config, trust)
     with terminal.console.status("measuring what it costs here"):
-        budget = foresight.fitted_to(seconds - bench.seconds, bench)
+        budget = foresight.fitted_to(seconds, bench)
     terminal.print_line(f"--time {duration(seconds)}: {budget.words}")
     if budget.config != config:
         keep(rebudgeted(bench, budget.config), trust)

@@ -43,11 +43,11 @@ def foresee(run: Store | None, bench: Bench) -> Forecast | None:
 
 
 def fitted_to(seconds: float, bench: Bench) -> Budget:
-    """Budgets for ``seconds``. Raises InputError where nothing that says something fits."""
+    """Budgets for ``seconds``, loading the model included. Raises InputError where they are too few."""
     from pipeline.measure.budgets import fit
     from pipeline.measure.calibration import work_of
 
-    return fit(bench.config, work_of(bench), speeds_of(bench), seconds)
+    return fit(bench.config, work_of(bench), speeds_of(bench), seconds, bench.seconds)
 
 
 def begun(config: Config, run: Store) -> Config:

@@ -121,7 +121,7 @@ def _cost(config: Config, trust: Trust, seconds: float | None) -> _Cost:
     with terminal.errors.status("measuring what it costs here"):
         bench = bench_for(config, trust)
         if seconds is not None:
-            budget = foresight.fitted_to(seconds - bench.seconds, bench)
+            budget = foresight.fitted_to(seconds, bench)
             return _Cost(budget.forecast, budget.words)
         forecast = foresight.foresee(None, bench)
     if forecast is None:
@@ -131,12 +131,11 @@ def _cost(config: Config, trust: Trust, seconds: float | None) -> _Cost:
 
 def _print_cost(cost: _Cost) -> None:
     from flows import terminal
-    from pipeline.run.costs import duration, size
+    from pipeline.run.costs import size
 
     stages = [*cost.forecast.stages, cost.forecast.total]
     rows = [
-        (s.stage, f"{s.images:,}", f"{s.passes:,}", duration(s.seconds), size(s.bytes) if s.bytes else "")
-        for s in stages
+        (s.stage, f"{s.images:,}", f"{s.passes:,}", s.time, size(s.bytes) if s.bytes else "") for s in stages
     ]
     terminal.print_list("stage", rows, ("images", "passes", "time of one worker", "disk"))
     if cost.chosen:

@@ -35,11 +35,11 @@ class Budget:
         parts = [f"{s.stage} of {s.images:,} images" for s in self.forecast.stages[1:]]
         share = "all " if self.images == self.of else f"{self.images:,} of "
         audited = f"{share}{self.of:,} images"
-        return f"audit of {', '.join([audited, *parts])}: about {duration(self.forecast.seconds)}"
+        return f"audit of {', '.join([audited, *parts])}: about {self.forecast.total.time}"
 
 
-def fit(config: Config, work: Work, speeds: Speeds, seconds: float) -> Budget:
-    """The most of ``config`` that fits into ``seconds``.
+def fit(config: Config, work: Work, speeds: Speeds, seconds: float, spent: float = 0.0) -> Budget:
+    """The most of ``config`` that fits into ``seconds``, of which ``spent`` are over.
 
     Raises:
         InputError: not even the smallest audit that says something fits.
@@ -47,12 +47,14 @@ def fit(config: Config, work: Work, speeds: Speeds, seconds: float) -> Budget:
     best: Budget | None = None
     for limit, asked in _rungs(config, work):
         cost = forecast(asked, replace(work, images=limit), speeds)
-        if cost.seconds > (1 - RESERVE) * seconds:
+        if cost.most > (1 - RESERVE) * (seconds - spent):
             if best is None:
-                needed = duration(cost.seconds / (1 - RESERVE))
+                needed = duration(spent + cost.most / (1 - RESERVE))
                 raise InputError(
                     f"--time {duration(seconds)}: the smallest audit that says something, {limit:,} images "
-                    f"in {work.classes:,} classes, takes about {needed}; give that much, or fewer classes"
+                    f"in {work.classes:,} classes, takes about {needed}"
+                    + (f" ({duration(spent)} of it for loading and compiling)" if spent else "")
+                    + "; give that much, or fewer classes"
                 )
             break
         best = Budget(asked, cost, limit, work.images)
@@ -62,11 +64,17 @@ def fit(config: Config, work: Work, speeds: Speeds, seconds: float) -> Budget:
 
 def _rungs(config: Config, work: Work) -> Iterator[tuple[int, Config]]:
     """Images and configuration, from the least to what was asked for."""
+    settings = config.interventions
     for limit in _limits(work):
         fewer = config if limit == work.images else _limited(config, limit)
-        yield limit, _with_curves(fewer, limit, _floor(limit))
+        first = min(settings.images, max(LEAST, limit // work.classes))
+        yield limit, _with_edits(_with_curves(fewer, limit, _floor(limit)), first, first)
+    least = _with_curves(config, work.images, _floor(work.images))
+    for most in _doubling(settings.images, settings.most):
+        yield work.images, _with_edits(least, settings.images, most)
     for images in _doubling(_floor(work.images), _asked(config, work.images)):
         yield work.images, _with_curves(config, work.images, images)
+    yield work.images, config
 
 
 def _limits(work: Work) -> Iterator[int]:
@@ -93,9 +101,18 @@ def _asked(config: Config, images: int) -> int:
 
 
 def _doubling(start: int, stop: int) -> Iterator[int]:
-    while start < stop:
+    while 0 < start < stop:
         start = min(2 * start, stop)
         yield start
+
+
+def _with_edits(config: Config, images: int, most: int) -> Config:
+    """With edits of ``images`` images per class, up to ``most`` where they decide."""
+    settings = config.interventions
+    if settings.images == 0 or (images, most) == (settings.images, max(settings.most, settings.images)):
+        return config
+    update = {"images": images, "most": most}
+    return config.model_copy(update={"interventions": settings.model_copy(update=update)})
 
 
 def _with_curves(config: Config, limit: int, images: int) -> Config:

@@ -19,12 +19,15 @@ from pipeline.inputs.spread import spread
 from pipeline.measure.audit import audit_shard
 from pipeline.measure.bench import Bench
 from pipeline.measure.forecast import Speeds, Work
+from pipeline.measure.interventions.kinds import Donor, Subject, all_interventions
+from pipeline.measure.interventions.scenes import read_scenes
 from pipeline.run.store import parquet_bytes
 from pipeline.seeds import Purpose
 
 BATCHES = 4  # timed together, beside one that is timed alone
 SHARE = 20  # no more than one image in so many is looked at, but a batch
 SLOW = 2.0  # seconds: when a batch takes longer than that, it is the only one
+_SCENES = 6  # pictures that are edited
 REPEATS = 3  # of what is timed by itself
 
 Clock = Callable[[], float]
@@ -53,7 +56,15 @@ def calibrate(bench: Bench, clock: Clock = time.perf_counter) -> Speeds:
     image = max(slope((first.images, first.seconds), (several.images, several.seconds)), explanation)
     part = sum(_size(table.slice(0, 0)) for table in several.tables.values())
     stored = sum(map(_size, several.tables.values())) - part
-    return Speeds(image, explanation, forward, bench.fit_seconds, stored / several.images, part)
+    return Speeds(
+        image=image,
+        explanation=explanation,
+        forward=forward,
+        fit=bench.fit_seconds,
+        bytes=stored / several.images,
+        part=part,
+        edit=sample.edits(),
+    )
 
 
 def slope(first: tuple[int, float], several: tuple[int, float]) -> float:
@@ -105,6 +116,17 @@ class _Sample:
         forward = min(self._timed(lambda: net.logits((x,))))
         explanation = min(self._timed(lambda: analyze_many(methods, x, None)))
         return forward / self.size, explanation / self.size
+
+    def edits(self) -> float:
+        """Seconds of making an edited picture; 0 where there are too few with a box to make one."""
+        read = read_scenes(self.bench, tuple(range(min(_SCENES, len(self.picked.shard)))))
+        scenes = [scene for of_class in read.values() for scene in of_class.values()]
+        rng, made = np.random.default_rng(0), 0
+        began = self.clock()
+        for own, same, other in zip(scenes, scenes[1:], scenes[2:], strict=False):
+            subject = Subject(own, Donor("", same), (Donor("", other),))
+            made += sum(1 for i in all_interventions() for _ in i.edits(subject, rng))
+        return (self.clock() - began) / made if made else 0.0
 
     def _timed(self, action: Callable[[], object]) -> Iterator[float]:
         """Seconds of a few calls, after one that may compile; of one only where that is slow."""

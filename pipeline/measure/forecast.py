@@ -9,16 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.config import Config
-from pipeline.measure.curves import passes_per_image
-from pipeline.measure.interventions.plan import passes_needed
+from pipeline.measure import curves
+from pipeline.measure.interventions.plan import passes_needed, passes_per_image
 from pipeline.measure.metrics.perturbation import Grid
 from pipeline.measure.sanity import STAGES as SHUFFLED
 from pipeline.measure.sanity import images_checked
 from pipeline.run.costs import Forecast, StageCost
 
 BLENDING = 1.04  # variants of a picture / plain forward passes: python -m benchmarks.perturbation
-EDITING = 1.2  # edited pictures / plain forward passes, reading them again included
-EDIT_BYTES = 30  # of a row of the table of edited images, compressed
+EDIT_BYTES = 20  # of a row of the table of interventions, compressed
 CURVE_BYTES = 6  # of a stored value of a curve or a score, compressed
 
 
@@ -46,6 +45,7 @@ class Speeds:
         explanation: the maps of one image by all methods alone.
         forward: one forward pass, in full batches.
         fit: fitting and compiling all methods once more.
+        edit: making one edited picture.
         bytes: of one image in the tables; part: of a shard beyond its images.
     """
 
@@ -55,6 +55,7 @@ class Speeds:
     fit: float
     bytes: float
     part: float = 0.0
+    edit: float = 0.0
 
 
 def forecast(config: Config, work: Work, speeds: Speeds) -> Forecast:
@@ -81,7 +82,7 @@ def _curves(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
     images = asked.most_images(work.images)
     if asked.budget:
         images = min(images, asked.budget * work.classes)
-    passes = images * passes_per_image(asked, grid.count, methods)
+    passes = images * curves.passes_per_image(asked, grid.count, methods)
     values = images * methods * len(asked.orders) * ((asked.points or asked.steps) + 3)
     return StageCost("curves", images, passes, BLENDING * passes * speeds.forward, values * CURVE_BYTES)
 
@@ -99,17 +100,23 @@ def _sanity(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
 
 
 def _interventions(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
-    """The first look at every class; what it leaves open is not known before, and takes up to
-    ``most / images`` times as much."""
+    """The first look at every class, up to what undecided classes get: each edited picture is made and shown.
+
+    Which images are classified correctly is not known beforehand: all count.
+    """
     settings = config.interventions
-    if settings.images == 0:
+    if settings.images == 0 or work.classes < 2:
         return None
-    each = -(-work.images // max(work.classes, 1))
-    images = work.classes * min(each, settings.images)
-    passes, _ = passes_needed([each] * work.classes, settings)
-    stored = round(passes * EDIT_BYTES)
-    return StageCost("interventions", images, passes, EDITING * passes * speeds.forward, stored)
+    per_class = [work.images // work.classes] * work.classes
+    first, most = passes_needed(per_class, settings)
+    each = speeds.forward + speeds.edit
+    images = first // passes_per_image(settings.pairs)
+    return StageCost("interventions", images, first, first * each, first * EDIT_BYTES, most * each)
 
 
-Stage = Callable[[Config, Work, Speeds], StageCost | None]
-STAGES: tuple[Stage, ...] = (_audit, _curves, _sanity, _interventions)
+STAGES: tuple[Callable[[Config, Work, Speeds], StageCost | None], ...] = (
+    _audit,
+    _curves,
+    _sanity,
+    _interventions,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +19,7 @@ class StageCost:
         passes: of the network, forward; an explanation counts as the forward passes that take as long.
         seconds: of one worker.
         bytes: on disk.
+        most: seconds at most, where it depends on what comes out; 0: as ``seconds``.
     """
 
     stage: str
@@ -26,11 +27,17 @@ class StageCost:
     passes: int
     seconds: float
     bytes: int = 0
+    most: float = 0.0
+
+    @property
+    def time(self) -> str:
+        """The seconds in words: ``1 min 05 s``, ``50 s to 2 min 30 s``."""
+        return _words((self.seconds, max(self.seconds, self.most)))
 
     @property
     def words(self) -> str:
         """``curves 100 images, 3,700 passes, 9 s``"""
-        parts = [f"{self.images:,} images", f"{self.passes:,} passes", duration(self.seconds)]
+        parts = [f"{self.images:,} images", f"{self.passes:,} passes", self.time]
         return f"{self.stage} {', '.join(parts + [size(self.bytes)] * (self.bytes > 0))}"
 
 
@@ -46,6 +53,11 @@ class Forecast:
         return sum(s.seconds for s in self.stages)
 
     @property
+    def most(self) -> float:
+        """Seconds of all stages at most, whatever comes out."""
+        return sum(max(s.most, s.seconds) for s in self.stages)
+
+    @property
     def total(self) -> StageCost:
         """All stages together; the images are those of the audit."""
         return StageCost(
@@ -54,6 +66,7 @@ class Forecast:
             sum(s.passes for s in self.stages),
             self.seconds,
             sum(s.bytes for s in self.stages),
+            self.most,
         )
 
     @property
@@ -61,7 +74,7 @@ class Forecast:
         """One line: every stage, then all."""
         total = self.total
         told = [s.words for s in self.stages]
-        whole = f"in all {total.passes:,} passes, {duration(total.seconds)}, {size(total.bytes)}"
+        whole = f"in all {total.passes:,} passes, {total.time}, {size(total.bytes)}"
         return "forecast: " + "; ".join([*told, whole])
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,20 +97,34 @@ def compared(forecast: Iterable[Mapping[str, Any]], spent: Mapping[str, float]) 
 
     ``forecast``: stages as :meth:`Forecast.to_dict` has them; ``spent``: seconds by stage.
     """
-    expected = {str(s["stage"]): float(s["seconds"]) for s in forecast}
+    expected = {str(s["stage"]): _span(s) for s in forecast}
     if "audit" in spent and "curves" not in spent and "curves" in expected:
         # workers draw the curves of their shards on the way
-        expected["audit"] = expected.get("audit", 0.0) + expected.pop("curves")
+        expected["audit"] = _added([expected.get("audit", (0.0, 0.0)), expected.pop("curves")])
     told = [
-        f"{stage} {duration(seconds)}" + (f" ({duration(expected[stage])})" if stage in expected else "")
+        f"{stage} {duration(seconds)}" + (f" ({_words(expected[stage])})" if stage in expected else "")
         for stage, seconds in spent.items()
     ]
     if not told:
         return ""
-    both = [stage for stage in spent if stage in expected]
-    whole = f"in all {duration(sum(spent.values()))}"
-    forecasted = f" ({duration(sum(expected[s] for s in both))})" if both else ""
-    return f"spent (forecast): {'; '.join(told)}; {whole}{forecasted}"
+    both = [span for stage, span in expected.items() if stage in spent]
+    whole = f"in all {duration(sum(spent.values()))}" + (f" ({_words(_added(both))})" if both else "")
+    return f"spent (forecast): {'; '.join(told)}; {whole}"
+
+
+def _span(stage: Mapping[str, Any]) -> tuple[float, float]:
+    """Seconds that are expected, and at most."""
+    seconds = float(stage["seconds"])
+    return seconds, max(seconds, float(stage.get("most", 0.0)))
+
+
+def _added(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return sum(least for least, _ in spans), sum(most for _, most in spans)
+
+
+def _words(span: tuple[float, float]) -> str:
+    least, most = span
+    return duration(least) + (f" to {duration(most)}" if most > least else "")
 
 
 def duration(seconds: float) -> str:

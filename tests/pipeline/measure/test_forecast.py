@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,18 +13,19 @@ from pipeline.config import Config, parse_config
 from pipeline.errors import InputError
 from pipeline.measure.budgets import fit
 from pipeline.measure.calibration import calibrate, slope, work_of
-from pipeline.measure.forecast import BLENDING, EDITING, Speeds, Work, forecast
+from pipeline.measure.forecast import BLENDING, Speeds, Work, forecast
+from pipeline.measure.interventions.plan import passes_per_image
 from pipeline.run.costs import StageCost, clocked, compared, duration, size
 
 # an image takes 10 ms, its map 6 of them, a forward pass 2; a refit 3 s; 5 kB per image, 100 kB per shard
 SPEEDS = Speeds(image=0.010, explanation=0.006, forward=0.002, fit=3.0, bytes=5000, part=100_000)
-UNEDITED = {"interventions": {"images": 0}}
+UNEDITED = parse_config({"interventions": {"images": 0}})
 WORK = Work(images=10_000, classes=200, height=112, width=112)
 
 
 def test_the_costs_of_the_stages_by_hand():
-    told = forecast(parse_config({"execution": {"shard_size": 512}}), WORK, SPEEDS)
-    audit, curves, sanity, edits = told.stages
+    told = forecast(Config(), WORK, replace(SPEEDS, edit=0.001))
+    audit, curves, sanity, edited = told.stages
     # an explanation is as long as three passes; 20 shards
     assert audit == StageCost("audit", 10_000, 30_000, 100.0, 10_000 * 5000 + 20 * 100_000)
     # 1 in 100; 1 + 12 points in 3 orders
@@ -32,16 +34,20 @@ def test_the_costs_of_the_stages_by_hand():
     # three refits; the sample twice and once more after each, in full batches of 16
     assert (sanity.images, sanity.passes) == (8, 5 * 16 * 3)
     assert sanity.seconds == pytest.approx(3 * 3.0 + 5 * 16 * 0.006)
-    # ten images of every class; the box filled, two pairs of backgrounds in four ways, one of them wide
-    assert (edits.images, edits.passes) == (2000, 2000 * (1 + 2 * 4 + 2))
-    assert edits.seconds == pytest.approx(22_000 * 0.002 * EDITING)
-    assert told.seconds == pytest.approx(sum(s.seconds for s in (audit, curves, sanity, edits)))
+    # 10 images of each class, up to 30; an edited picture is made in 1 ms and shown in 2
+    each = passes_per_image(pairs=2)
+    assert each <= 12
+    assert (edited.images, edited.passes) == (2000, 2000 * each)
+    assert edited.seconds == pytest.approx(2000 * each * 0.003)
+    assert edited.most == pytest.approx(6000 * each * 0.003)
+    assert told.seconds == pytest.approx(sum(s.seconds for s in told.stages))
+    assert told.most == pytest.approx(told.seconds + 4000 * each * 0.003)
     # what the default curves of 10,000 images may cost of the audit alone
     assert curves.seconds <= 0.15 * audit.seconds
 
 
 def test_what_is_not_asked_for_costs_nothing():
-    config = parse_config({"perturbation": False, "sanity": {"images": 0}, **UNEDITED})
+    config = parse_config({"perturbation": False, "sanity": {"images": 0}, "interventions": {"images": 0}})
     assert [s.stage for s in forecast(config, WORK, SPEEDS).stages] == ["audit"]
     methods = [{"name": "gradient"}, {"name": "lrp.preset_a"}]
     asked = parse_config({"methods": methods, "perturbation": {"protocol": "samek", "budget": 2}})
@@ -52,11 +58,12 @@ def test_what_is_not_asked_for_costs_nothing():
 
 
 def test_the_line_says_passes_time_and_disk():
-    line = forecast(Config(), WORK, SPEEDS).line
+    line = forecast(UNEDITED, WORK, SPEEDS).line
     assert line.startswith(
         "forecast: audit 10,000 images, 30,000 passes, 1 min 40 s, 52.0 MB; curves 100 images"
     )
-    assert line.endswith("in all 55,940 passes, 2 min 50 s, 52.7 MB")
+    assert line.endswith("in all 33,940 passes, 1 min 57 s, 52.0 MB")
+    assert StageCost("x", 1, 2, 40.0, 0, 130.0).words == "x 1 images, 2 passes, 40 s to 2 min 10 s"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +104,11 @@ def test_what_was_spent_stands_beside_the_forecast():
         == "spent (forecast): audit 1 min 30 s (1 min 48 s); in all 1 min 30 s (1 min 48 s)"
     )
     assert compared(told, {}) == ""
+    edited = {"stage": "interventions", "seconds": 40.0, "most": 130.0}
+    line = compared([*told, edited], {"audit": 90.0, "curves": 9.0, "interventions": 50.0})
+    assert line.endswith(
+        "interventions 50 s (40 s to 2 min 10 s); in all 2 min 29 s (2 min 28 s to 3 min 58 s)"
+    )
 
 
 def test_stages_are_added_up(monkeypatch):
@@ -115,26 +127,36 @@ def test_stages_are_added_up(monkeypatch):
 
 def test_a_budget_takes_the_highest_rung_that_fits():
     # at 90 % of 20 s: sanity 9.48 s, curves of 16 images 1.23 s, so 7.29 s for images: 729
-    short = fit(parse_config(UNEDITED), Work(10_000, 20, 112, 112), SPEEDS, 20)
+    short = fit(UNEDITED, Work(10_000, 20, 112, 112), SPEEDS, 20)
     assert (short.images, short.config.dataset.limit) == (
         540,
         540,
     )  # 5 x 1.4 ^ 5 = 27 per class; 38 are too many
     assert short.config.perturbation == Config().perturbation
-    whole = fit(Config(), WORK, SPEEDS, 600)
-    assert (whole.config, whole.images) == (Config(), 10_000)
+    whole = fit(UNEDITED, WORK, SPEEDS, 600)
+    assert (whole.config, whole.images) == (UNEDITED, 10_000)
     assert "all 10,000 images, curves of 100 images" in whole.words
     # the whole protocol on all images: as many as there is time for, 16 or one in a hundred at first
-    samek = parse_config({"perturbation": {"protocol": "samek"}})
+    samek = parse_config({"perturbation": {"protocol": "samek"}, "interventions": {"images": 0}})
     some = fit(samek, WORK, SPEEDS, 2000)
     assert some.images == 10_000
     assert some.config.perturbation.images == 200  # 200 x 3001 passes are 21 min, 400 would be 42
     assert some.config.perturbation.points == samek.perturbation.points
 
 
+def test_edits_grow_from_the_first_look_to_what_decides():
+    speeds = replace(SPEEDS, edit=0.001)
+    settings = [fit(Config(), WORK, speeds, t).config.interventions for t in (100, 215, 300, 600)]
+    assert [(s.images, s.most) for s in settings] == [(7, 7), (10, 10), (10, 20), (10, 30)]
+    assert fit(Config(), WORK, speeds, 600).config == Config()
+
+
 def test_what_cannot_fit_is_refused():
     with pytest.raises(InputError, match=r"--time 5\.0 s: .* 1,000 images in 200 classes, takes about 23 s"):
-        fit(parse_config(UNEDITED), WORK, SPEEDS, 5)
+        fit(UNEDITED, WORK, SPEEDS, 5)
+    told = r"--time 30 s: .* takes about 53 s \(30 s of it for loading and compiling\); give that much"
+    with pytest.raises(InputError, match=told):
+        fit(UNEDITED, WORK, SPEEDS, 30, spent=30)
 
 
 @given(
@@ -153,7 +175,7 @@ def test_more_time_never_means_less(times, protocol, classes, images):
         except InputError:
             assert not chosen, "more time was refused"
     for seconds, budget in chosen:
-        assert budget.forecast.seconds <= seconds
+        assert budget.forecast.most <= seconds
         assert budget.images <= images
     for (_, less), (_, more) in itertools.pairwise(chosen):
         assert less.images <= more.images
@@ -190,6 +212,7 @@ def test_a_calibration_reads_its_clock(tiny_planted, tiny_cnn_file):
     speeds = calibrate(bench, lambda: float(next(seconds)))
     assert speeds.forward == speeds.explanation == speeds.image == 1 / 8  # one batch of 24 images is enough
     assert speeds.fit == bench.fit_seconds
+    assert 0 < speeds.edit <= 1 / 4  # a second for all edits of four pictures, each at least one
     assert 50 < speeds.bytes < 5000  # a row of examples and seven scores
     assert work_of(bench) == Work(24, 4, 32, 32)
     assert bench.perturber.spent == {}
