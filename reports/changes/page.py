@@ -47,15 +47,15 @@ def changes_page(comparison: Comparison) -> str:
 def changes_figure(comparison: Comparison) -> str:
     """An SVG: change of lift and effect of the changed classes (the largest others where none is)."""
     rows = (list(changed(comparison)) or list(comparison.classes))[:SHOWN]
-    panels = (
-        _Panel("adjusted lift", _LEFT, RELEVANT_LIFT, [(r.lift, r.lift_low, r.lift_high) for r in rows]),
-        _Panel(
-            "effect",
-            _LEFT + _WIDE + _GAP,
-            RELEVANT_EFFECT,
-            [(r.effect, r.effect_low, r.effect_high) for r in rows],
-        ),
+    figures = (
+        ("adjusted lift", RELEVANT_LIFT, [(r.lift, r.lift_low, r.lift_high) for r in rows]),
+        ("effect", RELEVANT_EFFECT, [(r.effect, r.effect_low, r.effect_high) for r in rows]),
     )
+    panels: list[_Panel] = []
+    for title, relevant, intervals in figures:
+        if any(mean is not None for mean, _, _ in intervals):
+            left = _LEFT + (_WIDE + _GAP) * len(panels)
+            panels.append(_Panel(title, left, relevant, intervals))
     height, width = _TOP + _ROW * len(rows) + 14, _LEFT + 2 * _WIDE + _GAP + 16
     body = [_names(rows), *(panel.draw([_COLOURS[r.change] for r in rows]) for panel in panels)]
     said = escape(headline(comparison))

@@ -40,7 +40,7 @@ def about(comparison: Comparison) -> str:
     if before is not None and after is not None:
         parts.append(f"accuracy {before:.1%} before, {after:.1%} now")
     if comparison.lift is not None:
-        parts.append(f"lift of all images changed by {comparison.lift:+.2f}, which the classes leave out")
+        parts.append(f"lift of all images changed by {signed(comparison.lift)}, which the classes leave out")
     if comparison.methods[0] != comparison.methods[1]:
         parts.append(f"{comparison.methods[0]} before, {comparison.methods[1]} now")
     return "; ".join(parts)
@@ -61,7 +61,13 @@ def changed(comparison: Comparison) -> Sequence[ClassChange]:
 def _interval(value: float | None, low: float | None, high: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:+.2f}" + ("" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]")
+    return signed(value) + ("" if low is None or high is None else f" [{signed(low)}, {signed(high)}]")
+
+
+def signed(value: float) -> str:
+    """With its sign, and none where it rounds to nothing."""
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text
 
 
 def _plain(value: object) -> object:
