@@ -11,20 +11,21 @@ from reports.gate.gated_run import GatedRun
 
 NAMED: Final = 10  # classes that a command names
 _MORE: Final = 30  # images edited at least in a second look
+_NEARLY: Final = 0.8  # share of a class's images: with so many edited there are hardly more to edit
 FINISH: Final = "the same `hansaudit run` on the same folder finishes the run"
 
 
 def test_more(run: str, rows: Sequence[Row]) -> list[str]:
     """How undecided classes become decided by edited images."""
-    tests = [row for row in rows if int(row.get("n_edited") or 0) < int(row.get("n_images") or 0)]
+    tests = [row for row in rows if _wanted(row) > int(row.get("n_edited") or 0)]
     steps = []
     if tests:
         images = max(_wanted(row) for row in tests[:NAMED])
         steps.append(f"`hansaudit confirm {_quoted(run)}{_named(tests)} --images {images}` tests more images")
-    if len(tests) < len(rows):
+    if spent := len(rows) - len(tests):
         steps.append(
-            f"{_classes(len(rows) - len(tests), ('has', 'have'))} no more images in the run: audit more, or "
-            "waive it for a time in decisions.toml"
+            f"{_classes(spent, ('needs', 'need'))} more images than the run has: audit more, or waive for a "
+            "time in decisions.toml"
         )
     return steps
 
@@ -35,10 +36,15 @@ def _classes(n: int, verbs: tuple[str, str]) -> str:
 
 
 def _wanted(row: Row) -> int:
-    """Images of a class to edit next time: what it needs where that is known, else twice as many."""
-    edited = int(row.get("n_edited") or 0)
+    """Images of a class to edit in all: what it needs where that is known, else twice as many.
+
+    0 where the run has too few: not all of its images can be edited, so the last ones are not counted on.
+    """
+    edited, present = int(row.get("n_edited") or 0), int(row.get("n_images") or 0)
     needed = int(row.get("n_needed") or 0) if edited else 0
-    return min(max(2 * edited, needed, _MORE), int(row["n_images"]))
+    if needed > present or edited >= _NEARLY * present:
+        return 0
+    return min(max(2 * edited, needed, _MORE), present)
 
 
 def audit_more(rows: Sequence[Row], statistic: str) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from typer.main import get_command
 
+from flows.cli import app
 from pipeline.run.folder import RunFolder
 from pipeline.statistics.ranking import rank
 from reports.gate.assertion import assert_gate
@@ -18,7 +21,9 @@ from reports.gate.junit import junit_xml
 from reports.gate.markdown import markdown
 from reports.gate.outcome import Outcome
 from reports.gate.sarif import sarif
-from tests.reports.gate.edited import edit_run
+from reports.gate.steps import look_at
+from reports.gate.steps import test_more as further_tests
+from tests.reports.gate.edited import edit_run, row
 from tests.tables import write_run
 
 TODAY = date(2026, 6, 1)
@@ -152,7 +157,7 @@ def test_markdown_names_classes_numbers_and_the_next_step(run, judged):
     assert text.startswith("# Gate failed: 3 of 4 checks; 1 class waived, not passed\n")
     assert "- class 002: confirmed, effect +0.45 \\[+0.30, +0.60\\], 20 images edited\n" in text
     assert f"`hansaudit confirm {run} --class s00000003 --images 20`" not in text  # it has no more images
-    assert "1 class has no more images in the run" in text
+    assert "1 class needs more images than the run has" in text
     assert "waived, not passed (legitimate context: water \\| fish; us, until 2026-12-31)" in text
 
 
@@ -183,3 +188,19 @@ def test_a_gate_inside_a_test(run, tmp_path):
         assert_gate(run, policy)
     policy.write_text('inconclusive = "pass"\n[[check]]\nstatistic = "n_confirmed"\nmax = 2\n')
     assert assert_gate(run, policy).state == "inconclusive"
+
+
+def test_next_steps_are_commands_that_exist():
+    """For classes that were not tested, hardly tested, tested as far as the run goes, and at fault."""
+    rows = [row(0, None), row(1, "undecided"), row(2, "undecided", n=60), row(3, "depends")]
+    rows[2] |= {"n_edited": 20, "n_needed": 50}
+    tested, spent = further_tests("runs/a b", rows[:3])
+    assert tested == (
+        "`hansaudit confirm 'runs/a b' --class s00000000 --class s00000002 --images 50` tests more images"
+    )
+    assert spent.startswith("1 class needs more images than the run has")
+    (needs_more,) = further_tests("runs/a", [rows[2] | {"n_needed": 61}])
+    assert needs_more == spent
+    for step in (tested, *look_at("runs/a b", rows[3:]), "`hansaudit diff 'runs/a b' runs/c`"):
+        _, name, *words = shlex.split(step.split("`")[1])
+        get_command(app).commands[name].make_context(name, words)
