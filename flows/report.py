@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import RankingConfig
-from pipeline.run.documents import records
+from pipeline.run.documents import PropertiesDocument, records
 from pipeline.run.folder import RankingFiles, RunFolder
 from pipeline.run.ranking_settings import own_settings, ranking_files, read_settings
 from pipeline.run.store import Store
 from pipeline.statistics.groups import group_statistics
+from pipeline.statistics.properties import check_properties
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import MapVerdict
 from reports.gate.markdown import cell
@@ -33,7 +34,7 @@ _ARTIFACT_COLUMNS = (
 def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     """Rank the classes of a run and write table and document into it (:func:`files_of` says where).
 
-    Beside the run's own ranking, the same for its groups.
+    Beside the run's own ranking, the same for its groups; and the property check, where there is none yet.
 
     ``config``: the run's own settings if None.
     """
@@ -45,6 +46,8 @@ def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     if files == RankingFiles() and (groups := group_statistics(store, ranking)) is not None:
         store.files.put(groups.TABLE, groups.csv().encode())
         groups.write(store)
+    if PropertiesDocument.current(store) is None and (told := check_properties(store, ranking.settings)):
+        told.write(store)
     return ranking
 
 

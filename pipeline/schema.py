@@ -11,7 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline.terms import CurveOrder
+from pipeline.terms import CurveOrder, FileProperty
 
 # What happened to one image. Localisation is defined for "ok" only; predictions exist for all but "failed".
 STATUS_OK: Final = "ok"
@@ -126,12 +126,34 @@ THUMBNAILS: Final = pa.schema(
     ]
 )
 
+# Of a seeded sample of the images; what follows from table examples (size, boxes) is not repeated here.
+PROPERTIES: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples"),
+        *(
+            _field(name, pa.float32(), name.meaning)
+            for name in (
+                FileProperty.JPEG_QUALITY,
+                FileProperty.IS_JPEG,
+                FileProperty.BYTES_PER_PIXEL,
+                FileProperty.BRIGHTNESS,
+                FileProperty.CONTRAST,
+                FileProperty.SATURATION,
+                FileProperty.RED_CAST,
+                FileProperty.BLUE_CAST,
+                FileProperty.SHARPNESS,
+            )
+        ),
+    ]
+)
+
 TABLES: Final = {
     "examples": EXAMPLES,
     "scores": SCORES,
     "curves": CURVES,
     "maps": MAPS,
     "thumbnails": THUMBNAILS,
+    "properties": PROPERTIES,
 }
 
 # Nullable columns that came later, and with which schema version: earlier parts lack them, they read as null.

@@ -39,6 +39,7 @@ class Purpose(Enum):
     DEALT_MARKS = 0xCA, "which mark the canary plants on which class of which network"
     PHOTO_MARKS = 0xF1, "whether and where a mark lies on a photograph; then: the photograph"
     PHOTO_HALVES = 0xF2, "which photographs train and which are audited"
+    SHUFFLED_LABELS = 0x9B, "which image is of which class in the check of the files"
     SHUFFLED_GROUPS = 0x9A, "which images of a class are of which group; then: the class"
     PREFLIGHT_SAMPLE = 0xFA, "images that are looked at before a run"
     LIMITED_IMAGES = 0xFC, "images of a dataset that a limit leaves"
@@ -89,10 +90,15 @@ class ImageChoice(Enum):
     PHOTOS = "photo canary {seed}\0{key}"
     EDITED = "confirm {seed} {key}"
     LIMIT = "limit {seed}\0{key}"
+    PROPERTIES = "properties {seed}\0{key}"
 
     def rank(self, seed: int, key: str | int) -> int:
         """64 random bits of one image."""
         return stable_hash(self.value.format(seed=seed, key=key))
+
+    def takes(self, seed: int, key: str | int, share: float) -> bool:
+        """Whether an image is among the chosen ones, where each is with probability ``share``."""
+        return self.rank(seed, key) < share * 2**64
 
 
 def generator(seed: int, example_id: str, purpose: str, number: int | None = None) -> np.random.Generator:

@@ -42,3 +42,38 @@ class CurveOrder(Term):
     def by_pixel(self) -> bool:
         """Whether single pixels are replaced, instead of regions."""
         return self in (CurveOrder.DELETION, CurveOrder.INSERTION)
+
+
+class FileProperty(Term):
+    """What is said of a picture without any network; a class that one of them tells has a shortcut.
+
+    The first ones are of the file, then come those of the picture as the network sees it, then of its boxes.
+    """
+
+    JPEG_QUALITY = "jpeg_quality", "quality that the file's quantisation tables stand for, 1 to 100"
+    IS_JPEG = "is_jpeg", "the file is a JPEG"
+    WIDTH = "width", "width of the original picture"
+    HEIGHT = "height", "height of the original picture"
+    ASPECT = "aspect", "width over height of the original picture"
+    BYTES_PER_PIXEL = "bytes_per_pixel", "size of the file over that of the picture; low where it is smooth"
+    BRIGHTNESS = "brightness", "mean luminance, 0 to 1"
+    CONTRAST = "contrast", "standard deviation of the luminance"
+    SATURATION = "saturation", "mean difference of the largest and the smallest channel"
+    RED_CAST = "red_cast", "mean red less mean green"
+    BLUE_CAST = "blue_cast", "mean blue less mean green"
+    SHARPNESS = "sharpness", "variance of the Laplacian; low where the picture is blurred"
+    BOX_AREA = "box_area", "share of the input inside the boxes"
+    BOXES = "boxes", "number of boxes"
+
+    @property
+    def words(self) -> str:
+        """The name as it is written in running text."""
+        return super().words.replace("jpeg", "JPEG")
+
+    @property
+    def origin(self) -> str:
+        """Where it lies: file, picture or boxes."""
+        if self in (FileProperty.BOX_AREA, FileProperty.BOXES):
+            return "boxes"
+        place = list(FileProperty).index(self)
+        return "file" if place <= list(FileProperty).index(FileProperty.ASPECT) else "picture"

@@ -20,8 +20,10 @@ from pipeline.measure import forecast
 from pipeline.measure.curve_metrics import metrics_of
 from pipeline.measure.interventions.kinds import all_interventions
 from pipeline.measure.metrics import list_metrics
+from pipeline.measure.properties import file_properties
 from pipeline.run import documents
 from pipeline.schema import CurveOrder
+from pipeline.terms import FileProperty
 from reports.gallery.views import all_views
 from reports.gate import statistics
 from reports.page.sections import all_sections
@@ -109,6 +111,7 @@ DEFINED: dict[str, Callable[[], set[str]]] = {
     },
     "intervention": lambda: sources(i.edits for i in all_interventions()),
     "report section": lambda: sources(section.build for section in all_sections()),
+    "property of files": lambda: sources([FileProperty, file_properties]),
     "gate statistic": lambda: sources(statistics.OF_RUN.values()),
     "visualisation": lambda: {f"reports/gallery/views/{name}.py" for name in all_views()},
     "stage whose cost is forecast": lambda: sources(forecast.STAGES),

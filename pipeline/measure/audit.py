@@ -21,6 +21,7 @@ from pipeline.inputs.shards import Shard, parse_key
 from pipeline.measure.bench import Bench
 from pipeline.measure.check import look
 from pipeline.measure.curves import Explained
+from pipeline.measure.properties import sampled_share
 from pipeline.measure.rows import Recipe, batch_tables
 from pipeline.measure.sanity import check_run
 from pipeline.run.costs import clocked
@@ -183,8 +184,9 @@ def _recipe(shard: Shard, bench: Bench) -> Recipe:
         class_ids=info.class_ids,
         class_names=info.class_names,
         methods=tuple(bench.methods),
-        output=bench.model.card.output,
+        card=bench.model.card,
         audit=audit,
+        sampled=sampled_share(info.n_examples, len(info.class_names)),
     )
 
 

@@ -13,11 +13,13 @@ from PIL import Image
 
 from pipeline.config import AuditConfig
 from pipeline.measure.metrics import channel_sum, measure, pool
+from pipeline.measure.properties import file_properties, is_sampled, properties_table
 from pipeline.schema import EXAMPLES, MAPS, SCORES, STATUS_FAILED, THUMBNAILS
 
 if TYPE_CHECKING:
     from explainers import Explanation
     from pipeline.inputs.batches import Batch
+    from pipeline.inputs.card import ModelCard
 
 THUMBNAIL_QUALITY = 85
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -30,21 +32,23 @@ class Recipe:
     Attributes:
         class_ids, class_names: the dataset's, by its own class index.
         methods: keys, in the order of the explanations.
-        output: what the network's outputs are: softmax, logits, sigmoid or probabilities.
+        card: of the network; its ``output`` says what the outputs are.
+        sampled: share of the images whose files' properties are measured.
     """
 
     shard: str
     class_ids: tuple[str, ...]
     class_names: tuple[str, ...]
     methods: tuple[str, ...]
-    output: str
+    card: ModelCard
     audit: AuditConfig
+    sampled: float
 
     @property
     def tables(self) -> tuple[str, ...]:
         """Names of the tables that a shard gets."""
         optional = {"maps": self.audit.maps > 0, "thumbnails": self.audit.thumbnails}
-        return ("examples", "scores", *(name for name, asked in optional.items() if asked))
+        return ("examples", "scores", "properties", *(name for name, asked in optional.items() if asked))
 
 
 def batch_tables(batch: Batch, explanations: Sequence[Explanation], recipe: Recipe) -> dict[str, pa.Table]:
@@ -59,6 +63,7 @@ def batch_tables(batch: Batch, explanations: Sequence[Explanation], recipe: Reci
             [_scores(batch, rows, method, e, recipe.audit) for method, e in explained]
         ),
     }
+    tables["properties"] = _properties(batch, seen, recipe)
     ids = _ids(batch, seen)
     if "maps" in recipe.tables:
         tables["maps"] = pa.concat_tables(
@@ -68,6 +73,18 @@ def batch_tables(batch: Batch, explanations: Sequence[Explanation], recipe: Reci
         jpegs = [_jpeg(batch.pictures[i]) for i in seen]
         tables["thumbnails"] = _table(THUMBNAILS, {"example_id": ids, "jpeg": jpegs})
     return tables
+
+
+def _properties(batch: Batch, seen: np.ndarray, recipe: Recipe) -> pa.Table:
+    """Of the sampled ones among the ``seen`` images."""
+    ids, rows = [], []
+    for i in seen:
+        record = batch.records[i]
+        if record.image and is_sampled(record.example_id, recipe.audit.seed, recipe.sampled):
+            width, height = map(int, batch.sizes[i])
+            ids.append(record.example_id)
+            rows.append(file_properties(record.image, batch.pictures[i], (width, height), recipe.card))
+    return properties_table(ids, rows)
 
 
 def probabilities(logits: np.ndarray, output: str) -> np.ndarray:
@@ -137,7 +154,7 @@ def _examples(batch: Batch, explanation: Explanation, rows: np.ndarray, recipe: 
         "reason": [batch.reason[i] for i in rows],
     }
     failed = np.array([s == STATUS_FAILED for s in status], dtype=bool)
-    return _table(EXAMPLES, columns | _predictions(explanation, rows, label, failed, recipe.output))
+    return _table(EXAMPLES, columns | _predictions(explanation, rows, label, failed, recipe.card.output))
 
 
 def _predictions(

@@ -39,6 +39,7 @@ SANITY: Final = "sanity.json"
 GROUPS: Final = "groups.json"
 GROUPS_TABLE: Final = "groups.csv"
 METHODS: Final = "methods.json"
+PROPERTIES: Final = "properties.json"
 CANARY: Final = "canary.json"
 TRIAL: Final = "trial.json"  # of a canary's own runs
 REPORT: Final = "report.html"

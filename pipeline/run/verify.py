@@ -22,6 +22,7 @@ from pipeline.run.documents import (
     Document,
     GroupsDocument,
     MethodsDocument,
+    PropertiesDocument,
     RankingDocument,
     SanityDocument,
 )
@@ -49,6 +50,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     SanityDocument,
     ClustersDocument,
     MethodsDocument,
+    PropertiesDocument,
     CanaryDocument,
 )
 

@@ -24,6 +24,7 @@ from pipeline.run.documents import (
     EditedClass,
     GroupsDocument,
     MethodsDocument,
+    PropertiesDocument,
     SanityDocument,
 )
 from pipeline.run.folder import MANIFEST
@@ -142,6 +143,7 @@ class RunData:
             ClustersDocument,
             GroupsDocument,
             MethodsDocument,
+            PropertiesDocument,
             SanityDocument,
             CanaryDocument,
         )

@@ -42,7 +42,7 @@ def test_what_it_cost_stands_beside_the_forecast(finished: Path):
 def test_a_run_leaves_parts_ranking_and_report(finished: Path):
     store = Store(finished)
     assert store.missing() == ()
-    assert len(parts(finished)) == 3 * 4
+    assert len(parts(finished)) == 3 * 5
     for name in ("ranking.csv", "ranking.json", "report.html"):
         assert (finished / name).stat().st_size > 0
     session = store.manifest["sessions"][0]
@@ -88,7 +88,7 @@ def test_only_what_is_missing_is_done_with_the_shards_of_the_first_time(
     assert "24 images, 8 of them now" in capsys.readouterr().out
     after = parts(run)
     assert {name for name in after if before.get(name) != after[name]} == {
-        f"{table}/{lost.name}" for table in ("examples", "scores", "maps", "thumbnails")
+        f"{table}/{lost.name}" for table in ("examples", "scores", "maps", "thumbnails", "properties")
     }
     assert [r["example_id"] for r in pq.read_table(lost).to_pylist()] == [r["example_id"] for r in expected]
 

@@ -8,6 +8,7 @@ from pipeline.run.documents.clusters import ClassStrategies, Cluster, ClustersDo
 from pipeline.run.documents.confirmation import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.documents.groups import Estimate, GroupRow, GroupsDocument
 from pipeline.run.documents.methods import MethodsDocument, RankedMethod
+from pipeline.run.documents.properties import PropertiesDocument, ToldClass, ToldProperty
 from pipeline.run.documents.ranking import (
     Curve,
     EditedSummary,
@@ -39,6 +40,7 @@ __all__ = [
     "MethodSanity",
     "MethodsDocument",
     "PlantedCell",
+    "PropertiesDocument",
     "RankedClass",
     "RankedMethod",
     "RankingDocument",
@@ -46,6 +48,8 @@ __all__ = [
     "Role",
     "SanityDocument",
     "ShardsSeen",
+    "ToldClass",
+    "ToldProperty",
     "TrialDocument",
     "records",
     "sanity_failures",

@@ -91,7 +91,7 @@ def _effects(rows: Sequence[GroupRow]) -> list[str]:
 
 def _bar(row: GroupRow) -> Any:
     e = row.accuracy
-    return whisker(Axis(0.0, 1.0, 4, WHISKER[0] - 4), e.low, e.mean, e.high, "")
+    return whisker(Axis(0.0, 1.0, 4, WHISKER[0] - 4), e.low, e.mean, e.high, "undecided")
 
 
 SECTION = Section("groups", "Where do its errors lie?", "Groups", 50, TEMPLATE, build)

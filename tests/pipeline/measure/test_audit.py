@@ -61,7 +61,8 @@ def whole(bench: Bench) -> dict[str, pa.Table]:
 
 
 def test_one_row_per_image_and_one_score_per_image_method_and_metric(bench, whole):
-    assert set(whole) == {"examples", "scores", "maps", "thumbnails"}
+    assert set(whole) == {"examples", "scores", "properties", "maps", "thumbnails"}
+    assert whole["properties"].num_rows == 24
     assert whole["examples"].num_rows == 24
     assert whole["examples"]["index"].to_pylist() == list(range(24))
     assert len(set(whole["examples"]["example_id"].to_pylist())) == 24
@@ -139,7 +140,7 @@ def test_maps_and_thumbnails_are_optional(bench):
         config=config_for(bench.dataset, "x", audit={"maps": 0, "thumbnails": False, "metrics": ["mass"]}),
     )
     tables = audit_shard(shard_of(bench, 8), plain)
-    assert set(tables) == {"examples", "scores"}
+    assert set(tables) == {"examples", "scores", "properties"}
     assert tables["scores"].num_rows == 16
 
 

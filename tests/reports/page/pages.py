@@ -21,6 +21,7 @@ from pipeline.run.documents import (
     ConfirmationDocument,
     GroupsDocument,
     MethodsDocument,
+    PropertiesDocument,
     SanityDocument,
 )
 from pipeline.run.folder import CLUSTERS_TABLE, MANIFEST, RunFolder
@@ -241,6 +242,39 @@ def write_groups(folder: Path, ranking: Ranking, note: str | None = None) -> Non
     GroupsDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
+def write_properties(folder: Path, ranking: Ranking, loud: bool = True) -> None:
+    """JPEG quality tells the class with the first hostile name, brightness tells nothing."""
+    names = ranking.table.set_index("label")["class_name"]
+    row = {
+        "label": 1,
+        "class_name": names[1],
+        "name": "jpeg_quality",
+        "n": 20,
+        "n_rest": 300,
+        "auc": 0.0234375,
+        "low": 0.0078125,
+        "high": 0.125,
+        "p": 0.0025,
+        "stands_out": loud,
+        "quantiles": [60, 70, 75, 80, 90],
+        "quantiles_rest": [90, 91, 92, 93, 95],
+    }
+    next_one = {"name": "brightness", "auc": 0.625, "low": 0.5, "high": 0.75, "p": 0.5, "stands_out": False}
+    content = {
+        "images": 320,
+        "classes_tested": 12,
+        "n_min": 5,
+        "limits": {"auc": 0.75, "information": 0.25},
+        "properties": [
+            {"name": "jpeg_quality", "n": 300, "information": 0.125, "p": 0.0025, "stands_out": False},
+            {"name": "sharpness", "n": 320, "information": 0.0, "p": 1.0, "stands_out": False},
+        ],
+        "classes": [row, row | next_one | {"label": 4, "class_name": names[4]}],
+        "n_standing_out": int(loud),
+    }
+    PropertiesDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
+
+
 def write_everything(folder: Path, ranking: Ranking) -> None:
     """All that a report can show of a run."""
     names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
@@ -251,3 +285,4 @@ def write_everything(folder: Path, ranking: Ranking) -> None:
     write_methods(folder)
     write_canary(folder)
     write_groups(folder, ranking)
+    write_properties(folder, ranking)

@@ -23,6 +23,7 @@ from tests.reports.page.pages import (
     write_everything,
     write_groups,
     write_methods,
+    write_properties,
     write_sanity,
     write_strategies,
 )
@@ -200,6 +201,22 @@ def test_groups_without_figures_are_one_line(folder, ranking):
     assert "Worst group" not in page.text
 
 
+def test_a_property_that_tells_a_class_is_said_in_words(folder, ranking):
+    write_properties(folder, ranking)
+    text = page_of(folder, ranking).text
+    name = ranking.table.set_index("label").loc[1, "class_name"]
+    words = "from the rest with AUC 0.98 (lower): a shortcut that lies in the files"
+    assert f"JPEG quality tells {name} {words}" in text
+    assert "0.88 … 0.99" in text  # of the strength: the other way round
+    assert "quality that the file's quantisation tables stand for" in text
+
+
+def test_files_that_say_nothing_are_said_to(folder, ranking):
+    write_properties(folder, ranking, loud=False)
+    text = page_of(folder, ranking).text
+    assert "No single property tells a class from the rest beyond chance with an AUC above 0.75" in text
+
+
 def test_a_run_with_everything_shows_every_section(folder, ranking):
     """A section that is registered and not shown here has no run that it is tested with."""
     write_everything(folder, ranking)
@@ -210,5 +227,5 @@ def test_a_run_with_everything_shows_every_section(folder, ranking):
 def test_without_their_tables_there_are_no_such_sections(folder, ranking):
     shown = {a["id"] for a in page_of(folder, ranking).all("section")}
     assert shown.isdisjoint(
-        {"confirm", "strategies", "perturbation", "sanity", "methods", "canary", "groups"}
+        {"confirm", "strategies", "perturbation", "sanity", "methods", "canary", "groups", "properties"}
     )
