@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import RankingConfig
-from pipeline.run.documents import PropertiesDocument, records
+from pipeline.run.documents import GroupsDocument, PropertiesDocument, records
 from pipeline.run.folder import RankingFiles, RunFolder
 from pipeline.run.ranking_settings import own_settings, ranking_files, read_settings
 from pipeline.run.store import Store
-from pipeline.statistics.groups import group_statistics
+from pipeline.statistics.groups import group_statistics, image_effects
 from pipeline.statistics.properties import check_properties
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import MapVerdict
@@ -43,12 +43,16 @@ def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     files = files_of(store, ranking)
     store.files.put(files.table, ranking.csv().encode())
     ranking.document().write(store, files.document, files.table)
-    if files == RankingFiles() and (groups := group_statistics(store, ranking)) is not None:
+    if files == RankingFiles() and (groups := _groups(store, ranking)) is not None:
         store.files.put(groups.TABLE, groups.csv().encode())
         groups.write(store)
     if PropertiesDocument.current(store) is None and (told := check_properties(store, ranking.settings)):
         told.write(store)
     return ranking
+
+
+def _groups(store: Store, ranking: Ranking) -> GroupsDocument | None:
+    return group_statistics(store, ranking, image_effects(store))
 
 
 def files_of(run: RunFolder, ranking: Ranking) -> RankingFiles:

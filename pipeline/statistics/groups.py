@@ -17,11 +17,14 @@ import pandas as pd
 from pipeline.config import RankingConfig
 from pipeline.measure.agreement import wilson
 from pipeline.run.documents import Estimate, GroupRow, GroupsDocument
+from pipeline.run.edited_parts import read_edited
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose
+from pipeline.statistics.answers import effects_of, read_answers
 from pipeline.statistics.arrays import Floats, Ints
 from pipeline.statistics.ranking import Ranking
 from pipeline.statistics.resampling import bca_intervals, discovery_rates
+from pipeline.statistics.samples import DECIDING
 
 MOST_GROUPS: Final = 1000
 _EACH: Final = 3  # images per group below which more than `_FEW` groups say nothing
@@ -62,6 +65,22 @@ def group_statistics(
     )
     shares = [r.accuracy.mean for r in document.counted if r.accuracy.mean is not None]
     return replace(document, mean_accuracy=float(np.mean(shares)) if shares else None)
+
+
+def image_effects(store: Store) -> pd.DataFrame | None:
+    """The deciding effects of every edited image (index: ``example_id``); None where none were edited.
+
+    Raises :class:`InputError` for a part of the table that cannot be used.
+    """
+    table = read_edited(store)
+    if table is None:
+        return None
+    pieces = []
+    for answers in read_answers(table).values():
+        effects = effects_of(answers)
+        chosen = {name: effects[name] for name in DECIDING}
+        pieces.append(pd.DataFrame(chosen, index=list(answers.example_id)))
+    return pd.concat(pieces)
 
 
 def looks_like_id(groups: int, images: int) -> bool:

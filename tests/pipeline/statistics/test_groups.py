@@ -8,13 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import stats
 
 from pipeline.config import RankingConfig
 from pipeline.run.documents import GroupRow, GroupsDocument
+from pipeline.run.edited_parts import EditedParts, edited_key
 from pipeline.run.store import Store
-from pipeline.statistics.groups import class_rows, equal_shares_p, group_statistics, looks_like_id
+from pipeline.schema import INTERVENTIONS
+from pipeline.statistics.groups import (
+    class_rows,
+    equal_shares_p,
+    group_statistics,
+    image_effects,
+    looks_like_id,
+)
 from pipeline.statistics.ranking import rank
 from tests.tables import draw_examples, write_run
 
@@ -159,6 +168,31 @@ def test_effects_are_joined_by_image_and_left_out_where_there_are_none(tmp_path:
     without = group_statistics(store, rank(store))
     assert without is not None
     assert "sufficiency" not in without.csv()
+
+
+def test_effects_come_from_the_edited_images(tmp_path: Path) -> None:
+    store = planted(tmp_path)
+    assert image_effects(store) is None
+    table = store.read("examples", ["example_id", "label"]).to_pandas().iloc[:6]
+    told = {"same:0": 0.75, "same:1": 0.25, "other:0": 0.125, "same_object:0": 1.0, "other_object:0": 0.5}
+    rows = [
+        {"example_id": r.example_id, "label": r.label, "edit": edit, "probability": p, "predicted": 0}
+        for r in table.itertuples()
+        for edit, p in told.items()
+        if not (edit == "other:0" and r.Index == 0)  # one could not be edited so
+    ]
+    EditedParts(store).write(edited_key("all", {}), pa.Table.from_pylist(rows, schema=INTERVENTIONS), {})
+    effects = image_effects(store)
+    assert effects is not None
+    assert sorted(effects.index) == sorted(table["example_id"])
+    first, other = effects.loc[table["example_id"].iloc[0]], effects.loc[table["example_id"].iloc[1]]
+    assert np.isnan(first["sufficiency"])
+    assert other["sufficiency"] == pytest.approx(0.375)
+    assert first["necessity"] == other["necessity"] == 0.5
+    groups = group_statistics(store, rank(store), effects)
+    assert groups is not None
+    assert sum(row.effects["necessity"].n for row in groups.rows) == 6
+    assert sum(row.effects["sufficiency"].n for row in groups.rows) == 5
 
 
 @pytest.mark.parametrize(
