@@ -30,7 +30,7 @@ from pipeline.run.store import Store
 def preload(config: Config) -> list[np.ndarray]:
     """The inputs of every batch of the run."""
     from pipeline.inputs.batches import iter_batches
-    from pipeline.measure.bench import bench_for
+    from pipeline.measure.benches import bench_for
 
     bench = bench_for(config)
     execution = config.execution
@@ -75,7 +75,7 @@ def compare(config: Config, repeats: int) -> None:
     """Alternate bare and audit, then print the table."""
     quiet_logs()
     before = {"prefect's server": timed(start_server)[0], "tensorflow": timed(load_tensorflow)[0]}
-    from pipeline.measure.bench import bench_for
+    from pipeline.measure.benches import bench_for
 
     before["model and compilation"] = timed(lambda: bench_for(config))[0]
     from explainers import analyze_many

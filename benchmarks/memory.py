@@ -55,7 +55,7 @@ def child(arguments: argparse.Namespace) -> None:
     """Audit, scan, print the peak."""
     load_tensorflow()
     from pipeline.measure.audit import audit_run
-    from pipeline.measure.bench import bench_for
+    from pipeline.measure.benches import bench_for
     from pipeline.run.store import Store
 
     settings = Settings(None)

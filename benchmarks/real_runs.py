@@ -85,7 +85,7 @@ def maps_only(
     """
     from pipeline.config import parse_config, parse_method
     from pipeline.measure.audit import audit_run
-    from pipeline.measure.bench import bench_for
+    from pipeline.measure.benches import bench_for
     from pipeline.run.store import Store
 
     config = parse_config(

@@ -35,6 +35,7 @@ def audit(
     if seconds is not None:
         config = foresight.begun(config, run)
     dataset = glance(config, trust, run)
+    config = run.settled(config)
     _get_ready(config, trust, dataset)
     if seconds is not None:
         config = _fitted(config, trust, run, seconds)
@@ -48,8 +49,8 @@ def audit(
         terminal.print_result(error.result)
         raise
     terminal.print_result(result)
-    terminal.print_groups(GroupsDocument.current(Store(out)))
-    checks = SanityDocument.read(Store(out))
+    terminal.print_groups(GroupsDocument.current(run))
+    checks = SanityDocument.read(run)
     terminal.print_unchecked((checks and checks.unchecked) or {})
     return result
 
@@ -57,18 +58,22 @@ def audit(
 def _get_ready(config: Config, trust: Trust, dataset: Dataset | None) -> None:
     """Prefect's server starts while the model is loaded and compiled."""
     server = start_server()
-    with terminal.console.status("loading the model, compiling the methods"):
+    work = "choosing the method on a few images" if config.automatic else "compiling the methods"
+    with terminal.console.status(f"loading the model, {work}"):
         load_tensorflow()
-        from pipeline.measure.bench import bench_for
+        from pipeline.measure.benches import bench_for
 
-        bench_for(config, trust, dataset)
+        bench = bench_for(config, trust, dataset)
         if server is not None:
             server.wait()
+    if bench.choice is not None:
+        terminal.print_choice(bench.choice)
 
 
 def _fitted(config: Config, trust: Trust, run: Store, seconds: float) -> Config:
     """The configuration with budgets that fit, said; as it is, where the run was begun before."""
-    from pipeline.measure.bench import bench_for, keep, rebudgeted
+    from pipeline.measure.bench import rebudgeted
+    from pipeline.measure.benches import bench_for, keep
 
     if run.exists:
         terminal.print_line("--time: the run was begun before; it keeps its budgets")

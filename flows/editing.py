@@ -23,7 +23,7 @@ EDITING = runners.Work("block of classes", "edited images", "classes")
 def edit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]) -> int:
     """Edit the images of one block of classes and write its part; returns the number of its classes."""
     load_tensorflow()
-    from pipeline.measure.bench import bench_without_methods
+    from pipeline.measure.benches import bench_without_methods
     from pipeline.measure.interventions.plan import block_of
     from pipeline.measure.interventions.stage import edit_part
     from pipeline.statistics.effects import undecided_classes

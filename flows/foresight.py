@@ -39,7 +39,10 @@ def foresee(run: Store | None, bench: Bench) -> Forecast | None:
     if run is not None and run.exists:
         left = sum(len(parse_key("", key)) for key in run.missing())
         work = replace(work, images=left)
-    return forecast(bench.config, work, speeds_of(bench)) if work.images else None
+    config = bench.config
+    if bench.choice is not None:  # which has checked the method already
+        config = config.model_copy(update={"sanity": config.sanity.model_copy(update={"images": 0})})
+    return forecast(config, work, speeds_of(bench)) if work.images else None
 
 
 def fitted_to(seconds: float, bench: Bench) -> Budget:

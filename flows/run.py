@@ -80,7 +80,7 @@ def audit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]
     """Audit one shard and write its parts; returns its number of images."""
     load_tensorflow()
     from pipeline.measure.audit import audit_part
-    from pipeline.measure.bench import bench_for
+    from pipeline.measure.benches import bench_for
 
     bench = bench_for(parse_config(config), Trust.from_dict(trust))
     return audit_part(Store(out), bench, key, lambda images: progress.report(key, images))
@@ -116,10 +116,11 @@ def run_audit(
 def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     load_tensorflow()
     from pipeline.measure.audit import audit_run
-    from pipeline.measure.bench import bench_for
+    from pipeline.measure.benches import bench_for
 
-    bench = bench_for(config, trust)
     store = Store(out)
+    bench = bench_for(store.settled(config), trust)
+    config = bench.config  # with the method that was chosen: workers choose none
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
     with store.lock():
         expected = _foresee(store, bench)

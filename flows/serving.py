@@ -46,10 +46,13 @@ def try_out(config: Config, trust: Trust) -> None:
 
 def _open(config: dict, trust: Trust) -> None:
     load_tensorflow()
-    from pipeline.measure.bench import bench_for
+    from pipeline.measure.bench import open_bench
+    from pipeline.measure.benches import bench_for
 
+    tried = parse_config(config)
     try:
-        bench_for(parse_config(config), trust)
+        # which method it would choose is asked when it runs
+        (open_bench if tried.automatic else bench_for)(tried, trust)
     except ValueError as error:  # ExplainError's own constructors do not survive the way between processes
         if type(error).__name__ in ("ConfigError", "InputError"):
             raise

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flows.run import AuditResult
-    from pipeline.run.documents import GroupsDocument
+    from pipeline.run.documents import ChoiceDocument, GroupsDocument, MethodSanity
     from pipeline.run.preflight import Preflight
     from pipeline.statistics.ranking import Ranking
     from reports.gate.outcome import Outcome
@@ -146,6 +146,43 @@ def print_ranking(ranking: Ranking, top: int, file: str = RANKING_TABLE) -> None
     console.print(Text(sentence(tally(ranking.table)), style="bold"))
     console.print(Text(_NOTE, style="dim"))
     print_failures(ranking.method, ranking.summary["method_marks"])
+
+
+def print_choice(choice: ChoiceDocument) -> None:
+    """How the method of a run was chosen: a row per candidate, and what came out."""
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("method", "shuffled", "other class", "gap", "95 % interval", "images", "s", "verdict"):
+        table.add_column(name, no_wrap=name != "verdict", justify="left" if name in _WORDS else "right")
+    for row in choice.candidates:
+        shuffled, other = _checks(row.sanity)
+        style = "bold" if row.method == choice.method else "" if row.passes else "dim"
+        table.add_row(
+            row.method,
+            shuffled,
+            other,
+            _number(row.gap, "+.3f"),
+            _interval(row.low, row.high) if row.low is not None else "-",
+            str(row.images or "-"),
+            f"{row.seconds:.0f}",
+            Text(shown(row.verdict)),
+            style=style,
+        )
+    console.print(table)
+    cost = f"{choice.seconds:.0f} s, {choice.passes:,} passes for the curves"
+    print_line(f"method: {choice.method}, chosen on a few images ({cost}); --method names another")
+    if not choice.passed:
+        text = "caution: no candidate passes; maps alone will make no class of this run suspicious"
+        console.print(Text(text, style="bold yellow"), soft_wrap=True)
+
+
+_WORDS = ("method", "verdict")
+
+
+def _checks(sanity: MethodSanity | None) -> tuple[str, str]:
+    """Rank correlations with the maps of shuffled weights, and of another class."""
+    if sanity is None:
+        return "-", "-"
+    return _number(sanity.randomised["all layers"][0], ".2f"), _number(sanity.other_class[0], ".2f")
 
 
 def print_failures(method: str, failures: Sequence[str] | None) -> None:

@@ -34,6 +34,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+AUTO = "auto"  # in place of a method: the run chooses, see pipeline.measure.choice
+
 # sections that change no stored table of the audit itself
 AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions")
 EARLIER = "confirm"  # a section of earlier versions: what `interventions` is now
@@ -238,7 +240,7 @@ class Config(_Section):
 
     dataset: DatasetConfig = DatasetConfig()
     model: ModelConfig = ModelConfig()
-    methods: tuple[MethodConfig, ...] = (MethodConfig(name="lrp.preset_a"),)
+    methods: tuple[MethodConfig, ...] = (MethodConfig(name=AUTO),)
     audit: AuditConfig = AuditConfig()
     perturbation: PerturbationConfig | None = PerturbationConfig()
     execution: ExecutionConfig = ExecutionConfig()
@@ -260,6 +262,33 @@ class Config(_Section):
         if isinstance(value, bool):
             return {} if value else None
         return None if value == "none" else value
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _read_methods(cls, value: Any) -> Any:
+        """Methods may be written as text: ``methods = ["gradient", "lrp.preset_a"]``."""
+        if isinstance(value, str):
+            value = [value]
+        if not isinstance(value, list | tuple):
+            return value
+        if not value:
+            raise ValueError(f"no method; name one, or leave the choice to {AUTO!r}")
+        return [parse_method(entry) if isinstance(entry, str) else entry for entry in value]
+
+    @field_validator("methods", mode="after")
+    @classmethod
+    def _auto_stands_alone(cls, value: tuple[MethodConfig, ...]) -> tuple[MethodConfig, ...]:
+        if any(method.name == AUTO for method in value) and value != (MethodConfig(name=AUTO),):
+            raise ValueError(
+                f"{AUTO} chooses one method itself and takes no parameters; leave out the others, or name "
+                "methods only"
+            )
+        return value
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the run chooses its method."""
+        return any(method.name == AUTO for method in self.methods)
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that determines the results."""
@@ -284,7 +313,8 @@ def parse_config(data: dict[str, Any], where: str = "config") -> Config:
         return Config.model_validate(data)
     except ValidationError as error:
         lines = [
-            f"{where}: {'.'.join(map(str, fault['loc']))}: {fault['msg']} (received {fault['input']!r})"
+            f"{where}: {'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')} "
+            f"(received {fault['input']!r})"
             for fault in error.errors()
         ]
         raise ConfigError("\n".join(lines)) from None

@@ -44,6 +44,7 @@ class Purpose(Enum):
     PREFLIGHT_SAMPLE = 0xFA, "images that are looked at before a run"
     LIMITED_IMAGES = 0xFC, "images of a dataset that a limit leaves"
     CURVE_CANDIDATES = 0xFB, "images among which those with perturbation curves are chosen"
+    CHOICE_SAMPLE = 0xFC, "images among which those are taken that a method is chosen on"
     DRAWN_OBJECTS = 0, "background and object of a drawn picture"
     DRAWN_MARKS = 1, "mark of a drawn picture"
 
@@ -89,6 +90,7 @@ class ImageChoice(Enum):
     CURVES = "perturbation budget {seed}\0{key}"
     PHOTOS = "photo canary {seed}\0{key}"
     EDITED = "confirm {seed} {key}"
+    METHOD = "method {seed}\0{key}"
     LIMIT = "limit {seed}\0{key}"
     PROPERTIES = "properties {seed}\0{key}"
 

@@ -136,7 +136,8 @@ def write_run(
     frame = draw_examples(n_classes, per_class, seed, effect, failures) if examples is None else examples
     names = tuple(f"class {k:03d}" for k in range(n_classes))
     audit = {"maps": CELLS if maps else 0, "thumbnails": thumbnails, "seed": seed}
-    config = parse_config({"audit": audit, "perturbation": False, "ranking": dict(ranking or {})})
+    settings = {"audit": audit, "perturbation": False, "ranking": dict(ranking or {})}
+    config = parse_config(settings | {"methods": ["lrp.preset_a"]})
     starts = range(0, len(frame), shard_size)
     keys = [f"validation-{s:09d}-{min(s + shard_size, len(frame)):09d}" for s in starts]
     root.mkdir(parents=True, exist_ok=True)

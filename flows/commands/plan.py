@@ -15,11 +15,9 @@ from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from explainers.preflight import Plan
-    from pipeline.config import Config
+    from pipeline.config import Config, MethodConfig
     from pipeline.run.costs import Forecast
     from pipeline.trust import Trust
-
-DEFAULT = "lrp.preset_a"
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +39,9 @@ def plan(
     ],
     method: Annotated[
         str | None,
-        typer.Option(help="Explanation method; default: the first of --config, else lrp.preset_a."),
+        typer.Option(
+            help="Explanation method; default: that of --config, else the first candidate that fits."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -54,11 +54,12 @@ def plan(
 ) -> None:
     """Show which rule explains which node of a model, before anything is explained.
 
-    With a dataset also what an audit would cost: a few batches are read, explained and measured. Exit code 1
+    With a dataset also what an audit would cost: a few batches are read, explained and measured. Exit code 2
     when the method cannot explain the model.
     """
     from flows import options, settings, terminal
-    from pipeline.config import parse_method
+    from flows.exit_codes import ExitCode
+    from pipeline.config import AUTO, parse_method
     from pipeline.measure.beforehand import glance, refuse_missing
 
     seconds = options.seconds(time)
@@ -66,15 +67,13 @@ def plan(
     audit = _audit(model, method, dataset, config, unsafe)
     if seconds is not None and audit is None:
         raise InputError("--time: how long an audit takes depends on its images; name them with --dataset")
-    configured = audit.methods[0] if audit else parse_method(method or DEFAULT)
     if Path(model).suffix:
         refuse_missing(model, "model file")
     if audit:
         glance(audit, trust)
     settings.load_tensorflow()
-    from explainers.preflight import plan as make_plan
-
-    made = make_plan(model, configured.name, configured.params)
+    configured = _settled(audit, trust) if audit else parse_method(method or AUTO)
+    made = _plan_of(model, configured)
     cost = _cost(audit, trust, seconds) if audit and made.ok else None
     if as_json:
         told = made.to_dict() | ({} if cost is None else {"forecast": cost.to_dict()})
@@ -84,7 +83,7 @@ def plan(
         if cost is not None:
             _print_cost(cost)
     if not made.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.WRONG_INPUT)
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _audit(
 
 def _cost(config: Config, trust: Trust, seconds: float | None) -> _Cost:
     from flows import foresight, terminal
-    from pipeline.measure.bench import bench_for
+    from pipeline.measure.benches import bench_for
 
     with terminal.errors.status("measuring what it costs here"):
         bench = bench_for(config, trust)
@@ -140,6 +139,34 @@ def _print_cost(cost: _Cost) -> None:
     terminal.print_list("stage", rows, ("images", "passes", "time of one worker", "disk"))
     if cost.chosen:
         terminal.print_line(f"fits: {cost.chosen}")
+
+
+def _settled(audit: Config, trust: Trust) -> MethodConfig:
+    """The first method of an audit; where it is left open, the one that the run would choose."""
+    from flows import terminal
+    from pipeline.measure.benches import bench_for
+
+    if not audit.automatic:
+        return audit.methods[0]
+    with terminal.errors.status("choosing the method on a few images"):
+        return bench_for(audit, trust).config.methods[0]
+
+
+def _plan_of(model: str, method: MethodConfig) -> Plan:
+    """The plan of the method; where that is left open, of the first candidate that can explain the model."""
+    from explainers.preflight import plan as make_plan
+    from pipeline.config import AUTO, parse_method
+
+    if method.name != AUTO:
+        return make_plan(model, method.name, method.params)
+    from pipeline.measure.choice import CANDIDATES
+
+    tried = []
+    for candidate in (parse_method(name) for names in CANDIDATES for name in names):
+        tried.append(make_plan(model, candidate.name, candidate.params))
+        if tried[-1].ok:
+            return tried[-1]
+    return tried[0]
 
 
 def _print(plan: Plan) -> None:

@@ -25,7 +25,7 @@ from pipeline.inputs.datasets.drawing import SHAPES
 from pipeline.inputs.datasets.planted import PlantedDataset, PlantedSpec, draw_example, prepare_planted
 from pipeline.inputs.models import LoadedModel
 from pipeline.inputs.planted_model import planted_model
-from pipeline.measure.bench import bench_for
+from pipeline.measure.benches import bench_for
 from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.rows import probabilities
 from pipeline.run.documents import TrialDocument

@@ -18,7 +18,7 @@ from pipeline.canary.detection import USED, detection, recall_curve
 from pipeline.canary.grid import Marks
 from pipeline.config import Config, parse_config, parse_method
 from pipeline.measure.audit import audit_run
-from pipeline.measure.bench import bench_for
+from pipeline.measure.benches import bench_for
 from pipeline.measure.interventions.stage import edit_run
 from pipeline.run.documents import PlantedCell, TrialDocument
 from pipeline.run.store import Store

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from explainers import Explanation, analyze_many
-from pipeline.config import AuditConfig, Config
+from pipeline.config import AUTO, AuditConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import Batch, iter_batches, map_classes
 from pipeline.inputs.shards import Shard, parse_key
@@ -25,6 +25,7 @@ from pipeline.measure.properties import sampled_share
 from pipeline.measure.rows import Recipe, batch_tables
 from pipeline.measure.sanity import check_run
 from pipeline.run.costs import clocked
+from pipeline.run.documents import ChoiceDocument
 from pipeline.run.preflight import KEY, Preflight
 from pipeline.run.provenance import Provenance, versions
 from pipeline.run.store import Session, Store
@@ -50,6 +51,8 @@ def audit_run(run: Store, bench: Bench, audit: Auditor | None = None, told: Told
     with run.lock():
         began = time.perf_counter()
         provenance, seen = provenance_of(bench), _look_first(run, bench)
+        if bench.choice is not None and not run.exists:
+            replace(bench.choice, run_id=bench.config.run_id).write(run)
         run.open_or_create(bench.config, provenance)
         if seen is not None:
             run.note(seen)
@@ -84,15 +87,30 @@ def _look_first(run: Store, bench: Bench) -> Preflight | None:
     if run.exists and (KEY in run.manifest or not run.missing()):
         return None
     seen = look(bench.dataset, bench.model, batch_size=bench.config.execution.batch_size)
-    return replace(seen, decisions=(*seen.decisions, *_by_default(bench.config)))
+    doubts = () if bench.choice is None or bench.choice.passed else (_doubt(bench.choice),)
+    return replace(
+        seen,
+        decisions=(*seen.decisions, *_by_default(bench)),
+        warnings=(*seen.warnings, *doubts),
+    )
 
 
-def _by_default(config: Config) -> Iterator[str]:
+def _by_default(bench: Bench) -> Iterator[str]:
     """What of the configuration is as it would be if nobody had said anything, as far as it matters."""
-    if config.methods == Config().methods:
-        yield f"method: {config.methods[0].key} (the default)"
-    if config.audit.target == AuditConfig().target:
-        yield f"explained is the {config.audit.target} class (the default)"
+    if bench.choice is not None:
+        yield (
+            f"method: {bench.choice.method}, chosen by {AUTO} among {len(bench.choice.candidates)} "
+            f"candidates on {bench.choice.chosen.images} images"
+        )
+    if bench.config.audit.target == AuditConfig().target:
+        yield f"explained is the {bench.config.audit.target} class (the default)"
+
+
+def _doubt(choice: ChoiceDocument) -> str:
+    return (
+        f"no candidate passes the checks that {AUTO} asks for; {choice.method} is {choice.chosen.verdict}: "
+        "its maps alone make no class suspicious"
+    )
 
 
 def audit_part(run: Store, bench: Bench, key: str, on_batch: Callable[[int], None] | None = None) -> int:
@@ -106,8 +124,10 @@ def provenance_of(bench: Bench) -> Provenance:
     """What the manifest says about this bench. Class names are in the order of the network's outputs.
 
     Raises:
-        InputError: the dataset is empty, or its classes are not the network's.
+        InputError: the dataset is empty, its classes are not the network's, or no method is chosen yet.
     """
+    if bench.config.automatic:
+        raise InputError(f"method {AUTO} has to be chosen first: pipeline.measure.benches.bench_for does it")
     info, model = bench.dataset.info, bench.model
     if info.n_examples == 0:
         raise InputError(f"dataset {info.name!r}, split {info.split!r}: it is empty")
@@ -119,6 +139,7 @@ def provenance_of(bench: Bench) -> Provenance:
         model={"name": model.name, "sha256": model.sha256, "card": card},
         versions=versions(),
         shards=tuple(shard.key for shard in bench.shards),
+        methods_by="" if bench.choice is None else AUTO,
     )
 
 

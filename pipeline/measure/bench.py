@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from pipeline.measure.beforehand import Moved, glance_run
 from pipeline.measure.curves import Perturber, open_perturber
 from pipeline.measure.fitting import check, create, fit_methods, reference_batches
 from pipeline.measure.metrics import get_metric
+from pipeline.run.documents import ChoiceDocument
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
@@ -28,7 +28,9 @@ class Bench:
     """Everything that a worker needs and that is made once per process.
 
     Attributes:
-        methods: fitted analyzers by method key, in the order of the configuration.
+        methods: fitted analyzers by method key, in the order of the configuration; none where the
+            configuration leaves the choice to ``auto``, see :func:`pipeline.measure.choice.choose`.
+        choice: how the method was chosen; None where it was named.
         perturber: draws perturbation curves, where the configuration asks for them.
         seconds: what opening, loading, fitting and compiling took; fit_seconds: fitting and compiling alone.
     """
@@ -40,6 +42,7 @@ class Bench:
     perturber: Perturber | None = None
     seconds: float = 0.0
     fit_seconds: float = 0.0
+    choice: ChoiceDocument | None = None
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -50,19 +53,20 @@ class Bench:
 
 def open_bench(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = None) -> Bench:
     """Open the dataset (unless it is given), load the model (running code for it as far as ``trust`` goes),
-    fit the methods.
+    fit the methods that are named.
 
     Raises:
         InputError, ConfigError, ExplainError: something that the user named cannot be used.
     """
     for name in config.audit.metrics:
         get_metric(name)
-    for method in config.methods:
+    named = () if config.automatic else config.methods
+    for method in named:
         check(method)
     dataset = dataset or open_dataset(config.dataset)
     model = load_model(config.model, dataset, trust)
     began = time.perf_counter()
-    fitted = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
+    fitted = fit_methods(named, model, lambda: reference_batches(dataset, model.card))
     fit_seconds = time.perf_counter() - began
     perturber = open_perturber(config, dataset, model)
     return Bench(config, dataset, model, fitted, perturber, fit_seconds=fit_seconds)
@@ -113,54 +117,3 @@ def rebudgeted(bench: Bench, config: Config) -> Bench:
         methods = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
     perturber = open_perturber(config, dataset, model)
     return replace(bench, config=config, dataset=dataset, methods=methods, perturber=perturber)
-
-
-_lock = threading.Lock()
-_kept: dict[str, Bench] = {}
-
-
-def bench_without_methods(config: Config, trust: Trust = NOTHING) -> Bench:
-    """The bench of ``config`` for what asks the network, not for maps: the kept one, or one without methods.
-
-    Raises:
-        InputError, ConfigError: dataset or model cannot be used.
-    """
-    key = f"{trust} {config.model_dump_json()}"
-    with _lock:
-        for kept in (key, f"no methods {key}"):
-            if kept in _kept:
-                return _kept[kept]
-        _kept.clear()
-        dataset = open_dataset(config.dataset)
-        bench = Bench(config, dataset, load_model(config.model, dataset, trust), {})
-        _kept[f"no methods {key}"] = bench
-        return bench
-
-
-def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = None) -> Bench:
-    """The bench of ``config``, opened and compiled by the first call in a process.
-
-    ``dataset``: that of ``config``, where it is open already. One bench is kept at a time: a second model
-    would only hold memory.
-
-    Raises:
-        InputError, ConfigError, ExplainError: as :func:`open_bench` does.
-    """
-    key = f"{trust} {config.model_dump_json()}"
-    with _lock:
-        if key not in _kept:
-            _kept.clear()
-            started = time.perf_counter()
-            bench = open_bench(config, trust, dataset)
-            began = time.perf_counter()
-            warm_up(bench)
-            now = time.perf_counter()
-            _kept[key] = replace(bench, seconds=now - started, fit_seconds=bench.fit_seconds + now - began)
-        return _kept[key]
-
-
-def keep(bench: Bench, trust: Trust = NOTHING) -> None:
-    """Make ``bench`` the one that :func:`bench_for` returns for its configuration."""
-    with _lock:
-        _kept.clear()
-        _kept[f"{trust} {bench.config.model_dump_json()}"] = bench

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from explainers import Analyzer, Fitted, create_analyzer, method_info
-from pipeline.config import MethodConfig
+from pipeline.config import AUTO, MethodConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.card import ModelCard
@@ -26,7 +26,13 @@ def create(method: MethodConfig, card: ModelCard) -> Analyzer:
 
     Raises:
         ExplainError: the method or a parameter is unknown or impossible.
+        InputError: it is ``auto``, which is no method.
     """
+    if method.name == AUTO:
+        raise InputError(
+            f"method {AUTO} chooses on the images of a dataset, as `hansaudit run` does; here name methods "
+            "(`hansaudit methods` lists them)"
+        )
     given = dict(method.params)
     for name, values in (("low", card.low), ("high", card.high)):
         if name in method_info(method.name).parameters and name not in given:

@@ -9,7 +9,7 @@ explained cannot tell classes apart.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import keras
@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
 from explainers import Explanation, Fitted, analyze_many
+from explainers.analyzer import Target
 from explainers.errors import ExplainError
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
@@ -25,7 +26,7 @@ from pipeline.inputs.picked import Picked
 from pipeline.measure.bench import Bench
 from pipeline.measure.fitting import fit_methods, reference_batches
 from pipeline.measure.metrics import pool
-from pipeline.run.documents import MethodSanity, SanityDocument
+from pipeline.run.documents import ChoiceDocument, MethodSanity, SanityDocument
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose
 
@@ -42,27 +43,48 @@ def check_run(run: Store, bench: Bench) -> SanityDocument | None:
 
     ``sanity.images`` of the configuration are compared, but no more than one in 200 of the dataset's (at
     least 4): the check stays a small part of the run. Returns what is stored; None where 0 are asked for.
+    A method that was chosen by default was checked then, and is not checked again.
     """
     if (stored := SanityDocument.read(run)) is not None:
         return stored
+    document = _checked_before(run) or _checked_now(bench)
+    if document is not None:
+        document.write(run)
+    return document
+
+
+def _checked_now(bench: Bench) -> SanityDocument | None:
     asked = bench.config.sanity.images
     if asked == 0:
         return None
     started = time.perf_counter()
     images = images_checked(asked, bench.dataset.info.n_examples)
     try:
-        checked, failed = check_methods(bench, images)
+        checked, failed = check_methods(bench, *_sample(bench, images))
     except Exception as error:  # the maps are made and the ranking stands, whatever goes wrong here
-        checked, failed = [], dict.fromkeys(bench.methods, _line(error))
-    document = SanityDocument(
+        checked, failed = [], dict.fromkeys(bench.methods, line_of(error))
+    return _document(checked, failed, time.perf_counter() - started)
+
+
+def _checked_before(run: Store) -> SanityDocument | None:
+    """What the choice of the method says; None where the method was named."""
+    choice = ChoiceDocument.read(run)
+    if choice is None:
+        return None
+    sanity = choice.chosen.sanity
+    if sanity is None:
+        return _document([], {choice.method: choice.chosen.verdict}, 0.0)
+    return _document([replace(sanity, unproven=not choice.passed and not sanity.failures)], {}, 0.0)
+
+
+def _document(checked: Sequence[MethodSanity], failed: Mapping[str, str], seconds: float) -> SanityDocument:
+    return SanityDocument(
         images=max((m.images for m in checked), default=0),
-        seconds=round(time.perf_counter() - started, 2),
+        seconds=round(seconds, 2),
         limits={"insensitive": INSENSITIVE, "class_blind": CLASS_BLIND},
         methods=tuple(checked),
-        unchecked=failed or None,
+        unchecked=dict(failed) or None,
     )
-    document.write(run)
-    return document
 
 
 def images_checked(asked: int, of: int) -> int:
@@ -70,47 +92,103 @@ def images_checked(asked: int, of: int) -> int:
     return min(asked, max(4, of // 200), of)
 
 
-def check_methods(bench: Bench, images: int) -> tuple[list[MethodSanity], dict[str, str]]:
-    """Compare maps before and after on ``images`` examples, a seeded choice from the whole split.
+class Copies:
+    """Shuffled copies of one network, each made and traced once for all methods that are checked."""
 
+    def __init__(self, model: keras.Model, seed: int) -> None:
+        self._model, self._seed = model, seed
+        self._made: dict[float, keras.Model] = {}
+        self._bound: list[Fitted] = []  # a network lives as long as something is bound to it
+
+    def __call__(self, share: float) -> keras.Model:
+        """The copy whose upper ``share`` is shuffled."""
+        if share not in self._made:
+            self._made[share] = shuffled(self._model, share, self._seed)
+        return self._made[share]
+
+    def keep(self, fitted: Mapping[str, Fitted]) -> None:
+        """Keep the copies' networks for the next method."""
+        self._bound += fitted.values()
+
+
+def check_methods(
+    bench: Bench,
+    x: np.ndarray,
+    keep: np.ndarray,
+    stages: Mapping[str, float] = STAGES,
+    copies: Copies | None = None,
+) -> tuple[list[MethodSanity], dict[str, str]]:
+    """Compare maps of the inputs ``x`` (n, h, w, c) before and after, on those that are images: ``keep``.
+
+    ``stages``: shares of the network to shuffle, by name; without "all layers" nothing is called insensitive.
     The second result says of the other methods why they could not be checked.
     """
-    x, keep = _sample(bench, images)
-    fitted = list(bench.methods.values())
-    before = analyze_many(fitted, x)
+    fitted, size = list(bench.methods.values()), bench.config.execution.batch_size
+    copies = copies or Copies(bench.model.model, bench.config.audit.seed)
+    before = in_batches(fitted, x, None, size)
     target = before[0].target
     classes = before[0].output.shape[1]
     rng = Purpose.SANITY_TARGETS.rng(bench.config.audit.seed)
     others = (target + rng.integers(1, max(classes, 2), len(target))) % classes
-    swapped = analyze_many(fitted, x, others)
-    after = {name: _explain_shuffled(bench, share, x, target) for name, share in STAGES.items()}
+    swapped = in_batches(fitted, x, others, size)
+    after = {name: _explain_shuffled(bench, copies, share, x, target) for name, share in stages.items()}
     results, failed = [], {}
     for i, method in enumerate(bench.methods):
         maps = {name: explained[method] for name, explained in after.items()}
         errors = [e for e in maps.values() if isinstance(e, Exception)]
         if errors:
-            failed[method] = _line(errors[0])
+            failed[method] = line_of(errors[0])
             continue
-        stages = {n: similarity(before[i], e, keep) for n, e in maps.items() if isinstance(e, Explanation)}
-        other = similarity(before[i], swapped[i], keep)
-        results.append(
-            MethodSanity(
-                method=method,
-                randomised={name: (rho, ssim) for name, (rho, ssim, _) in stages.items()},
-                other_class=other[:2],
-                insensitive=(stages["all layers"][0] or 0) >= INSENSITIVE,
-                class_blind=(other[0] or 0) >= CLASS_BLIND,
-                images=stages["all layers"][2],
-            )
-        )
+        alike = {n: similarity(before[i], e, keep) for n, e in maps.items() if isinstance(e, Explanation)}
+        results.append(_judged(method, alike, similarity(before[i], swapped[i], keep)))
     return results, failed
 
 
-def _line(error: Exception) -> str:
+Similarity = tuple[float | None, float | None, int]
+
+
+def _judged(method: str, stages: Mapping[str, Similarity], other: Similarity) -> MethodSanity:
+    return MethodSanity(
+        method=method,
+        randomised={name: (rho, ssim) for name, (rho, ssim, _) in stages.items()},
+        other_class=other[:2],
+        insensitive="all layers" in stages and (stages["all layers"][0] or 0) >= INSENSITIVE,
+        class_blind=(other[0] or 0) >= CLASS_BLIND,
+        images=min(n for _, _, n in (*stages.values(), other)),
+    )
+
+
+def in_batches(fitted: Sequence[Fitted], x: np.ndarray, target: Target, size: int) -> list[Explanation]:
+    """:func:`analyze_many` in calls of ``size`` images: the shape for which the audit compiles its programs.
+
+    ``target``: None, or a class per image.
+    """
+    parts = []
+    for start in range(0, len(x), size):
+        rows = np.minimum(np.arange(start, start + size), len(x) - 1)
+        classes = None if target is None else np.asarray(target)[rows]
+        parts.append([_cut(e, len(x) - start) for e in analyze_many(fitted, x[rows], classes)])
+    return [
+        Explanation(
+            np.concatenate([e.relevance for e in of_one]),
+            np.concatenate([e.output for e in of_one]),
+            np.concatenate([e.target for e in of_one]),
+            tuple(reason for e in of_one for reason in e.reason),
+        )
+        for of_one in zip(*parts, strict=True)
+    ]
+
+
+def _cut(e: Explanation, n: int) -> Explanation:
+    return Explanation(e.relevance[:n], e.output[:n], e.target[:n], e.reason[:n])
+
+
+def line_of(error: Exception) -> str:
+    """The first line of an error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def similarity(a: Explanation, b: Explanation, keep: np.ndarray) -> tuple[float | None, float | None, int]:
+def similarity(a: Explanation, b: Explanation, keep: np.ndarray) -> Similarity:
     """Median (rank correlation, SSIM) over the images ``keep`` whose maps are both defined; their number.
 
     Both on the absolute relevance summed over channels; for SSIM each map is scaled to a maximum of 1. None
@@ -165,12 +243,11 @@ def _leaves(model: keras.Model) -> Sequence[keras.Layer]:
 
 
 def _explain_shuffled(
-    bench: Bench, share: float, x: np.ndarray, target: np.ndarray
+    bench: Bench, copies: Copies, share: float, x: np.ndarray, target: np.ndarray
 ) -> dict[str, Explanation | Exception]:
     """Per method its maps for the shuffled network, or why there are none."""
-    model = shuffled(bench.model.model, share, bench.config.audit.seed)
     card = bench.model.card
-    changed = replace(bench.model, model=model)
+    changed = replace(bench.model, model=copies(share))
     fitted: dict[str, Fitted] = {}
     failed: dict[str, Exception] = {}
     for method in bench.config.methods:
@@ -178,15 +255,16 @@ def _explain_shuffled(
             fitted |= fit_methods([method], changed, lambda: reference_batches(bench.dataset, card))
         except (ExplainError, InputError) as error:
             failed[method.key] = error
-    return failed | dict(zip(fitted, analyze_many(list(fitted.values()), x, target), strict=True))
+    copies.keep(fitted)
+    maps = in_batches(list(fitted.values()), x, target, bench.config.execution.batch_size)
+    return failed | dict(zip(fitted, maps, strict=True))
 
 
 def _sample(bench: Bench, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs in the run's own batch shape (its programs are compiled for it), and which rows are images."""
-    size = bench.config.execution.batch_size
+    """Inputs of a seeded choice from the whole split, and which rows are images."""
     n = bench.dataset.info.n_examples
     rng = Purpose.SANITY_SAMPLE.rng(bench.config.audit.seed)
-    chosen = sorted(rng.permutation(n)[: min(images, size, n)].tolist())
+    chosen = sorted(rng.permutation(n)[: min(images, n)].tolist())
     picked = Picked(bench.dataset, tuple(chosen))
-    batch = next(iter_batches(picked, picked.shard, bench.model.card, size))
+    batch = next(iter_batches(picked, picked.shard, bench.model.card, len(chosen)))
     return batch.inputs, batch.valid

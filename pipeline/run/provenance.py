@@ -7,9 +7,9 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, Final
 
-from pipeline.config import AFTERWARDS, EARLIER, Config
+from pipeline.config import AFTERWARDS, AUTO, EARLIER, Config, MethodConfig
 from pipeline.run.folder import INVENTORY, SCHEMA_VERSION
 from pipeline.run.hashes import HASH
 
@@ -36,6 +36,9 @@ _OPAQUE = {
 }
 
 
+METHODS_BY: Final = "methods_by"  # in the manifest
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What a run is made of, besides its configuration.
@@ -45,12 +48,14 @@ class Provenance:
         model: name, sha256, card.
         versions: package versions.
         shards: keys of all planned shards, in order.
+        methods_by: :data:`pipeline.config.AUTO` where the method was chosen by it; empty where it was named.
     """
 
     dataset: Mapping[str, Any]
     model: Mapping[str, Any]
     versions: Mapping[str, str]
     shards: tuple[str, ...]
+    methods_by: str = ""
 
 
 def versions() -> dict[str, str]:
@@ -65,6 +70,17 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions_of[name] = "not installed"
     return versions_of
+
+
+def continued(config: Config, manifest: Mapping[str, Any]) -> Config:
+    """``config`` for the run of ``manifest``: the method that it chose is not chosen again.
+
+    A run whose methods were named is none that ``auto`` goes on with.
+    """
+    if not config.automatic or manifest.get(METHODS_BY) != AUTO:
+        return config
+    methods = tuple(MethodConfig.model_validate(stored) for stored in manifest["config"]["methods"])
+    return config.model_copy(update={"methods": methods})
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -117,6 +133,7 @@ def manifest_of(config: Config, provenance: Provenance) -> dict[str, Any]:
         "model": dict(provenance.model),
         "versions": dict(provenance.versions),
         "shards": list(provenance.shards),
+        METHODS_BY: provenance.methods_by,
         INVENTORY: HASH,
         "sessions": [],
     }

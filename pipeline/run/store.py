@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from pipeline.config import AFTERWARDS, Config
 from pipeline.errors import InputError, reason
 from pipeline.inputs.shards import parse_key
-from pipeline.run.folder import COMMIT, MANIFEST, RunFolder, part_name
+from pipeline.run.folder import CHOICE, COMMIT, MANIFEST, RunFolder, part_name
 from pipeline.run.hashes import bytes_hash, hashed
 from pipeline.run.inventory import Contents, Inventory, PartRecord
 from pipeline.run.parts import Parts, open_parquet
 from pipeline.run.preflight import KEY, Preflight
-from pipeline.run.provenance import Provenance, differing, manifest_of
+from pipeline.run.provenance import Provenance, continued, differing, manifest_of
 from pipeline.schema import TABLES, columns_of
 
 _FORMAT = ds.ParquetFileFormat(
@@ -78,6 +78,10 @@ class Store(RunFolder):
             self._put_manifest(current)
         return current
 
+    def settled(self, config: Config) -> Config:
+        """``config``, with the method that this run chose when it began, where the choice is left open."""
+        return continued(config, self.manifest) if self.exists else config
+
     def refuse_other(self, config: Config, fingerprint: str | None) -> None:
         """As :meth:`open_or_create` would, as far as it can be told without the model; changes nothing.
 
@@ -89,13 +93,15 @@ class Store(RunFolder):
             self._refuse_strangers()
             return
         old = self.manifest
+        config = continued(config, old)
         data = {"fingerprint": fingerprint} if fingerprint else {}
         self._refuse_differences(
             old, old | {"config": config.model_dump(mode="json"), "dataset": old["dataset"] | data}
         )
 
     def _refuse_strangers(self) -> None:
-        if strangers := self.files.names("") + self.files.names(COMMIT):
+        strangers = [name for name in self.files.names("") if name != CHOICE] + self.files.names(COMMIT)
+        if strangers:  # a choice is written just before the manifest
             raise InputError(
                 f"{self.path}: holds other files ({', '.join(strangers[:3])}) but no {MANIFEST}; "
                 "choose an empty or new folder"

@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 from pipeline.inputs.shards import parse_key
 from pipeline.run.documents import (
     CanaryDocument,
+    ChoiceDocument,
     ClustersDocument,
     ConfirmationDocument,
     Document,
@@ -47,6 +48,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     RankingDocument,
     ConfirmationDocument,
     GroupsDocument,
+    ChoiceDocument,
     SanityDocument,
     ClustersDocument,
     MethodsDocument,

@@ -88,7 +88,7 @@ def test_cost_is_counted_in_forward_passes(file: Path, capsys) -> None:
 
 def test_table_names_rules_reasons_changes_and_the_verdict(file: Path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")
-    assert cli.run(["plan", str(file)]) == cli.DONE
+    assert cli.run(["plan", str(file), "--method", "lrp.preset_a"]) == cli.DONE
     said = capsys.readouterr().out
     for words in (
         "AlphaBeta(alpha=1",
@@ -105,17 +105,30 @@ def test_table_names_rules_reasons_changes_and_the_verdict(file: Path, capsys, m
 def test_a_model_that_the_method_cannot_explain_is_wrong_input(tmp_path: Path, capsys) -> None:
     path = tmp_path / "odd.keras"
     softmax_in_the_middle().save(path)
-    code, found = as_json(capsys, str(path))
+    code, found = as_json(capsys, str(path), "--method", "lrp.preset_a")
     assert code == cli.WRONG_INPUT
     assert found["ok"] is False
     assert found["cost"] is None
     (unsupported,) = found["unsupported"]
     assert (unsupported["node"], unsupported["layer"]) == ("odd", "Softmax")
     assert unsupported["reason"] == "softmax over axis 1; only the last axis is supported"
-    assert cli.run(["plan", str(path)]) == cli.WRONG_INPUT
+    assert cli.run(["plan", str(path), "--method", "lrp.preset_a"]) == cli.WRONG_INPUT
     said = " ".join(capsys.readouterr().out.split())
     assert "node 'odd' (Softmax) has no rule: softmax over axis 1" in said
     assert "lrp.preset_a cannot explain odd_net" in said
+
+
+def test_without_a_method_the_first_candidate_that_fits_is_shown(file: Path, capsys, monkeypatch) -> None:
+    from pipeline.measure import choice
+
+    code, found = as_json(capsys, str(file))
+    assert (code, found["method"]) == (cli.DONE, choice.CANDIDATES[0][0])
+    monkeypatch.setattr(choice, "CANDIDATES", (("gradcam(layer='none')",), ("lrp.epsilon",)))
+    code, found = as_json(capsys, str(file))
+    assert (code, found["method"]) == (cli.DONE, "lrp.epsilon")
+    monkeypatch.setattr(choice, "CANDIDATES", (("gradcam(layer='none')",),))
+    code, found = as_json(capsys, str(file))
+    assert (code, found["method"]) == (cli.WRONG_INPUT, "gradcam")
 
 
 def test_a_method_that_is_no_preset_is_tried(tmp_path: Path, capsys) -> None:

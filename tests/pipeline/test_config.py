@@ -12,7 +12,7 @@ from pipeline.config import Config, ConfigError, MethodConfig, load_config, pars
 
 
 def test_defaults_are_a_valid_audit():
-    assert Config().methods[0].key == "lrp.preset_a"
+    assert Config().automatic
     assert Config() == parse_config({})
 
 
@@ -109,3 +109,26 @@ def test_a_date_is_no_parameter(value: str, tmp_path: Path):
     file.write_text(f'[[methods]]\nname = "lrp.epsilon"\nparams = {{x = {value}}}\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"methods\.0.params: .*parameter 'x' is a date or time"):
         load_config(file)
+
+
+def test_methods_may_be_written_as_text():
+    listed = parse_config({"methods": ["gradient", "lrp.epsilon(eps=0.1)"]}).methods
+    assert listed == (MethodConfig(name="gradient"), MethodConfig(name="lrp.epsilon", params={"eps": 0.1}))
+    assert parse_config({"methods": "auto"}) == parse_config({"methods": ["auto"]}) == Config()
+    assert not parse_config({"methods": ["gradient"]}).automatic
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (["auto", "gradient"], "methods: auto chooses one method itself and takes no parameters; leave out"),
+        (["auto(images=3)"], "auto chooses one method itself and takes no parameters"),
+        ([], "methods: no method; name one, or leave the choice to 'auto'"),
+        (["a b"], "method 'a b': expected name or name"),
+    ],
+)
+def test_auto_stands_alone_and_no_method_is_none(methods: list[str], message: str):
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"methods": methods}, "a.toml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

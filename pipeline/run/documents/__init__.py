@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.run.documents.base import Document, records
 from pipeline.run.documents.canary import CanaryDocument, FalseAlarms, PlantedCell, TrialDocument
+from pipeline.run.documents.choice import Candidate, ChoiceDocument
 from pipeline.run.documents.clusters import ClassStrategies, Cluster, ClustersDocument
 from pipeline.run.documents.confirmation import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.documents.groups import Estimate, GroupRow, GroupsDocument
@@ -23,6 +24,8 @@ from pipeline.run.inventory import ShardsSeen
 __all__ = [
     "FAILURES",
     "CanaryDocument",
+    "Candidate",
+    "ChoiceDocument",
     "ClassStrategies",
     "Cluster",
     "ClustersDocument",

@@ -61,6 +61,11 @@ def test_reference_images_come_from_all_over_the_dataset(tiny_planted) -> None:
     np.testing.assert_array_equal(batches[0], again[0])
 
 
+def test_auto_is_no_method_where_there_is_no_dataset_to_choose_on():
+    with pytest.raises(InputError, match=r"auto chooses on the images of a dataset.* name methods"):
+        create(MethodConfig(name="auto"), CARD)
+
+
 def test_a_method_that_estimates_says_when_there_are_no_images(tiny_cnn_file: Path) -> None:
     model = load_model(ModelConfig(source=str(tiny_cnn_file)))
     with pytest.raises(InputError, match="--references"):

@@ -1,0 +1,70 @@
+"""The bench that a process works at: opened, its method chosen where nobody named one, compiled; kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from pipeline.config import Config
+from pipeline.inputs.datasets import Dataset, open_dataset
+from pipeline.inputs.models import load_model
+from pipeline.measure.bench import Bench, open_bench, warm_up
+from pipeline.measure.choice import choose
+from pipeline.trust import NOTHING, Trust
+
+_lock = threading.Lock()
+_kept: dict[str, Bench] = {}
+
+
+def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = None) -> Bench:
+    """The bench of ``config``, opened and compiled by the first call in a process.
+
+    ``dataset``: that of ``config``, where it is open already. One bench is kept at a time: a second model
+    would only hold memory. One whose method was chosen is also that of the configuration with this method.
+
+    Raises:
+        InputError, ConfigError, ExplainError: as :func:`open_bench` and :func:`choose` do.
+    """
+    with _lock:
+        if (key := _key(config, trust)) not in _kept:
+            _kept.clear()
+            started = time.perf_counter()
+            bench = open_bench(config, trust, dataset)
+            if config.automatic:
+                bench = choose(bench)
+            began = time.perf_counter()
+            warm_up(bench)
+            now = time.perf_counter()
+            bench = replace(bench, seconds=now - started, fit_seconds=bench.fit_seconds + now - began)
+            _kept.update({key: bench, _key(bench.config, trust): bench})
+        return _kept[key]
+
+
+def bench_without_methods(config: Config, trust: Trust = NOTHING) -> Bench:
+    """The bench of ``config`` for what asks the network, not for maps: the kept one, or one without methods.
+
+    Raises:
+        InputError, ConfigError: dataset or model cannot be used.
+    """
+    key = _key(config, trust)
+    with _lock:
+        for kept in (key, f"no methods {key}"):
+            if kept in _kept:
+                return _kept[kept]
+        _kept.clear()
+        dataset = open_dataset(config.dataset)
+        bench = Bench(config, dataset, load_model(config.model, dataset, trust), {})
+        _kept[f"no methods {key}"] = bench
+        return bench
+
+
+def keep(bench: Bench, trust: Trust = NOTHING) -> None:
+    """Make ``bench`` the one that :func:`bench_for` returns for its configuration."""
+    with _lock:
+        _kept.clear()
+        _kept[_key(bench.config, trust)] = bench
+
+
+def _key(config: Config, trust: Trust) -> str:
+    return f"{trust} {config.model_dump_json()}"
