@@ -107,35 +107,41 @@ def changes(
 ) -> Changes:
     """What became of every class that a measure has, from all of them.
 
-    A class changed where the smallest of its p values, times their number (Bonferroni: measures, and two
-    directions), is a discovery at ``level`` over all classes (Benjamini and Hochberg 1995); the direction is
-    that of this smallest one. It is unchanged where every measure excludes a change that matters.
-    ``before``, ``after``: label -> verdict of the audit.
+    A class is worse where the smallest of its p values in that direction, times their number (Bonferroni), is
+    a discovery at ``level`` over all classes (Benjamini and Hochberg 1995); better likewise, unless it is
+    worse by another measure. The two directions do not share the level: no change can be at the limit of
+    both. It is unchanged where every measure excludes a change that matters. ``before``, ``after``: label ->
+    verdict of the audit.
     """
     label = np.unique(np.concatenate([m.label for m in measures])) if measures else np.empty(0, np.int64)
-    worse, better = (_spread(measures, label, side) for side in ("p_worse", "p_better"))
-    present = np.isfinite(worse).sum(axis=0)
-    smallest = np.fmin(np.fmin.reduce(worse), np.fmin.reduce(better)) if measures else np.empty(0)
-    q = discovery_rates(np.minimum(1.0, 2 * present * smallest), present > 0, "bh")
+    worse, better = (_discoveries(_spread(measures, label, side)) for side in ("p_worse", "p_better"))
     within = _spread(measures, label, "within")
-    same = (present > 0) & (np.where(np.isfinite(worse), within, 1) == 1).all(axis=0)
-    is_worse = np.fmin.reduce(worse) <= np.fmin.reduce(better) if measures else np.empty(0, bool)
+    present = np.isfinite(_spread(measures, label, "p_worse"))
+    same = present.any(axis=0) & (np.where(present, within, 1) == 1).all(axis=0)
     words = tuple(
-        _word(int(k), bool(q[i] <= level), bool(is_worse[i]), bool(same[i]), (before, after))
+        _word(int(k), bool(worse[i] <= level), bool(better[i] <= level), bool(same[i]), (before, after))
         for i, k in enumerate(label)
     )
-    return Changes(label, words, q)
+    return Changes(label, words, np.where(worse <= level, worse, np.fmin(worse, better)))
+
+
+def _discoveries(p: Floats) -> Floats:
+    """q (C,) of classes from the p (M, C) of their measures, nan where a measure has none."""
+    if len(p) == 0:
+        return np.empty(0)
+    present = np.isfinite(p).sum(axis=0)
+    return discovery_rates(np.minimum(1.0, present * np.fmin.reduce(p)), present > 0, "bh")
 
 
 def _word(
-    label: int, changed: bool, worse: bool, same: bool, verdicts: tuple[Mapping[int, str], Mapping[int, str]]
+    label: int, worse: bool, better: bool, same: bool, verdicts: tuple[Mapping[int, str], Mapping[int, str]]
 ) -> Change:
     was, now = (verdict.get(label) in _AT_FAULT for verdict in verdicts)
-    if not changed:
-        return Change.UNCHANGED if same else Change.UNDECIDED
     if worse:
         return Change.NEW if now and not was else Change.WORSE
-    return Change.GONE if was and not now else Change.BETTER
+    if better:
+        return Change.GONE if was and not now else Change.BETTER
+    return Change.UNCHANGED if same else Change.UNDECIDED
 
 
 def _spread(measures: Sequence[MeasuredChange], label: Ints, name: str) -> Floats:

@@ -93,6 +93,13 @@ def test_two_measures_share_the_level_and_either_may_tell():
     assert said.q[2] == alone.q[2]  # the third class has one measure
 
 
+def test_what_is_worse_by_one_measure_is_not_better_by_another():
+    rng = np.random.default_rng(4)
+    lift = measure_change(pairs(rng, [2.0, 2.0], 100), 5)  # a lift that rises is better
+    effect = measure_change(pairs(rng, [0.6, 0.0], 100, 0.2, 1, 0.1), 5)
+    assert changes([lift, effect], {}, {}).change == ("worse", "better")
+
+
 def test_too_few_images_say_nothing():
     rng = np.random.default_rng(3)
     found = measure_change(pairs(rng, [-3.0, -3.0], 4), 5)
