@@ -13,7 +13,7 @@ from pipeline.run.store import Store
 from pipeline.statistics.groups import group_statistics, image_effects
 from pipeline.statistics.properties import check_properties
 from pipeline.statistics.ranking import Ranking, rank
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import ACCUSED
 from reports.gate.markdown import cell
 from reports.page.headline import sentence, tally
 
@@ -23,11 +23,14 @@ _ARTIFACT_COLUMNS = (
     "class_name",
     "n",
     "accuracy",
-    "ratio",
+    "verdict",
+    "map_verdict",
+    "effect",
+    "effect_low",
+    "effect_high",
     "adjusted_lift",
     "low",
     "high",
-    "verdict",
 )
 
 
@@ -87,17 +90,30 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
 
 def verdict_markdown(about: str, ranking: Ranking) -> str:
     """The headline of a run in Markdown."""
-    suspicious = ranking.table[ranking.table["map_verdict"] == MapVerdict.SUSPICIOUS]
+    accused = ranking.table[ranking.table["verdict"].isin(ACCUSED)]
     counts = tally(ranking.table)
     lines = [f"# {cell(about)}", "", sentence(counts), ""]
     if marks := ranking.summary["method_marks"]:
         lines += [f"**Caution**: the maps of {ranking.method} are {' and '.join(marks)}.", ""]
     lines += [f"- **{name}**: {count} classes" for name, count in counts.items() if count]
-    if len(suspicious):
-        lines += ["", "| rank | class | adjusted lift | 95 % interval |", "| --- | --- | --- | --- |"]
+    if len(accused):
         lines += [
-            f"| {row['rank']} | {cell(row['class_name'])} | {row['adjusted_lift']:.2f} "
-            f"| {row['low']:.2f} to {row['high']:.2f} |"
-            for _, row in suspicious.iterrows()
+            "",
+            "| rank | class | verdict | effect | adjusted lift |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| {row['rank']} | {cell(row['class_name'])} | {row['verdict']} "
+            f"| {_measured(row, 'effect', 'effect_low', 'effect_high')} "
+            f"| {_measured(row, 'adjusted_lift', 'low', 'high')} |"
+            for row in records(accused)
         ]
     return "\n".join(lines) + "\n"
+
+
+def _measured(row: dict[str, Any], value: str, low: str, high: str) -> str:
+    """A figure of a class with its interval, as far as there are."""
+    if row[value] is None:
+        return "-"
+    interval = "" if row[low] is None or row[high] is None else f" [{row[low]:+.2f}, {row[high]:+.2f}]"
+    return f"{row[value]:+.2f}{interval}"

@@ -15,7 +15,7 @@ from rich.text import Text
 from pipeline.errors import shown
 from pipeline.run.costs import compared
 from pipeline.run.folder import RANKING_TABLE
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import Verdict
 from reports.gate.state import State
 from reports.gate.text import details
 from reports.page.headline import sentence, tally, worst_group
@@ -30,14 +30,18 @@ if TYPE_CHECKING:
     from reports.gate.outcome import Outcome
 
 STYLES = {
-    MapVerdict.SUSPICIOUS: "bold red",
-    MapVerdict.UNFOCUSED: "yellow",
-    MapVerdict.UNDECIDED: "dim",
-    MapVerdict.UNREMARKABLE: "green",
+    Verdict.CONFIRMED: "bold red",
+    Verdict.SUSPECTED: "yellow",
+    Verdict.UNDECIDED: "dim",
+    Verdict.CLEARED: "cyan",
+    Verdict.UNREMARKABLE: "green",
 }
 _ROWS = 15
-_NOTE = (
+_LIFT = (
     "lift: log-odds of the relevance inside the boxes, over what is usual for boxes of that size and place"
+)
+_EFFECT = (
+    "effect: probability that a background of the own class adds over one of another, beyond ordinary classes"
 )
 
 
@@ -129,9 +133,9 @@ def print_ranking(ranking: Ranking, top: int, file: str = RANKING_TABLE) -> None
         box=SIMPLE,
         padding=(0, 1, 0, 0),
     )
-    columns = _columns(console.width, bool(ranking.table["planted"].notna().any()))
+    columns = _columns(console.width, ranking.table)
     for name in columns:
-        words = name in ("class", "verdict", "planted")
+        words = name in ("class", "verdict", "maps", "planted")
         table.add_column(
             name,
             justify="left" if words else "right",
@@ -144,7 +148,8 @@ def print_ranking(ranking: Ranking, top: int, file: str = RANKING_TABLE) -> None
     if len(ranking.table) > top:
         console.print(f"... and {len(ranking.table) - top} more classes in {file}", markup=False)
     console.print(Text(sentence(tally(ranking.table)), style="bold"))
-    console.print(Text(_NOTE, style="dim"))
+    for note in (_EFFECT, _LIFT) if ranking.judgements else (_LIFT,):
+        console.print(Text(note, style="dim"), soft_wrap=True)
     print_failures(ranking.method, ranking.summary["method_marks"])
 
 
@@ -199,18 +204,24 @@ def print_unchecked(unchecked: Mapping[str, str]) -> None:
         console.print(Text(shown(text), style="yellow"), soft_wrap=True)
 
 
-def _columns(width: int, planted: bool) -> list[str]:
+def _columns(width: int, table: pd.DataFrame) -> list[str]:
     """As many columns as fit: the verdict and what it rests on always, the rest on a wide terminal."""
-    wide = ["q", "ratio", "box area"] if width >= 110 else []
-    return ["#", "class", "n", "right", "lift", "95 % interval", *wide, "verdict", *["planted"] * planted]
+    edited, planted = bool(table["tested"].notna().any()), bool(table["planted"].notna().any())
+    measured = ["effect", "its 95 %", "lift"] if edited else ["lift", "95 % interval"]
+    if width >= 110:
+        measured += ["95 % interval", "maps", "box area"] if edited else ["q", "ratio", "box area"]
+    return ["#", "class", "n", "right", *measured, "verdict", *["planted"] * planted]
 
 
 def _cells(row: pd.Series) -> dict[str, str | Text]:
-    verdict = MapVerdict(row["map_verdict"])
+    verdict = Verdict(row["verdict"])
     return {
         "#": str(row["rank"]),
         "n": str(row["n"]),
         "right": _number(row["accuracy"], ".0%"),
+        "effect": _number(row["effect"], "+.2f"),
+        "its 95 %": _interval(row["effect_low"], row["effect_high"]),
+        "maps": str(row["map_verdict"]),
         "lift": _number(row["adjusted_lift"], "+.2f"),
         "95 % interval": _interval(row["low"], row["high"]),
         "q": _number(row["q_relative"], ".3f"),
@@ -242,10 +253,14 @@ def print_planted(ranking: Ranking) -> None:
     """Where the classes ended up whose images were marked."""
     table = ranking.table
     rows = table[[value is True for value in table["planted"]]]
-    names = ", ".join(f"{row['class_name']} (rank {row['rank']})" for _, row in rows.iterrows())
+    names = ", ".join(
+        f"{row['class_name']} (rank {row['rank']}, {row['verdict']})" for _, row in rows.iterrows()
+    )
     first = sorted(rows["rank"]) == list(range(1, len(rows) + 1))
-    verdict = "they come first" if first else "they do NOT all come first"
-    print_line(f"planted with an artefact outside the box: {names}: {verdict}")
+    others = int((table["verdict"] == Verdict.CONFIRMED).sum() - (rows["verdict"] == Verdict.CONFIRMED).sum())
+    place = "they come first" if first else "they do NOT all come first"
+    alarms = f"; {others} other classes are confirmed" if others else ""
+    print_line(f"planted with an artefact outside the box: {names}: {place}{alarms}")
 
 
 def print_list(

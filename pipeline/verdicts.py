@@ -2,7 +2,7 @@
 
 One word per class is what an audit says in the end (:class:`Verdict`). It follows from two others: what the
 heat maps say (:class:`MapVerdict`) and what editing the images showed (:class:`Tested`); how, is
-:mod:`pipeline.statistics.verdict`.
+:func:`verdict`.
 """
 
 from __future__ import annotations
@@ -112,14 +112,55 @@ class InterventionVerdict(Term):
     )
 
 
+# An audit points at a class: what it says of it is a reason to act, or to look closer.
+ACCUSED: Final = (Verdict.CONFIRMED, Verdict.SUSPECTED)
 # The maps look beside the object: what an intervention then confirms or clears.
 SUSPECT: Final = (MapVerdict.SUSPICIOUS, MapVerdict.UNFOCUSED)
 # The network depends on its background, whether or not the maps show it.
 DEPENDENT: Final = (Tested.DEPENDS, InterventionVerdict.CONFIRMED, InterventionVerdict.HIDDEN)
+# What the edits had shown of a class of which documents of schema version 1 say this.
+SHOWED: Final = {
+    InterventionVerdict.CONFIRMED: Tested.DEPENDS,
+    InterventionVerdict.HIDDEN: Tested.DEPENDS,
+    InterventionVerdict.ATTRIBUTION_ONLY: Tested.INDEPENDENT,
+    InterventionVerdict.CLEAN: Tested.INDEPENDENT,
+    InterventionVerdict.UNDECIDED: Tested.UNDECIDED,
+}
+
+
+def verdict(maps: MapVerdict, tested: Tested | None, maps_hold: bool = True) -> Verdict:
+    """What is said of a class, from all that is known of it.
+
+    ====================  =======================  ================================================
+    edited images \\ maps  suspicious or unfocused  anything else
+    ====================  =======================  ================================================
+    depends               confirmed                confirmed (and said: the maps do not show it)
+    rim                   undecided                undecided
+    undecided             suspected                undecided
+    independent           cleared                  unremarkable
+    not edited            suspected                unremarkable where the maps say so, else undecided
+    ====================  =======================  ================================================
+
+    Only the edits can confirm or clear. Maps whose method failed its sanity check speak neither for nor
+    against a class: it is judged by the edits alone, and without any it is undecided.
+
+    ``maps``: what its heat maps say; ``tested``: what editing its images showed, None where none were edited;
+    ``maps_hold``: the method of the maps did not fail its sanity check.
+    """
+    suspect = maps_hold and maps in SUSPECT
+    if tested is None:
+        unremarkable = maps_hold and maps == MapVerdict.UNREMARKABLE
+        return Verdict.SUSPECTED if suspect else Verdict.UNREMARKABLE if unremarkable else Verdict.UNDECIDED
+    return {
+        Tested.DEPENDS: Verdict.CONFIRMED,
+        Tested.RIM: Verdict.UNDECIDED,
+        Tested.UNDECIDED: Verdict.SUSPECTED if suspect else Verdict.UNDECIDED,
+        Tested.INDEPENDENT: Verdict.CLEARED if suspect else Verdict.UNREMARKABLE,
+    }[tested]
 
 
 def is_found(ranked: str, tested: str | None) -> bool:
-    """Whether an audit points at a class: the ranking calls it suspicious, or the interventions do.
+    """Whether an audit points at a class: its maps are suspicious, or the interventions say so.
 
     ``tested`` is None where the class was not edited.
     """

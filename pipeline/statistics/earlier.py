@@ -10,15 +10,8 @@ from pipeline.run.documents import ConfirmationDocument, EditedClass, EditEffect
 from pipeline.run.store import Store
 from pipeline.statistics.effects import Evidence, Judgement
 from pipeline.statistics.samples import Effect
-from pipeline.verdicts import InterventionVerdict, Tested
+from pipeline.verdicts import SHOWED
 
-_SHOWED: Final = {
-    InterventionVerdict.CONFIRMED: Tested.DEPENDS,
-    InterventionVerdict.HIDDEN: Tested.DEPENDS,
-    InterventionVerdict.ATTRIBUTION_ONLY: Tested.INDEPENDENT,
-    InterventionVerdict.CLEAN: Tested.INDEPENDENT,
-    InterventionVerdict.UNDECIDED: Tested.UNDECIDED,
-}
 _RENAMED: Final = {"background_gap": "hit necessity"}  # what the accuracy lost
 
 
@@ -40,7 +33,7 @@ def _judgement(edited: EditedClass) -> Judgement:
     strength = _number(edited.strength)
     return Judgement(
         n=max((effect.n for effect in effects.values()), default=0),
-        tested=_SHOWED[edited.verdict],
+        tested=SHOWED[edited.verdict],
         strength=strength,
         low=_number(edited.low),
         high=np.nan,

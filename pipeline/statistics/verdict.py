@@ -1,18 +1,4 @@
-"""One verdict per class, from all that is known of it: its heat maps, and what editing its images showed.
-
-====================  ==================================  ================================================
-edited images \\ maps  suspicious or unfocused             anything else
-====================  ==================================  ================================================
-depends               confirmed                           confirmed (and said: the maps do not show it)
-rim                   undecided                           undecided
-undecided             suspected                           undecided
-independent           cleared                             unremarkable
-not edited            suspected                           unremarkable where the maps say so, else undecided
-====================  ==================================  ================================================
-
-Only the edits can confirm or clear. Maps whose method failed its sanity check speak neither for nor against a
-class: it is judged by the edits alone, and without any it is undecided.
-"""
+"""The verdicts in the table of a ranking (`pipeline.verdicts.verdict`), and the order of its classes."""
 
 from __future__ import annotations
 
@@ -26,32 +12,15 @@ from pipeline.columns import RANKING
 from pipeline.run.documents import EditedSummary, MeanEffect
 from pipeline.statistics.effects import Evidence, Judgement
 from pipeline.statistics.samples import Effect
-from pipeline.verdicts import SUSPECT, MapVerdict, Tested, Verdict
-
-
-def verdict(maps: MapVerdict, tested: Tested | None, maps_hold: bool = True) -> Verdict:
-    """What is said of a class.
-
-    ``maps``: what its heat maps say; ``tested``: what editing its images showed, None where none were edited;
-    ``maps_hold``: the method of the maps did not fail its sanity check.
-    """
-    suspect = maps_hold and maps in SUSPECT
-    if tested is None:
-        unremarkable = maps_hold and maps == MapVerdict.UNREMARKABLE
-        return Verdict.SUSPECTED if suspect else Verdict.UNREMARKABLE if unremarkable else Verdict.UNDECIDED
-    return {
-        Tested.DEPENDS: Verdict.CONFIRMED,
-        Tested.RIM: Verdict.UNDECIDED,
-        Tested.UNDECIDED: Verdict.SUSPECTED if suspect else Verdict.UNDECIDED,
-        Tested.INDEPENDENT: Verdict.CLEARED if suspect else Verdict.UNREMARKABLE,
-    }[tested]
+from pipeline.verdicts import MapVerdict, Verdict, verdict
 
 
 def with_verdicts(table: pd.DataFrame, judgements: Mapping[int, Judgement], maps_hold: bool) -> pd.DataFrame:
     """The classes of ``table`` (``label``, ``map_verdict``, ``adjusted_lift``, ``n_needed`` of the maps ...)
     with what the edits show, their verdict and their place, in order.
 
-    ``judgements``: by label, of the classes whose images were edited; ``maps_hold``: see :func:`verdict`.
+    ``judgements``: by label, of the classes whose images were edited; ``maps_hold``: the method of the maps
+    did not fail its sanity check.
     Order: by verdict, inside it by the shrunk effect, then by the adjusted lift.
     """
     judged = [judgements.get(label) for label in table["label"].tolist()]

@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from pipeline.run.documents import records
-from pipeline.verdicts import MapVerdict
-from reports.page import words
+from pipeline.verdicts import ACCUSED, MapVerdict, Verdict
+from reports.page import edits, words
 from reports.page.data import Heat, RunData
+from reports.page.edits import Shown
 from reports.page.pictures import heat_uri, mean_uri, photo_uri
 
 SUSPECTS, CLOSEST, CONTRAST = 10, 3, 2  # cards: a page of pictures that a person looks through, and a few MB
@@ -38,15 +39,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One class; ``groups`` are (heading, pictures), ``tested`` the verdict of an intervention or empty."""
+    """One class; ``groups`` are (heading, pictures), ``effects`` what its edited images showed."""
 
     label: int
     rank: int
     name: str
     id: str
     verdict: str
-    tested: str
+    maps: str
     sentence: str
+    effects: tuple[Shown, ...]
     facts: tuple[tuple[str, str], ...]
     groups: tuple[tuple[str, tuple[Picture, ...]], ...]
     mean: str | None
@@ -55,12 +57,14 @@ class Card:
 
 
 def carded(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The classes with a card: most suspicious ones (else those that come closest), and the best."""
-    suspicious = table[table["map_verdict"] == MapVerdict.SUSPICIOUS]
-    # without any: those whose interval reaches least far up, whatever the few images of the others look like
+    """The classes with a card: confirmed and suspected ones (else those that come closest), and the best."""
+    accused = table[table["verdict"].isin(ACCUSED)]
+    # without any: those whose interval reaches furthest to the bad side, not those of a few wild images
     closest = table[table["n"] > 0].sort_values("high", kind="stable")
-    suspects = suspicious.head(SUSPECTS) if len(suspicious) else closest.head(CLOSEST)
-    fit = table[(table["map_verdict"] == MapVerdict.UNREMARKABLE) & ~table["label"].isin(suspects["label"])]
+    if closest["effect_low"].notna().any():
+        closest = closest.sort_values("effect_low", ascending=False, kind="stable")
+    suspects = accused.head(SUSPECTS) if len(accused) else closest.head(CLOSEST)
+    fit = table[(table["verdict"] == Verdict.UNREMARKABLE) & ~table["label"].isin(suspects["label"])]
     return suspects, fit.sort_values("adjusted_lift", ascending=False, kind="stable").head(CONTRAST)
 
 
@@ -115,9 +119,10 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         rank=int(row["rank"]),
         name=str(row["class_name"]),
         id=str(row["class_id"]),
-        verdict=str(row["map_verdict"]),
-        tested=run.tested(row["label"]),
-        sentence=sentence(row),
+        verdict=str(row["verdict"]),
+        maps=str(row["map_verdict"]),
+        sentence=" ".join(filter(None, (edits.sentence(row), sentence(row)))),
+        effects=_effects(run, row),
         facts=_facts(row),
         groups=(("Most suspicious images", most), ("Least suspicious images", least))
         if least
@@ -128,9 +133,18 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
     )
 
 
+def _effects(run: RunData, row: dict[str, Any]) -> tuple[Shown, ...]:
+    judgement = run.edited.get(int(row["label"]))
+    if judgement is None:
+        return ()
+    heads = edits.headings([judgement])
+    return tuple(e for e in edits.shown_effects(judgement, str(row["verdict"]), heads) if e is not None)
+
+
 def _facts(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     interval = f"{words.signed(row['low'], 1)} … {words.signed(row['high'], 1)}"
     return (
+        ("maps say", str(row["map_verdict"])),
         ("adjusted lift", words.signed(row["adjusted_lift"])),
         ("95 % interval", interval if words.given(row["low"]) else words.DASH),
         ("images used", f"{words.integer(row['n'])} of {words.integer(row['n_images'])}"),
@@ -141,7 +155,7 @@ def _facts(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def sentence(row: dict[str, Any]) -> str:
-    """What the figures of a class say, in one sentence."""
+    """What the heat maps of a class say, in one sentence, and how many images a statement would take."""
     n = int(row["n"])
     if not n:
         return "No image of it could be used, so nothing can be said about it."
@@ -149,6 +163,7 @@ def sentence(row: dict[str, Any]) -> str:
     if not words.given(row["adjusted_lift"]):
         return f"On its {images} the localisation is not defined."
     odds = words.times_less(float(row["adjusted_lift"]))
+    open_yet = row["verdict"] in (Verdict.UNDECIDED, Verdict.SUSPECTED)
     unsure = " so far" if row["map_verdict"] == MapVerdict.UNDECIDED else ""
     text = (
         f"On {images}, the odds that relevance falls on the object are{unsure} {odds} on comparable images."
@@ -158,9 +173,9 @@ def sentence(row: dict[str, Any]) -> str:
             f" {words.percent(row['mass'])} of the relevance lies inside boxes "
             f"that cover {words.percent(row['box_area'])} of the picture."
         )
-    needed = row["n_needed"]
-    if row["map_verdict"] == MapVerdict.UNDECIDED and words.given(needed) and needed > n:
-        text += f" A statement would take about {words.count(round(needed), 'image')}."
+    needed, what = row["n_needed"], "image" if row["tested"] is None else "edited image"
+    if open_yet and words.given(needed):
+        text += f" A statement would take about {words.count(round(needed), what)}."
     return text
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import Verdict
 from reports.page import svg
 from reports.page.svg import Axis
 from reports.page.words import number, percent
@@ -79,7 +79,7 @@ def embedding(x: np.ndarray, y: np.ndarray, cluster: np.ndarray, candidate: Sequ
     down = Axis(*_limits(y), side - margin, margin)
     body = []
     for px, py, c in zip(x, y, cluster, strict=True):
-        kind = MapVerdict.SUSPICIOUS if candidate[int(c)] else MapVerdict.UNDECIDED
+        kind = Verdict.SUSPECTED if candidate[int(c)] else Verdict.UNDECIDED
         body.append(f'<circle class="dot {kind}" cx="{across(px):g}" cy="{down(py):g}" r="4"/>')
     for c in range(len(candidate)):
         member = cluster == c

@@ -5,7 +5,7 @@ Tables only: nothing here needs the images, the model or TensorFlow again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,6 @@ from pipeline.run.documents import (
     CanaryDocument,
     ClustersDocument,
     ConfirmationDocument,
-    EditedClass,
     GroupsDocument,
     MethodsDocument,
     PropertiesDocument,
@@ -34,6 +33,7 @@ from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
 
 if TYPE_CHECKING:
+    from pipeline.statistics.effects import Judgement
     from pipeline.statistics.ranking import Ranking
 
 # what a report shows of an image; other metrics stay in the tables
@@ -131,11 +131,6 @@ class RunData:
         return rows[rows["label"] == label].sort_values(["excess", "lift", "index"], kind="stable")
 
     @cached_property
-    def confirmation(self) -> ConfirmationDocument | None:
-        """What the interventions said; None where there were none."""
-        return ConfirmationDocument.current(self.store)
-
-    @cached_property
     def outdated(self) -> list[str]:
         """Documents of the folder that are not of the run as it is, and so are left out, with the reason."""
         kinds = (
@@ -150,15 +145,10 @@ class RunData:
         stored = [kind.read(self.store) for kind in kinds]
         return [f"{d.FILE} {why}" for d in stored if d is not None and (why := d.misfit(self.store))]
 
-    @cached_property
-    def edited(self) -> dict[int, EditedClass]:
-        """The classes that the interventions looked at, by label."""
-        return {c.label: c for c in self.confirmation.classes} if self.confirmation else {}
-
-    def tested(self, label: int) -> str:
-        """Verdict of the interventions on a class; empty where they did not look."""
-        edited = self.edited.get(int(label))
-        return edited.verdict if edited else ""
+    @property
+    def edited(self) -> Mapping[int, Judgement]:
+        """What edited images showed of the classes that have some, by label."""
+        return self.ranking.judgements
 
     @cached_property
     def sanity(self) -> SanityDocument | None:

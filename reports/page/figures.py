@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import ACCUSED, Verdict
 from reports.page import svg
 from reports.page.data import Expected
 from reports.page.svg import Axis, span
@@ -46,11 +46,11 @@ def whisker(axis: Axis, low: float | None, middle: float | None, high: float | N
     )
 
 
-def verdict_bar(counts: Mapping[MapVerdict, int]) -> Markup:
+def verdict_bar(counts: Mapping[Verdict, int]) -> Markup:
     """Share of the classes per verdict, one stacked bar."""
-    total = sum(counts.get(v, 0) for v in MapVerdict)
+    total = sum(counts.get(v, 0) for v in Verdict)
     body, x = [], 0.0
-    for verdict in MapVerdict:
+    for verdict in Verdict:
         width = 1000 * counts.get(verdict, 0) / total if total else 0.0
         if width:
             shown = max(width - 3, 2)
@@ -58,7 +58,7 @@ def verdict_bar(counts: Mapping[MapVerdict, int]) -> Markup:
                 f'<rect class="fill-{verdict}" x="{x:.1f}" y="0" width="{shown:.1f}" height="14" rx="2"/>'
             )
         x += width
-    label = ", ".join(f"{counts.get(v, 0)} {v}" for v in MapVerdict)
+    label = ", ".join(f"{counts.get(v, 0)} {v}" for v in Verdict)
     head = Markup(
         '<svg class="verdict-bar" viewBox="0 0 1000 14" preserveAspectRatio="none" role="img" '
         'aria-label="{}">'
@@ -79,9 +79,9 @@ class Dot:
 
 def _mark(d: Dot, x: float, y: float) -> str:
     tip = f"<title>{escape(d.name)}: lift {signed(d.y)}, box {percent(d.x)}, {d.verdict}</title>"
-    if d.verdict == MapVerdict.UNFOCUSED:
+    if d.verdict == Verdict.SUSPECTED:
         return f'<path class="dot {d.verdict}" d="M{x:g} {y - 6:g}l6 6l-6 6l-6 -6Z">{tip}</path>'
-    radius = 5.5 if d.verdict == MapVerdict.SUSPICIOUS else 3.4
+    radius = 5.5 if d.verdict == Verdict.CONFIRMED else 3.4
     return f'<circle class="dot {d.verdict}" cx="{x:g}" cy="{y:g}" r="{radius}">{tip}</circle>'
 
 
@@ -95,7 +95,7 @@ def scatter(dots: Sequence[Dot], expected: Expected) -> Markup:
     """Mean lift of each class against the mean area of its boxes, with what a typical image reaches."""
     right = max((d.x for d in dots), default=1.0)
     x = Axis(0.0, min(1.0, max(0.3, right * 1.08)), 58, 840)
-    marked = [d for d in dots if d.verdict == MapVerdict.SUSPICIOUS]
+    marked = [d for d in dots if d.verdict in ACCUSED]
     bulk = np.quantile([d.y for d in dots], (0.005, 0.995)) if dots else (-1.0, 1.0)
     y = Axis(*span([*bulk, *(d.y for d in marked), *expected.low, *expected.high]), 400, 34)
     body = svg.frame(x, y, ("mean share of the picture that the boxes cover", "mean lift"))
@@ -106,12 +106,15 @@ def scatter(dots: Sequence[Dot], expected: Expected) -> Markup:
             for values in (expected.low, expected.middle, expected.high)
         )
         body += [svg.path(high + low[::-1], "band", close=True), svg.path(middle, "curve")]
-    order = [str(v) for v in reversed(MapVerdict)]
+    order = [str(v) for v in reversed(Verdict)]
     for d in sorted(dots, key=lambda d: order.index(d.verdict)):
         mark = _mark(d, x(d.x), y(d.y))
         body.append(f'<a href="#{escape(d.link)}">{mark}</a>' if d.link else mark)
     body += _labels([(x(d.x), y(d.y), d.name) for d in marked[:10]], x.stop)
-    label = f"Scatter plot of {len(dots)} classes: mean lift against mean box area; {len(marked)} suspicious"
+    label = (
+        f"Scatter plot of {len(dots)} classes: mean lift against mean box area; "
+        f"{len(marked)} confirmed or suspected"
+    )
     return svg.figure(860, 454, label, body, "figure")
 
 
@@ -133,18 +136,18 @@ def _labels(points: Sequence[tuple[float, float, str]], right: float) -> list[st
     return body
 
 
-def histogram(groups: Mapping[MapVerdict, np.ndarray], title: str) -> Markup:
+def histogram(groups: Mapping[Verdict, np.ndarray], title: str) -> Markup:
     """Stacked histogram of a value per class, coloured by verdict."""
     everything = np.concatenate([*groups.values(), np.zeros(0)])
     everything = everything[np.isfinite(everything)]
     x = Axis(*span(list(everything)), 58, 840)
     edges = np.linspace(x.low, x.high, 49)
-    counts = {v: np.histogram(groups[v], edges)[0] for v in MapVerdict if v in groups}
+    counts = {v: np.histogram(groups[v], edges)[0] for v in Verdict if v in groups}
     top = int(max(sum(counts.values()).max(), 1)) if counts else 1  # type: ignore[union-attr]
     y = Axis(0, top, 170, 26)
     body = [f'<path class="zero" d="M{x(0):g} {y.stop - 8:g}V{y.start:g}"/>']
     base = np.zeros(len(edges) - 1)
-    for verdict in MapVerdict:
+    for verdict in Verdict:
         for i, n in enumerate(counts.get(verdict, ())):
             if n:
                 left, width = x(edges[i]), x(edges[i + 1]) - x(edges[i]) - 1.5

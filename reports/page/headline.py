@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import Verdict
 from reports.page.words import count, percent, spell
 
 if TYPE_CHECKING:
@@ -14,39 +14,43 @@ if TYPE_CHECKING:
     from pipeline.run.documents import GroupsDocument
 
 
-def tally(table: pd.DataFrame) -> dict[MapVerdict, int]:
+def tally(table: pd.DataFrame) -> dict[Verdict, int]:
     """How many classes of a ranking's table have each verdict."""
-    return {v: int((table["map_verdict"] == v).sum()) for v in MapVerdict}
+    return {v: int((table["verdict"] == v).sum()) for v in Verdict}
 
 
-def headline(counts: Mapping[MapVerdict, int], confirmed: int = 0) -> str:
-    """The verdict of the whole audit, without a full stop.
-
-    ``counts``: classes per verdict; ``confirmed``: how many suspicious ones the interventions confirm.
-    """
-    n, total = confirmed or counts[MapVerdict.SUSPICIOUS], sum(counts.values())
-    if n:
-        verb = ("is", "are") if confirmed else ("looks", "look")
-        classes = f"{spell(n).capitalize()} of {spell(total)} {'class' if total == 1 else 'classes'}"
-        return f"{classes} {verb[n > 1]} right for the wrong reason"
-    undecided = counts[MapVerdict.UNDECIDED]
+def headline(counts: Mapping[Verdict, int]) -> str:
+    """The verdict of the whole audit, without a full stop. ``counts``: classes per verdict."""
+    total, undecided = sum(counts.values()), counts[Verdict.UNDECIDED]
+    if n := counts[Verdict.CONFIRMED]:
+        return f"{_of(n, total)} {'are' if n > 1 else 'is'} right for the wrong reason"
+    if n := counts[Verdict.SUSPECTED]:
+        return f"{_of(n, total)} {'are suspected by their' if n > 1 else 'is suspected by its'} heat maps"
     if undecided == total:
         return "Too few images to say anything about any class"
     if _mostly_undecided(counts):
         return f"No class stands out, but {spell(undecided)} of {spell(total)} could not be judged"
-    return "No class looks right for the wrong reason"
+    return "No class was found to be right for the wrong reason"
 
 
-def sentence(counts: Mapping[MapVerdict, int]) -> str:
-    """The headline where nothing else stands beside it: with the undecided classes and a full stop."""
-    undecided = counts[MapVerdict.UNDECIDED]
-    told = not undecided or (_mostly_undecided(counts) and not counts[MapVerdict.SUSPICIOUS])
-    rest = "" if told else f"; {spell(undecided)} undecided, with too few images for a statement"
-    return f"{headline(counts)}{rest}."
+def sentence(counts: Mapping[Verdict, int]) -> str:
+    """The headline where nothing else stands beside it: how it is known, and the other verdicts counted."""
+    told = {Verdict.CONFIRMED, Verdict.UNREMARKABLE}
+    if not counts[Verdict.CONFIRMED]:
+        told |= {Verdict.SUSPECTED}
+        if not counts[Verdict.SUSPECTED] and _mostly_undecided(counts):
+            told |= {Verdict.UNDECIDED}
+    rest = ", ".join(f"{spell(n)} {v}" for v, n in counts.items() if n and v not in told)
+    known = " (confirmed by interventions)" if counts[Verdict.CONFIRMED] else ""
+    return f"{headline(counts)}{known}{'; ' if rest else ''}{rest}."
 
 
-def _mostly_undecided(counts: Mapping[MapVerdict, int]) -> bool:
-    return counts[MapVerdict.UNDECIDED] > sum(counts.values()) / 2
+def _of(n: int, total: int) -> str:
+    return f"{spell(n).capitalize()} of {spell(total)} {'class' if total == 1 else 'classes'}"
+
+
+def _mostly_undecided(counts: Mapping[Verdict, int]) -> bool:
+    return counts[Verdict.UNDECIDED] > sum(counts.values()) / 2
 
 
 def worst_group(groups: GroupsDocument) -> str:

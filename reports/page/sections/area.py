@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.run.documents import records
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import Verdict
 from reports.page.data import RunData
 from reports.page.figures import Dot, legend_mark, scatter
 from reports.page.sections import Section
@@ -23,8 +23,10 @@ TEMPLATE = """
 <p class="reading"><b>How to read this.</b> A lift of 0 is what a map without any idea would reach, whatever
 the size of the box. The band shows what images of this run reach for a box of that size: it is the size's
 doing,
-not the class's. A class is suspicious not because it is low, or far to the left, but because its images lie
-lower than the band too consistently for chance.</p>
+not the class's. The maps accuse a class not because it is low, or far to the left, but because its images lie
+lower than the band too consistently for chance. The colours say what the whole audit says: a class that
+edited
+images confirm may lie anywhere.</p>
 {% else %}
 <p class="missing">No class has an image with a usable box, so there is nothing to plot.</p>
 {% endif %}
@@ -40,14 +42,14 @@ def build(run: RunData) -> dict[str, Any]:
             float(areas.get(r["label"], r["box_area"])),
             float(r["lift"]),
             str(r["class_name"]),
-            str(r["map_verdict"]),
+            str(r["verdict"]),
             f"row-{r['label']}",
         )
         for r in rows
     ]
     return {
         "plot": scatter(dots, run.expected) if dots else None,
-        "marks": [(v, legend_mark(v)) for v in MapVerdict],
+        "marks": [(v, legend_mark(v)) for v in Verdict],
     }
 
 

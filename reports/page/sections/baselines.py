@@ -42,9 +42,8 @@ for every picture, for instance, orders the classes by the size of their boxes a
 </ol></div>
 {% endfor %}
 </div>
-<p class="fine">The first {{ tops[0][1] | length }} of each ranking; classes that this audit calls
-suspicious are
-printed in its colour.</p>
+<p class="fine">The first {{ tops[0][1] | length }} of each ranking; classes that this audit
+confirms or suspects are printed in the colour of the verdict.</p>
 """
 
 
@@ -69,8 +68,7 @@ def build(run: RunData) -> dict[str, Any] | None:
 def _top(table: pd.DataFrame, column: str) -> list[dict[str, str]]:
     rows = table[table[column].notna()].sort_values(column, kind="stable").head(TOP)
     return [
-        {"name": str(n), "verdict": str(v)}
-        for n, v in zip(rows["class_name"], rows["map_verdict"], strict=True)
+        {"name": str(n), "verdict": str(v)} for n, v in zip(rows["class_name"], rows["verdict"], strict=True)
     ]
 
 

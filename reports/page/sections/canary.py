@@ -24,7 +24,7 @@ scope="col">Interventions</th>
 {%- if c.carried is given and (c.carried | percent) != (c.probability | percent) %} <small>{{
 c.carried | percent }} carry it</small>{% endif %}</td>
 <td class="num">{{ c.added | signed }}{% if not c.used %} <small>not used</small>{% endif %}</td>
-<td>{{ m.chip(c.verdict) }}</td><td>{% if c.test %}{{ m.tested(c.test) }}{% endif %}</td>
+<td>{{ m.maps(c.verdict) }}</td><td>{% if c.test %}{{ m.maps(c.test) }}{% endif %}</td>
 <td>{{ "found" if c.found else "missed" if c.used else "not used" }}</td></tr>
 {% endfor %}
 </tbody>

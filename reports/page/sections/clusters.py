@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.run.documents import ClassStrategies, ClustersDocument
 from pipeline.run.folder import CLUSTERS, CLUSTERS_TABLE
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import Verdict
 from reports.page import words
 from reports.page.cards import Picture, show_images
 from reports.page.charts import embedding
@@ -32,7 +32,7 @@ right for the wrong reason, on some of the images.</p>
 {% for k in c.clusters %}
 <li>
 <p><b class="tag">{{ k.number }}</b> {{ k.n | count("image") }} <small>{{ k.share | percent }}</small></p>
-<p>{% if k.candidate %}<span class="chip suspicious">candidate</span>{% else %}<small>no
+<p>{% if k.candidate %}<span class="chip suspected">candidate</span>{% else %}<small>no
 candidate</small>{% endif %}</p>
 <p>{{ k.whisker }} <b>{{ k.lift | signed }}</b></p>
 <p><small>separability {{ k.separability | number }}</small></p>
@@ -116,7 +116,7 @@ def _class(
                     k.low,
                     k.adjusted_lift,
                     k.high,
-                    MapVerdict.SUSPICIOUS if k.candidate else MapVerdict.UNDECIDED,
+                    Verdict.SUSPECTED if k.candidate else Verdict.UNDECIDED,
                 ),
                 "pictures": [p for i in k.prototypes[:PROTOTYPES] if (p := pictures[i]) is not None],
             }

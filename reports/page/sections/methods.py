@@ -22,7 +22,7 @@ TEMPLATE = """
 <td class="num">{% if r.rank == 1 %}best{% else %}{{ r.behind | number(3) }}
 <small>{{ r.behind_low | signed(3) }} … {{ r.behind_high | signed(3) }}</small>{% endif %}</td>
 <td>{% if r.tied and r.rank > 1 %}<span class="chip undecided">tied with the best</span>{% endif %}
-{% if r.insensitive %}<span class="chip suspicious">insensitive</span>{% endif %}</td></tr>
+{% if r.insensitive %}<span class="chip bad">insensitive</span>{% endif %}</td></tr>
 {% endfor %}
 </tbody>
 </table>

@@ -10,21 +10,21 @@ import pyarrow as pa
 
 from pipeline.config import PerturbationConfig
 from pipeline.terms import CurveOrder
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import Verdict
 from reports.page.charts import Line, lines, small_lines
 from reports.page.data import RunData
 from reports.page.sections import Section
 
 # order -> (name on the page, verdict whose colour it has)
 REGIONS: dict[str, tuple[str, str]] = {
-    CurveOrder.MORF: (CurveOrder.MORF.meaning, MapVerdict.SUSPICIOUS),
-    CurveOrder.RANDOM: (CurveOrder.RANDOM.meaning, MapVerdict.UNDECIDED),
-    CurveOrder.LERF: (CurveOrder.LERF.meaning, MapVerdict.UNREMARKABLE),
+    CurveOrder.MORF: (CurveOrder.MORF.meaning, Verdict.CONFIRMED),
+    CurveOrder.RANDOM: (CurveOrder.RANDOM.meaning, Verdict.UNDECIDED),
+    CurveOrder.LERF: (CurveOrder.LERF.meaning, Verdict.UNREMARKABLE),
 }
 CLASSES = 6  # that get a figure of their own
 PIXELS: dict[str, tuple[str, str]] = {
-    CurveOrder.DELETION: (CurveOrder.DELETION.words, MapVerdict.SUSPICIOUS),
-    CurveOrder.INSERTION: (CurveOrder.INSERTION.words, MapVerdict.UNREMARKABLE),
+    CurveOrder.DELETION: (CurveOrder.DELETION.words, Verdict.CONFIRMED),
+    CurveOrder.INSERTION: (CurveOrder.INSERTION.words, Verdict.UNREMARKABLE),
 }
 
 TEMPLATE = """
@@ -50,7 +50,7 @@ gap {{ c.gap | signed(2) }}{% endif %}</small></figcaption>{{ c.plot }}</figure>
 <tbody>
 {% for r in rows %}
 <tr><th scope="row"><code>{{ r.method }}</code>
-{% for failure in r.failures %} <span class="chip suspicious">{{ failure }}</span>{% endfor %}</th>
+{% for failure in r.failures %} <span class="chip bad">{{ failure }}</span>{% endfor %}</th>
 <td class="num">{{ r.n | integer }}</td>
 <td class="num">{{ r.gain | signed(3) }}</td><td class="num">{{ r.gap | signed(3) }}</td></tr>
 {% endfor %}

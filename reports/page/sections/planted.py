@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.canary.detection import detection
 from pipeline.run.documents import records
-from pipeline.verdicts import InterventionVerdict, MapVerdict
+from pipeline.verdicts import ACCUSED, Verdict
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.sections import Section
@@ -62,10 +62,7 @@ def build(run: RunData) -> dict[str, Any] | None:
     if planted is None or "planted" not in table or table["planted"].isna().all():
         return None
     marked = table[table["planted"].eq(True)]
-    answer, good = _answer(table, marked)
-    if run.edited:
-        tested, good = _tested(run, marked)
-        answer = f"{answer} {tested}"
+    answer, good = _answer(run, marked)
     return {
         "answer": answer,
         "good": good,
@@ -78,7 +75,7 @@ def build(run: RunData) -> dict[str, Any] | None:
                 "label": int(r["label"]),
                 "name": str(r["class_name"]),
                 "what": _what(planted, r),
-                "verdict": r["map_verdict"],
+                "verdict": r["verdict"],
                 "ranks": [r[column] for column, _ in RANKINGS],
             }
             for r in records(marked.head(ROWS))
@@ -86,44 +83,30 @@ def build(run: RunData) -> dict[str, Any] | None:
     }
 
 
-def _answer(table: pd.DataFrame, marked: pd.DataFrame) -> tuple[str, bool]:
-    n, named = len(marked), set(table.loc[table["map_verdict"] == MapVerdict.SUSPICIOUS, "label"])
+def _answer(run: RunData, marked: pd.DataFrame) -> tuple[str, bool]:
+    table, n = run.classes, len(marked)
+    accused = set(table.loc[table["verdict"].isin(ACCUSED), "label"])
     if not n:
-        if not named:
-            return (
-                "This is generated data without any artefact, and no class was called suspicious: right.",
-                True,
-            )
-        return (
-            f"This is generated data without any artefact: {words.count(len(named), 'false alarm')}.",
-            False,
-        )
+        if not accused:
+            return "This is generated data without any artefact, and no class was accused: right.", True
+        alarms = words.count(len(accused), "false alarm")
+        return f"This is generated data without any artefact: {alarms}.", False
     places = sorted(int(r) for r in marked["rank"])
     first = places == list(range(1, n + 1))
-    hits, false = len(named & set(marked["label"])), len(named - set(marked["label"]))
     who = "the one planted class" if n == 1 else f"the {words.spell(n)} planted classes"
     among = sum(place <= n for place in places)
     where = f"{who} came first" if first else f"{among} of the first {n} places are theirs"
-    called = "All of them" if hits == n > 1 else f"{words.spell(hits).capitalize()} of them"
+    named, called = (accused, "confirmed or suspected")
+    if run.edited:
+        named, called = set(table.loc[table["verdict"] == Verdict.CONFIRMED, "label"]), "confirmed"
+    hits, false = len(named & set(marked["label"])), len(named - set(marked["label"]))
+    those = "All of them" if hits == n > 1 else f"{words.spell(hits).capitalize()} of them"
     text = (
         f"In this generated data, {words.count(n, 'class carries', 'classes carry')} an artefact beside the "
-        f"object on purpose. In the ranking, {where}. {called} "
-        f"{'was' if hits == 1 else 'were'} called suspicious, with {words.spell(false)} "
-        f"false alarm{'' if false == 1 else 's'}."
+        f"object on purpose. In the ranking, {where}. {those} {'is' if hits == 1 else 'are'} {called}, with "
+        f"{words.spell(false)} false alarm{'' if false == 1 else 's'}."
     )
     return text, first and hits == n and not false
-
-
-def _tested(run: RunData, marked: pd.DataFrame) -> tuple[str, bool]:
-    """What is left of it after the interventions."""
-    confirmed = {label for label, c in run.edited.items() if c.verdict == InterventionVerdict.CONFIRMED}
-    hits, false = len(confirmed & set(marked["label"])), len(confirmed - set(marked["label"]))
-    text = (
-        f"After the images were edited, {words.spell(hits)} of {words.spell(len(marked))} "
-        f"{'is' if hits == 1 else 'are'} confirmed, with {words.spell(false)} "
-        f"false alarm{'' if false == 1 else 's'}."
-    )
-    return text, hits == len(marked) and not false
 
 
 def _precision(table: pd.DataFrame, column: str) -> float | None:

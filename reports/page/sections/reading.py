@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.statistics.decision import criteria
-from pipeline.verdicts import MapVerdict
+from pipeline.statistics.effects import RELEVANT
+from pipeline.verdicts import MapVerdict, Verdict
 from reports.page.data import RunData
 from reports.page.sections import Section
 
@@ -33,17 +34,36 @@ pictures of the same kind.</dd></div>
 <div><dt>Ratio</dt><dd>Relevance inside over relevance outside the box, as in the book chapter this audit
 follows.
 Shown because it is known, not because it ranks well: it falls with the size of the box.</dd></div>
-<div><dt>q relative</dt><dd>Is the adjusted lift lower than 0 by more than matters ({{ relevant }}),
-and by more
-than the classes of this run differ anyway? Corrected for the number of classes ({{ correction }}).</dd></div>
+<div><dt>Effect</dt><dd>What a background of the own class adds to the probability of the class over one
+of another
+class, on pictures that are cut in the same way: with the object (it lacks something elsewhere) or
+without it (the
+background alone says the class), whichever is larger, less what ordinary classes show.</dd></div>
+<div><dt>Background gap</dt><dd>Accuracy on backgrounds of the own class minus that on other classes'
+(ImageNet-9,
+Xiao et al. 2020).</dd></div>
+<div><dt>q effect</dt><dd>Does the effect exceed {{ relevant_effect }}? A test for bounded values,
+corrected for
+the number of classes.</dd></div>
+<div><dt>q relative</dt><dd>Is the adjusted lift lower than 0 by more than matters ({{ relevant }}), and by
+more than the classes of this run differ anyway? Corrected for the number of classes
+({{ correction }}).</dd></div>
 <div><dt>q absolute</dt><dd>Does the map find the object at all? Boxes exchanged between images of similar
 box area,
 corrected the same way.</dd></div>
-{% for verdict, meaning, rule in verdicts %}
-<div><dt>{{ m.chip(verdict) }}</dt><dd>{{ meaning[0] | upper }}{{ meaning[1:] }}
+{% for verdict, meaning in verdicts %}
+<div><dt>{{ m.chip(verdict) }}</dt><dd>{{ meaning[0] | upper }}{{ meaning[1:] }}.</dd></div>
+{% endfor %}
+{% for verdict, meaning, rule in maps %}
+<div><dt>maps: {{ m.maps(verdict) }}</dt><dd>{{ meaning[0] | upper }}{{ meaning[1:] }}
 (<span class="formula">{{ rule }}</span>).</dd></div>
 {% endfor %}
 </dl>
+<p class="reading"><b>Which verdict?</b> Only edited images confirm or clear a class. Not edited, or not
+decided, it
+is suspected where its heat maps are suspicious or unfocused. Water around a fish belongs to the fish:
+whether what a
+confirmed class needs is legitimate context is the reviewer's to say.</p>
 <p class="reading"><b>Which images?</b> {{ images }} {{ target }}</p>
 """
 
@@ -58,7 +78,9 @@ def build(run: RunData) -> dict[str, Any]:
         "pooling": run.setting("audit", "pooling", "abs_sum"),
         "relevant": f"{run.ranking.settings.relevant_effect:g}",
         "correction": {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}.get(run.rule("fdr"), ""),
-        "verdicts": [(v, v.meaning, rules.get(v, "none of the others")) for v in MapVerdict],
+        "verdicts": [(v, v.meaning) for v in Verdict],
+        "maps": [(v, v.meaning, rules.get(v, "none of the others")) for v in MapVerdict],
+        "relevant_effect": RELEVANT,
         "images": "Right for the wrong reason presupposes right: only correctly classified images count."
         if correct
         else "All images with a usable box count, whether classified correctly or not.",

@@ -26,9 +26,9 @@ TEMPLATE = """
 {% endfor %}
 <td>
 {% for failure in r.failures %}
-<span class="chip suspicious">{{ failure }}</span>
+<span class="chip bad">{{ failure }}</span>
 {% else %}
-<span class="chip unremarkable">passed</span>
+<span class="chip good">passed</span>
 {% endfor %}
 </td></tr>
 {% endfor %}

@@ -1,10 +1,10 @@
-"""Cards of the most suspicious classes, and of the least suspicious ones as contrast."""
+"""Cards of the confirmed and suspected classes, and of unremarkable ones as contrast."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import ACCUSED
 from reports.page.cards import carded, make_cards
 from reports.page.data import RunData
 from reports.page.sections import Section
@@ -18,9 +18,8 @@ none to the strongest of the picture (every map has its own scale)</p>
 {{ m.card(card, size) }}
 {% endfor %}
 {% if left_out %}
-<p class="fine">{{ left_out | count("more suspicious class", "more suspicious classes") }} without a card:
-see the
-table.</p>
+<p class="fine">{{ left_out | count("more class", "more classes") }} that are confirmed or suspected without a
+card: see the table.</p>
 {% endif %}
 {% if contrast %}
 <h3 class="contrast">For contrast: where the evidence lies on the object</h3>
@@ -33,13 +32,13 @@ table.</p>
 
 def build(run: RunData) -> dict[str, Any]:
     suspects, contrast = carded(run.classes)
-    named = int((run.classes["map_verdict"] == MapVerdict.SUSPICIOUS).sum())
+    named = int(run.classes["verdict"].isin(ACCUSED).sum())
     intro = (
         "For each class: the images with the least evidence on the object for a box of that size and place, "
-        "and, to compare, those with the most."
+        "and, to compare, those with the most; below them, what editing its images did to the network."
         if named
-        else "No class is suspicious. These come closest: they are shown so that you can judge for yourself, "
-        "not because anything has been found."
+        else "No class is confirmed or suspected. These come closest: they are shown so that you can judge "
+        "for yourself, not because anything has been found."
     )
     return {
         "intro": intro,

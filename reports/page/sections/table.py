@@ -7,10 +7,11 @@ from typing import Any
 from pipeline.columns import RANKING
 from pipeline.run.documents import records
 from pipeline.run.ranking_settings import ranking_files
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import Verdict
 from reports.page import words
 from reports.page.cards import carded
 from reports.page.data import RunData
+from reports.page.edits import AXIS
 from reports.page.figures import whisker, whisker_axis
 from reports.page.sections import Section
 
@@ -19,13 +20,17 @@ HEADINGS = (
     ("rank", "#", ""),
     ("class_name", "Class", ""),
     ("verdict", "Verdict", "see “How to read this”"),
+    ("map_verdict", "Maps say", ""),
+    ("effect", "Effect", ""),
+    ("effect_low", "its 95\u202f% interval", "the line is 0; sorts by the lower end"),
     ("n", "Images", "of all images of the class"),
     ("accuracy", "Accuracy", ""),
     ("adjusted_lift", "Adj. lift", ""),
-    ("high", "95\u202f% interval", "the line is 0; sorts by the upper end"),
+    ("high", "its 95\u202f% interval", "the line is 0; sorts by the upper end"),
     ("ratio", "Ratio", ""),
     ("ratio_rank", "#\u202fratio", "confounded by box size"),
     ("box_area", "Box", ""),
+    ("q_effect", "q eff.", ""),
     ("q_relative", "q rel.", ""),
     ("q_absolute", "q abs.", ""),
     ("n_needed", "Need", ""),
@@ -64,7 +69,13 @@ c.heading }}
 {%- if r.planted %} <abbr class="planted" title="planted: known to carry an artefact">planted</abbr>{%
 endif -%}
 </th>
-<td>{{ m.chip(r.verdict) }}{% if r.tested %} {{ m.tested(r.tested) }}{% endif %}</td>
+<td>{{ m.chip(r.verdict) }}</td>
+<td>{{ m.maps(r.maps) }}</td>
+{% if edited %}
+<td class="num strong">{{ r.effect | signed }}</td>
+<td data-s="{{ r.effect_low if r.effect_low is given else '' }}"
+title="{{ r.effect_low | signed }} … {{ r.effect_high | signed }}">{{ r.effect_bar }}</td>
+{% endif %}
 <td class="num" data-s="{{ r.n }}">{{ r.n | integer }}<small>/{{ r.n_images | integer }}</small></td>
 <td class="num">{{ r.accuracy | percent }}</td>
 <td class="num strong">{{ r.adjusted | signed }}</td>
@@ -73,6 +84,9 @@ endif -%}
 <td class="num">{{ r.ratio | number }}</td>
 <td class="num">{{ r.ratio_rank | integer }}</td>
 <td class="num">{{ r.box | percent }}</td>
+{% if edited %}
+<td class="num" data-s="{{ r.q_eff if r.q_eff is given else '' }}">{{ r.q_eff | probability }}</td>
+{% endif %}
 <td class="num" data-s="{{ r.q_rel if r.q_rel is given else '' }}">{{ r.q_rel | probability }}</td>
 <td class="num" data-s="{{ r.q_abs if r.q_abs is given else '' }}">{{ r.q_abs | probability }}</td>
 {% if needs %}
@@ -84,9 +98,9 @@ endif -%}
 </table>
 <p class="nothing" hidden>No class matches.</p>
 </div>
-<p class="fine">The line in the interval column is 0: as much relevance on the object as on comparable
-images. Hover
-or focus a heading for its meaning. The same table is in <code>{{ files.table }}</code> and
+<p class="fine">The line in the interval columns is 0: {% if edited %}the background adds nothing to the
+probability of the class; {% endif %}as much relevance on the object as on comparable images. Hover or focus a
+heading for its meaning. The same table is in <code>{{ files.table }}</code> and
 <code>{{ files.document }}</code>.</p>
 """
 
@@ -101,8 +115,13 @@ def build(run: RunData) -> dict[str, Any]:
             "rank": int(r["rank"]),
             "name": str(r["class_name"]),
             "id": str(r["class_id"]),
-            "verdict": r["map_verdict"],
-            "tested": run.tested(r["label"]),
+            "verdict": r["verdict"],
+            "maps": r["map_verdict"],
+            "effect": r["effect"],
+            "effect_low": _round(r["effect_low"]),
+            "effect_high": _round(r["effect_high"]),
+            "effect_bar": whisker(AXIS, r["effect_low"], r["effect"], r["effect_high"], r["verdict"]),
+            "q_eff": _round(r["q_effect"], 6),
             "planted": r.get("planted") is True,
             "n": int(r["n"]),
             "n_images": int(r["n_images"]),
@@ -110,7 +129,7 @@ def build(run: RunData) -> dict[str, Any]:
             "adjusted": r["adjusted_lift"],
             "high": _round(r["high"]),
             "low": _round(r["low"]),
-            "whisker": whisker(axis, r["low"], r["adjusted_lift"], r["high"], r["map_verdict"]),
+            "whisker": whisker(axis, r["low"], r["adjusted_lift"], r["high"], r["verdict"]),
             "ratio": r["ratio"],
             "ratio_rank": r["ratio_rank"],
             "box": r["box_area"],
@@ -121,15 +140,18 @@ def build(run: RunData) -> dict[str, Any]:
         }
         for r in records(table)
     ]
-    counts = [(v, int((table["map_verdict"] == v).sum())) for v in MapVerdict]
-    needs = bool(table["n_needed"].notna().any())
-    columns = [_heading(*h) for h in HEADINGS if needs or h[0] != "n_needed"]
+    counts = [(v, int((table["verdict"] == v).sum())) for v in Verdict]
+    edited, needs = bool(table["tested"].notna().any()), bool(table["n_needed"].notna().any())
+    unused = set() if edited else {"effect", "effect_low", "q_effect"}
+    unused |= set() if needs else {"n_needed"}
+    columns = [_heading(*h) for h in HEADINGS if h[0] not in unused]
     return {
         "files": ranking_files(run.manifest, run.ranking.settings),
         "columns": columns,
         "rows": rows,
         "counts": counts,
         "needs": needs,
+        "edited": edited,
     }
 
 

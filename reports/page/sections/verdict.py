@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.run.documents import records
-from pipeline.verdicts import InterventionVerdict, MapVerdict
+from pipeline.verdicts import SUSPECT, Tested, Verdict
 from reports.page import words
 from reports.page.data import RunData
+from reports.page.edits import interval
 from reports.page.figures import verdict_bar
 from reports.page.headline import headline, tally
 from reports.page.sections import Section
@@ -24,7 +25,7 @@ TEMPLATE = """
 {% if names %}
 <p>
 {%- for i in names -%}
-<a class="suspect" href="#{{ i.link }}"><bdi>{{ i.name }}</bdi></a>{{ i.glue }}
+<a class="suspect {{ verdict }}" href="#{{ i.link }}"><bdi>{{ i.name }}</bdi></a>{{ i.glue }}
 {%- endfor %}
 {{ found }}</p>
 {% else %}
@@ -57,32 +58,31 @@ TEMPLATE = """
 {% if unconfirmed %}
 <div><h2>What does this not show?</h2><p>A heat map says where the evidence lies, not what would happen
 without it.
-Take a named class as a reason to look, and intervene on its images with <code>hansaudit confirm</code>
-before acting
-on it.</p></div>
+Take a suspected class as a reason to look, and intervene on its images with <code>hansaudit confirm</code>
+before acting on it.</p></div>
 {% endif %}
 </div>
 """
 
 
-def build(run: RunData) -> dict[str, Any]:
+def build(run: RunData) -> dict[str, Any] | None:
     table, counts = run.classes, tally(run.classes)
-    suspects = table[table["map_verdict"] == MapVerdict.SUSPICIOUS]
-    confirmed = suspects[suspects["label"].map(run.tested) == InterventionVerdict.CONFIRMED]
-    named = confirmed if len(confirmed) else suspects
+    verdict = Verdict.CONFIRMED if counts[Verdict.CONFIRMED] else Verdict.SUSPECTED
+    named = table[table["verdict"] == verdict]
     started = str((run.manifest.get("sessions") or [{}])[0].get("started", ""))
     return {
         "model": run.manifest.get("model", {}).get("name") or "model",
         "dataset": run.manifest.get("dataset", {}).get("name") or "dataset",
         "date": started[:10],
-        "headline": headline(counts, len(confirmed)),
+        "headline": headline(counts),
+        "verdict": verdict,
         "names": _names(named),
-        "found": _found(counts, named, len(confirmed) > 0),
+        "found": _found(run, counts, named),
         "warnings": _warnings(run),
-        "facts": _facts(run, counts),
+        "facts": _facts(run),
         "bar": verdict_bar(counts),
-        "verdicts": [(v, counts[v], v.meaning) for v in MapVerdict],
-        "caveats": _caveats(run, counts),
+        "verdicts": [(v, counts[v], v.meaning) for v in Verdict],
+        "caveats": _caveats(run),
         "unconfirmed": not run.edited,
     }
 
@@ -111,30 +111,54 @@ def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
     return names
 
 
-def _found(counts: Mapping[MapVerdict, int], named: pd.DataFrame, confirmed: bool) -> str:
+def _found(run: RunData, counts: Mapping[Verdict, int], named: pd.DataFrame) -> str:
+    """What follows the names of the confirmed or suspected classes, or stands alone where there are none."""
+    if counts[Verdict.CONFIRMED]:
+        return _confirmed(named)
     if len(named):
-        odds = float(np.exp(-named["adjusted_lift"].median()))
-        verb = "is" if len(named) == 1 else "are"
-        median = "" if len(named) == 1 else " (median of these classes)"
-        text = (
-            f" {verb} recognised, but what the network goes by lies beside the object more than it should: "
-            "the odds that its evidence falls inside the object's box are "
-            f"{words.number(odds, 1)} times lower than on comparable images of other classes{median}."
-        )
-        return text + (" Edited images confirm it." if confirmed else "")
-    judged = counts[MapVerdict.UNREMARKABLE] + counts[MapVerdict.UNFOCUSED]
+        return _suspected(run, named)
+    judged = counts[Verdict.UNREMARKABLE] + counts[Verdict.CLEARED]
     if not judged:
         return (
             "Every class has fewer usable images, or a wider spread among them, than a statement takes. "
             "This is no clean bill of health: it is the absence of a verdict."
         )
+    said = f"For {words.count(judged, 'class', 'classes')} there were enough images"
+    if run.edited:
+        return f"{said}, and the network needs what lies beside the object in none of them."
+    return f"{said}, and the heat maps of none lie beside the object more than those of other classes do."
+
+
+def _confirmed(named: pd.DataFrame) -> str:
+    several = len(named) > 1
+    effect = words.number(float(named["effect"].median()))
+    unseen = int((~named["map_verdict"].isin(SUSPECT)).sum())
+    text = (
+        f" {'are' if several else 'is'} recognised, but not by the object alone. Interventions confirm it: "
+        f"the pictures were edited, and the own background adds {effect} to the probability of the class"
+        f"{' (median of these classes)' if several else ''}, beyond what ordinary classes show."
+    )
+    if unseen:
+        text += f" The heat maps do not show {words.spell(unseen) + ' of them' if several else 'it'}."
+    return text
+
+
+def _suspected(run: RunData, named: pd.DataFrame) -> str:
+    odds = words.number(float(np.exp(-named["adjusted_lift"].median())), 1)
+    median = " (median of these classes)" if len(named) > 1 else ""
+    edits = (
+        "Edited images have not decided yet whether the network needs what is there."
+        if named["tested"].notna().all()
+        else "Whether the network needs what is there has not been tested."
+    )
     return (
-        f"For {words.count(judged, 'class', 'classes')} there were enough images, and none of them has its "
-        "evidence beside the object by more than matters, compared with images of other classes."
+        f" {'are' if len(named) > 1 else 'is'} recognised, but the heat maps lie beside the object more than "
+        f"they should: the odds that relevance falls inside its box are {odds} times lower than on "
+        f"comparable images of other classes{median}. {edits}"
     )
 
 
-def _facts(run: RunData, counts: Mapping[MapVerdict, int]) -> list[dict[str, str]]:
+def _facts(run: RunData) -> list[dict[str, str]]:
     images, used = run.images, run.used
     subset = run.rule("images")
     predicted = images[images["prediction"].notna()]
@@ -167,37 +191,62 @@ def _facts(run: RunData, counts: Mapping[MapVerdict, int]) -> list[dict[str, str
             "value": run.method,
             "note": "target: the true class" if true else "target: the predicted class",
         },
+        *_background_gap(run),
     ]
 
 
-def _caveats(run: RunData, counts: Mapping[MapVerdict, int]) -> list[tuple[str, str]]:
-    level, relevant = float(run.rule("level")), float(run.rule("relevant_effect"))
-    sure = (
-        "Heat maps make a class suspicious only if it is lower than comparable images by more than "
-        f"{-relevant:g} and by more than the classes of this run differ anyway, with false discoveries held "
-        f"to {words.percent(level)} over all classes. "
-        "Box size and position are accounted for: a small object alone makes no class suspicious."
+def _background_gap(run: RunData) -> list[dict[str, str]]:
+    """The gap of ImageNet-9, where images were edited."""
+    gap = run.ranking.summary.get("background_gap")
+    if gap is None:
+        return []
+    note = f"accuracy lost on other classes' backgrounds {interval(gap['low'], gap['high'])}"
+    return [{"label": "background gap", "value": words.signed(gap["mean"]), "note": note}]
+
+
+def _caveats(run: RunData) -> list[tuple[str, str]]:
+    return [("How sure is this?", _sure(run)), ("What could not be said?", _unsaid(run)), *_tests(run)]
+
+
+def _sure(run: RunData) -> str:
+    level = words.percent(float(run.rule("level")))
+    by_maps = (
+        "A class is suspected only if its maps are lower than comparable ones by more than "
+        f"{-float(run.rule('relevant_effect')):g} and by more than the classes of this run differ anyway, "
+        f"with false discoveries held to {level}. Box size and position are accounted for: a small object alone "
+        "accuses no class."
     )
-    out = [("How sure is this?", sure), ("What could not be said?", _unsaid(run, counts))]
-    return [*out, ("Was it put to the test?", _test(run))] if run.edited else out
+    if run.ranking.summary["method_marks"]:
+        by_maps = "The maps failed their sanity check, so no class is suspected by them."
+    if not run.edited:
+        return by_maps
+    null = run.ranking.summary.get("n_null_confirmed")
+    classes = "" if null is None else f"{words.spell(null)} class{'' if null == 1 else 'es'}"
+    told = f" Where nothing can be found, the same rule confirms {classes}." if classes else ""
+    return (
+        "A class is confirmed only if its own background adds more to its probability than another class's, "
+        f"cut in the same way: by more than what matters, with false discoveries held to {level}, and beyond "
+        f"what ordinary classes show.{told} {by_maps}"
+    )
 
 
-def _test(run: RunData) -> str:
+def _tests(run: RunData) -> list[tuple[str, str]]:
     """What the interventions add to the heat maps."""
+    if not run.edited:
+        return []
+    table = run.classes
     parts = [f"The images of {words.count(len(run.edited), 'class', 'classes')} were edited."]
-    for verdict in (
-        InterventionVerdict.CONFIRMED,
-        InterventionVerdict.ATTRIBUTION_ONLY,
-        InterventionVerdict.HIDDEN,
+    for chosen, meaning in (
+        (table["verdict"] == Verdict.CLEARED, Verdict.CLEARED.meaning),
+        (table["tested"] == Tested.RIM, Tested.RIM.meaning),
     ):
-        names = [c.class_name for c in run.edited.values() if c.verdict == verdict]
-        if names:
-            parts.append(f"{words.listing(names, 4)}: {verdict.meaning}.")
-    return " ".join(parts)
+        if chosen.any():
+            parts.append(f"{words.listing([*table.loc[chosen, 'class_name']], 4)}: {meaning}.")
+    return [("Was it put to the test?", " ".join(parts))]
 
 
-def _unsaid(run: RunData, counts: Mapping[MapVerdict, int]) -> str:
-    undecided = run.classes[run.classes["map_verdict"] == MapVerdict.UNDECIDED]
+def _unsaid(run: RunData) -> str:
+    undecided = run.classes[run.classes["verdict"] == Verdict.UNDECIDED]
     parts = []
     if len(undecided):
         needed = undecided["n_needed"].dropna()

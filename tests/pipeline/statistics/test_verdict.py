@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.statistics.effects import Judgement
 from pipeline.statistics.samples import Effect
-from pipeline.statistics.verdict import verdict, with_verdicts
-from pipeline.verdicts import MapVerdict, Tested, Verdict
+from pipeline.statistics.verdict import with_verdicts
+from pipeline.verdicts import MapVerdict, Tested, Verdict, verdict
 
 # rows: what the edits showed; columns: what the maps say, in the order of MapVerdict
 MAPS = ("suspicious", "unfocused", "undecided", "unremarkable")

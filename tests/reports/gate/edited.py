@@ -10,8 +10,7 @@ from typing import Any
 from pipeline.run.documents import RankingDocument
 from pipeline.run.folder import RunFolder
 from pipeline.run.hashes import hashed
-from pipeline.statistics.verdict import verdict
-from pipeline.verdicts import MapVerdict, Tested
+from pipeline.verdicts import MapVerdict, Tested, verdict
 from reports.gate.gated_run import GatedRun
 
 # what editing showed -> effect with its interval

@@ -18,7 +18,6 @@ from pipeline.config import RankingConfig
 from pipeline.run.documents import (
     CanaryDocument,
     ClustersDocument,
-    ConfirmationDocument,
     GroupsDocument,
     MethodsDocument,
     PropertiesDocument,
@@ -26,6 +25,7 @@ from pipeline.run.documents import (
 )
 from pipeline.run.folder import CLUSTERS_TABLE, MANIFEST, RunFolder
 from pipeline.statistics.ranking import Ranking, rank
+from tests.edited_runs import write_edits
 from tests.tables import write_run
 
 METHOD = "lrp.preset_a"
@@ -90,29 +90,6 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return re.sub(r"[ \n\t]+", " ", " ".join(self.words))
-
-
-def write_confirmation(folder: Path, verdicts: dict[int, str], names: dict[int, str]) -> None:
-    effect = {"n": 20, "mean": 0.4375, "low": 0.25, "high": 0.5}
-    nothing = {"n": 0, "mean": None, "low": None, "high": None}
-    classes = [
-        {
-            "label": label,
-            "class_name": names[label],
-            "role": "control" if verdict == "clean" else "top",
-            "verdict": verdict,
-            "attribution": "unremarkable" if verdict == "clean" else "suspicious",
-            "strength": 0.4,
-            "low": 0.2,
-            "n_needed": 31 if verdict == "undecided" else None,
-            "effects": {"sufficiency": effect, "necessity": nothing},
-        }
-        for label, verdict in verdicts.items()
-    ]
-    counts = {v: list(verdicts.values()).count(v) for v in verdicts.values()}
-    content = {"method": METHOD, "classes": classes, "counts": counts, "plan": {"images": 25}}
-    content |= {"relevant": 0.1, "passes": 9, "n_shards": len(RunFolder(folder).done)}
-    ConfirmationDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
 def write_strategies(folder: Path, ranking: Ranking, label: int) -> list[str]:
@@ -275,14 +252,20 @@ def write_properties(folder: Path, ranking: Ranking, loud: bool = True) -> None:
     PropertiesDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
-def write_everything(folder: Path, ranking: Ranking) -> None:
-    """All that a report can show of a run."""
-    names = dict(zip(ranking.table["label"], ranking.table["class_name"], strict=True))
-    write_confirmation(folder, {0: "attribution_only", 1: "confirmed", 7: "hidden", 4: "clean"}, names)
+def edited(folder: Path, showed: dict[int, str]) -> Ranking:
+    """Edit images of the classes ``showed``, with that outcome, and rank the run again."""
+    write_edits(folder, showed)
+    return rank(folder)
+
+
+def write_everything(folder: Path, ranking: Ranking) -> Ranking:
+    """All that a report can show of a run; its ranking then."""
     ids = write_strategies(folder, ranking, 1)
     write_curves(folder, ids, min((folder / "examples").iterdir()).name)
-    write_sanity(folder, insensitive=True)
+    write_sanity(folder, insensitive=False)
     write_methods(folder)
     write_canary(folder)
     write_groups(folder, ranking)
     write_properties(folder, ranking)
+    showed = {0: "depends", 1: "independent", 7: "depends", 4: "depends", 5: "rim", 6: "undecided"}
+    return edited(folder, dict.fromkeys(range(12), "independent") | showed)

@@ -27,11 +27,21 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def address(drawn: tuple[Path, Ranking], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The report of a run with everything that it can show."""
+def shown(drawn: tuple[Path, Ranking], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Ranking]:
+    """The report of a run with everything that it can show, and the ranking that it shows."""
     folder = shutil.copytree(drawn[0], tmp_path_factory.mktemp("browser") / "run")
-    write_everything(folder, drawn[1])
-    return write_report(folder, drawn[1]).as_uri()
+    ranking = write_everything(folder, drawn[1])
+    return write_report(folder, ranking).as_uri(), ranking
+
+
+@pytest.fixture(scope="module")
+def address(shown: tuple[str, Ranking]) -> str:
+    return shown[0]
+
+
+@pytest.fixture(scope="module")
+def ranking(shown: tuple[str, Ranking]) -> Ranking:
+    return shown[1]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +118,7 @@ def test_hostile_class_names_are_inert(open_page):
     assert shown == HOSTILE[0]
 
 
-@pytest.mark.parametrize("column", ["n", "adjusted_lift", "high", "q_relative", "ratio"])
+@pytest.mark.parametrize("column", ["n", "effect", "adjusted_lift", "high", "q_relative", "ratio"])
 def test_sorting(open_page, ranking, column):
     browser = open_page()
     expected = ranking.table.sort_values(column, kind="stable")["label"].tolist()
@@ -145,8 +155,8 @@ def test_filtering_by_name_and_verdict(open_page, ranking):
     assert rows(browser) == []
     assert browser.execute_script("return !document.querySelector('.nothing').hidden")
     press(browser, "#find", "\ue003" * 20)
-    press(browser, ".toggle[data-verdict='suspicious']")
-    assert rows(browser) == [k for k in everything if k not in (0, 1, 7)]
+    press(browser, ".toggle[data-verdict='confirmed']")
+    assert rows(browser) == [k for k in everything if k not in (0, 4, 7)]
     # a link from elsewhere brings a hidden row back
     browser.execute_script("location.hash = '#row-7'")
     browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0]))")

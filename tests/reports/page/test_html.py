@@ -25,7 +25,7 @@ from pipeline.run.preflight import (
 )
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import Verdict
 from reports.page import cards, sections, words
 from reports.page.figures import Dot, correlation, scatter, verdict_bar, whisker, whisker_axis
 from reports.page.headline import headline, sentence, tally
@@ -101,6 +101,7 @@ def test_the_table_holds_every_class_with_the_ranking_s_figures(source, ranking)
         assert words.number(row["ratio"]) in text
         assert words.percent(row["accuracy"]) in text
         assert row["map_verdict"] in text
+        assert row["verdict"] in text
         assert words.probability(row["q_relative"]) in text
 
 
@@ -130,7 +131,7 @@ def test_pictures_have_alternatives_and_ids_are_unique(page):
 
 
 def test_suspicious_classes_have_cards_with_photograph_and_heat_map(page, source, ranking):
-    suspects = ranking.table[ranking.table["map_verdict"] == "suspicious"]
+    suspects = ranking.table[ranking.table["verdict"] == "suspected"]
     assert set(suspects["label"]) == {0, 1, 7}
     for label in suspects["label"]:
         card = re.search(rf'<article class="card" id="card-{label}">.*?</article>', source, re.S)
@@ -142,9 +143,14 @@ def test_suspicious_classes_have_cards_with_photograph_and_heat_map(page, source
 
 
 def test_the_headline_and_the_planted_statement(page):
-    assert "Three of 12 classes look right for the wrong reason" in page.text
+    assert "Three of 12 classes are suspected by their heat maps" in page.text
+    said = page.text.replace(Verdict.CONFIRMED.meaning, "").replace(
+        Verdict.CONFIRMED.meaning.capitalize(), ""
+    )
+    assert "right for the wrong reason" not in said.split("The classes in pictures")[0]
+    assert "Whether the network needs what is there has not been tested" in page.text
     assert "the three planted classes came first" in page.text
-    assert "All of them were called suspicious, with no false alarms" in page.text
+    assert "All of them are confirmed or suspected, with no false alarms" in page.text
 
 
 def test_failures_are_counted_with_reason_and_examples(page, folder):
@@ -229,7 +235,7 @@ def test_the_page_of_a_run_in_an_object_store_goes_there(folder, ranking):
     store.put(str(folder), "/report/run", recursive=True)
     store.rm("/report/run/report.html")
     write_report("memory://report/run", ranking)
-    assert b"right for the wrong reason" in store.cat("/report/run/report.html")
+    assert b"are suspected by their heat maps" in store.cat("/report/run/report.html")
 
 
 def test_the_page_does_not_depend_on_when_it_is_made(folder, ranking, source):
@@ -239,27 +245,45 @@ def test_the_page_does_not_depend_on_when_it_is_made(folder, ranking, source):
 # -- words
 
 
+KNOWN = " (confirmed by interventions)"
+
+
 @pytest.mark.parametrize(
     ("numbers", "expected", "rest"),
     [
-        ((1, 0, 0, 4), "One of five classes looks right for the wrong reason", ""),
-        ((13, 0, 0, 987), "13 of 1\u202f000 classes look right for the wrong reason", ""),
-        ((1, 0, 4, 0), "One of five classes looks right for the wrong reason", "; four undecided, with too"),
-        ((0, 0, 5, 0), "Too few images to say anything about any class", ""),
-        ((0, 0, 4, 1), "No class stands out, but four of five could not be judged", ""),
-        ((0, 1, 1, 3), "No class looks right for the wrong reason", "; one undecided, with too few images"),
+        ((1, 0, 0, 0, 4), "One of five classes is right for the wrong reason", KNOWN),
+        ((13, 0, 0, 0, 987), "13 of 1\u202f000 classes are right for the wrong reason", KNOWN),
+        (
+            (1, 1, 2, 3, 0),
+            "One of seven classes is right for the wrong reason",
+            f"{KNOWN}; one suspected, two undecided, three cleared",
+        ),
+        ((0, 1, 0, 0, 4), "One of five classes is suspected by its heat maps", ""),
+        (
+            (0, 2, 2, 1, 0),
+            "Two of five classes are suspected by their heat maps",
+            "; two undecided, one cleared",
+        ),
+        ((0, 0, 5, 0, 0), "Too few images to say anything about any class", ""),
+        ((0, 0, 4, 0, 1), "No class stands out, but four of five could not be judged", ""),
+        (
+            (0, 0, 1, 1, 3),
+            "No class was found to be right for the wrong reason",
+            "; one undecided, one cleared",
+        ),
+        ((0, 0, 0, 0, 3), "No class was found to be right for the wrong reason", ""),
     ],
 )
 def test_headlines(numbers, expected, rest):
-    counts = dict(zip(MapVerdict, numbers, strict=True))
+    counts = dict(zip(Verdict, numbers, strict=True))
     assert headline(counts) == expected
-    assert sentence(counts).startswith(expected + (rest or "."))
+    assert sentence(counts) == f"{expected}{rest}."
 
 
 def test_classes_are_counted_by_verdict(ranking):
     counts = tally(ranking.table)
-    assert list(counts) == list(MapVerdict)
-    assert {v: n for v, n in counts.items() if n} == ranking.table["map_verdict"].value_counts().to_dict()
+    assert list(counts) == list(Verdict)
+    assert {v: n for v, n in counts.items() if n} == ranking.table["verdict"].value_counts().to_dict()
 
 
 @pytest.mark.parametrize(
@@ -298,7 +322,9 @@ def test_a_sentence_about_a_class():
         "adjusted_lift": -np.log(4),
         "mass": 0.2,
         "box_area": 0.4,
+        "verdict": "undecided",
         "map_verdict": "undecided",
+        "tested": None,
         "n_needed": 31,
     }
     text = cards.sentence(row)
@@ -327,11 +353,11 @@ def test_scatter_puts_a_dot_where_it_belongs_and_escapes_its_name(ranking):
     from reports.page.data import Expected
 
     nothing = Expected(*(np.zeros(0) for _ in range(4)))
-    dots = [Dot(0.0, 0.0, "<i>", "suspicious", "row-1"), Dot(0.5, 1.0, "b", "unfocused")]
+    dots = [Dot(0.0, 0.0, "<i>", "confirmed", "row-1"), Dot(0.5, 1.0, "b", "suspected")]
     svg = str(scatter(dots, nothing))
     assert "<i>" not in svg
     assert "&lt;i&gt;" in svg
-    assert 'class="dot suspicious" cx="58"' in svg
+    assert 'class="dot confirmed" cx="58"' in svg
     assert svg.count("<a ") == 1
 
 
@@ -344,9 +370,9 @@ def test_whiskers_share_one_scale_and_point_beyond_it():
 
 
 def test_bars_add_up():
-    svg = str(verdict_bar({"suspicious": 1, "unremarkable": 3}))
+    svg = str(verdict_bar({"confirmed": 1, "unremarkable": 3}))
     assert re.findall(r' x="([\d.]+)"', svg) == ["0.0", "250.0"]
-    assert 'aria-label="1 suspicious, 0 unfocused, 0 undecided, 3 unremarkable"' in svg
+    assert 'aria-label="1 confirmed, 0 suspected, 0 undecided, 0 cleared, 3 unremarkable"' in svg
     assert "rect" not in str(correlation(None))
 
 
@@ -360,7 +386,7 @@ def test_the_planted_classes_are_listed_with_their_ranks_and_precision(source, r
     table = ranking.table.set_index("label")
     for label in (0, 1, 7):
         ranks = [str(table.loc[label, c]) for c in planted_columns()]
-        assert " ".join([table.loc[label, "class_name"], "mark in the corner suspicious", *ranks]) in text
+        assert " ".join([table.loc[label, "class_name"], "mark in the corner suspected", *ranks]) in text
     small = sorted(table.loc[[0, 1, 7], "small_box_rank"])
     by_hand = np.mean([(i + 1) / place for i, place in enumerate(small)])
     assert f"average precision over 12 classes 1.00 1.00 {by_hand:.2f}" in text
