@@ -96,7 +96,6 @@ def demo(out: str) -> None:
             "dataset": {"source": "planted", "path": str(root / "data")},
             "model": {"source": "planted"},
             "methods": [{"name": "lrp.preset_a"}],
-            "confirm": {"top": 5, "controls": 7},
         },
         "demo",
     )

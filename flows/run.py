@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE  # noqa: E402
 
 from flows import foresight, progress, runners  # noqa: E402
 from flows.editing import edit_classes  # noqa: E402
-from flows.followups import cluster_suspicious  # noqa: E402
+from flows.followups import cluster_accused  # noqa: E402
 from flows.lifeline import follow_master  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.server import start_server  # noqa: E402
@@ -168,7 +168,7 @@ def _conclude(store: Store, bench: Bench, result: AuditResult, report: bool) -> 
     with clocked(spent, "ranking"):
         result.ranking = rank_run(result.out, bench.config.ranking)
     with clocked(spent, "follow-ups"):
-        cluster_suspicious(store, result.ranking, bench.config.strategies)
+        cluster_accused(store, result.ranking, bench.config.strategies)
     store.record(result.session)
     if report:
         with clocked(spent, "report"):

@@ -221,9 +221,9 @@ class SanityConfig(_Section):
 
 
 class StrategiesConfig(_Section):
-    """Strategies inside the suspicious classes (SpRAy), from the stored maps; no part of the run id."""
+    """Strategies inside the accused classes (SpRAy), from the stored maps; no part of the run id."""
 
-    classes: int = Field(default=5, ge=0, description="most suspicious classes looked into; 0 = none")
+    classes: int = Field(default=5, ge=0, description="first confirmed or suspected classes; 0 = none")
 
 
 class InterventionsConfig(_Section):

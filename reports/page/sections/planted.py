@@ -96,9 +96,10 @@ def _answer(run: RunData, marked: pd.DataFrame) -> tuple[str, bool]:
     who = "the one planted class" if n == 1 else f"the {words.spell(n)} planted classes"
     among = sum(place <= n for place in places)
     where = f"{who} came first" if first else f"{among} of the first {n} places are theirs"
-    named, called = (accused, "confirmed or suspected")
+    named, called = accused, "confirmed or suspected"
     if run.edited:
-        named, called = set(table.loc[table["verdict"] == Verdict.CONFIRMED, "label"]), "confirmed"
+        named = set(table.loc[table["verdict"] == Verdict.CONFIRMED, "label"])
+        called = Verdict.CONFIRMED.words
     hits, false = len(named & set(marked["label"])), len(named - set(marked["label"]))
     those = "All of them" if hits == n > 1 else f"{words.spell(hits).capitalize()} of them"
     text = (

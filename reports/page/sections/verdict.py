@@ -213,8 +213,8 @@ def _sure(run: RunData) -> str:
     by_maps = (
         "A class is suspected only if its maps are lower than comparable ones by more than "
         f"{-float(run.rule('relevant_effect')):g} and by more than the classes of this run differ anyway, "
-        f"with false discoveries held to {level}. Box size and position are accounted for: a small object alone "
-        "accuses no class."
+        f"with false discoveries held to {level}. Box size and position are accounted for: a small object "
+        "alone accuses no class."
     )
     if run.ranking.summary["method_marks"]:
         by_maps = "The maps failed their sanity check, so no class is suspected by them."

@@ -268,8 +268,8 @@ def test_find_output():
         find_output(ModelCard(8, 8, shorter_side=8), "shark", 4)
 
 
-def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
-    from flows.followups import cluster_suspicious
+def test_a_run_looks_into_the_classes_that_it_accuses_by_itself(tmp_path):
+    from flows.followups import cluster_accused
     from pipeline.config import Config, RankingConfig, StrategiesConfig, parse_config
 
     write_run(
@@ -277,12 +277,12 @@ def test_a_run_looks_into_its_suspicious_classes_by_itself(tmp_path):
     )
     store = Store(tmp_path)
     ranking = rank(store, RankingConfig(draws=200))
-    suspicious = ranking.table.loc[ranking.table["map_verdict"] == "suspicious", "label"].tolist()
-    assert len(suspicious) >= 2
-    cluster_suspicious(store, ranking, StrategiesConfig(classes=0))
+    accused = ranking.table.loc[ranking.table["verdict"] == "suspected", "label"].tolist()
+    assert len(accused) >= 2
+    cluster_accused(store, ranking, StrategiesConfig(classes=0))
     assert ClustersDocument.read(store) is None
-    cluster_suspicious(store, ranking, StrategiesConfig(classes=2))
-    assert {c.label for c in ClustersDocument.read(store).classes} == set(suspicious[:2])
+    cluster_accused(store, ranking, StrategiesConfig(classes=2))
+    assert {c.label for c in ClustersDocument.read(store).classes} == set(accused[:2])
     # neither section is part of a run's identity
     changed = parse_config({"strategies": {"classes": 2}, "interventions": {"images": 3}})
     assert changed.run_id == Config().run_id
