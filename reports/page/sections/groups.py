@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.run.documents import GroupRow, GroupsDocument
+from pipeline.verdicts import Verdict
 from reports.page.data import RunData
 from reports.page.figures import WHISKER, whisker
 from reports.page.headline import worst_group
@@ -91,7 +92,7 @@ def _effects(rows: Sequence[GroupRow]) -> list[str]:
 
 def _bar(row: GroupRow) -> Any:
     e = row.accuracy
-    return whisker(Axis(0.0, 1.0, 4, WHISKER[0] - 4), e.low, e.mean, e.high, "undecided")
+    return whisker(Axis(0.0, 1.0, 4, WHISKER[0] - 4), e.low, e.mean, e.high, Verdict.UNDECIDED)
 
 
 SECTION = Section("groups", "Where do its errors lie?", "Groups", 50, TEMPLATE, build)

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.run.documents import PropertiesDocument, ToldClass
+from pipeline.verdicts import Verdict
 from reports.page.data import RunData
 from reports.page.sections import Section
 from reports.page.svg import Axis
@@ -41,7 +42,7 @@ TEMPLATE = """
 <tbody>
 {% for r, plot in rows %}
 <tr><th scope="row">{{ m.name(r.class_name) }}</th>
-<td>{{ r.name.words }}{% if r.stands_out %} <span class="chip suspicious">stands out</span>{% endif %}</td>
+<td>{{ r.name.words }}{% if r.stands_out %} <span class="chip bad">stands out</span>{% endif %}</td>
 <td class="num">{{ r.strength | number }}
 <small>{{ ends(r)[0] | number }} … {{ ends(r)[1] | number }}</small></td>
 <td class="num">{{ r.p | probability }}</td><td>{{ plot }}</td>
@@ -60,7 +61,7 @@ TEMPLATE = """
 <tbody>
 {% for r in properties %}
 <tr><th scope="row">{{ r.name.words }}</th>
-<td>{{ r.name.meaning }}{% if r.stands_out %} <span class="chip suspicious">stands out</span>{% endif %}</td>
+<td>{{ r.name.meaning }}{% if r.stands_out %} <span class="chip bad">stands out</span>{% endif %}</td>
 <td class="num">{{ r.information | number }} bits</td><td class="num">{{ r.p | probability }}</td></tr>
 {% endfor %}
 </tbody>
@@ -94,7 +95,7 @@ def ranges(own: Sequence[float], rest: Sequence[float]) -> Markup:
         body += f'<path d="M{a:g} {y}H{d:g}"/><path d="M{b:g} {y - 2}H{c:g}V{y + 2}H{b:g}Z"/>'
         body += f'<circle cx="{middle:g}" cy="{y}" r="3"/>'
     head = Markup('<svg class="whisker {}" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>')
-    return head.format("undecided", *PLOT, Markup(body))
+    return head.format(Verdict.UNDECIDED, *PLOT, Markup(body))
 
 
 def ends(row: ToldClass) -> tuple[float, float]:
