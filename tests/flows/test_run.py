@@ -32,6 +32,27 @@ def parts(run: Path) -> dict[str, int]:
     return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in sorted(run.rglob("part-*"))}
 
 
+def test_a_time_limits_the_images_and_a_begun_run_keeps_them(
+    prefect_api, options: list[str], tmp_path: Path, monkeypatch
+):
+    """An image takes 1000 s, nothing else anything: 90 % of 400 minutes are 21 images, so 5 of each class."""
+    from pipeline.measure.forecast import Speeds
+
+    speeds = Speeds(image=1000.0, explanation=1e-9, forward=1e-9, fit=0.0, bytes=1.0)
+    monkeypatch.setattr("flows.foresight.speeds_of", lambda bench: speeds)
+    said: list[str] = []
+    monkeypatch.setattr("flows.terminal.print_line", said.append)
+    line = ["run", *options, "--no-report", "--out", str(tmp_path / "run"), "--time"]
+    assert cli.run([*line, "400m"]) == cli.DONE
+    assert "audit of 20 of 24 images" in said[0]
+    manifest = Store(tmp_path / "run").manifest
+    assert manifest["dataset"]["n_examples"] == 20
+    assert (manifest["config"]["dataset"]["limit"], manifest["config"]["dataset"]["choice"]) == (20, "spread")
+    assert cli.run([*line, "800m"]) == cli.DONE
+    assert any("it keeps its budgets" in line for line in said)
+    assert Store(tmp_path / "run").manifest["dataset"]["n_examples"] == 20
+
+
 def test_what_it_cost_stands_beside_the_forecast(finished: Path):
     (session,) = Store(finished).manifest["sessions"]
     audit, sanity = session["forecast"]
