@@ -196,21 +196,25 @@ def measure(inputs: Inputs, model: Path, root: Path, seeds: Sequence[int]) -> di
         whole_run(root / folder.name, {"source": "folder", "path": str(folder)}, model)
         parts.append(ranking_table(root / folder.name))
         print(f"{folder.name}: {counts(parts[-1])}", flush=True)
-    first = tables[seeds[0]]
+    first, run = (tables[seeds[0]], root / f"seed-{seeds[0]}") if seeds else (parts[0], root / "half-a")
     stability = {
         f"seeds {seeds[0]} and {seed}": agreement(confirmed(first), confirmed(tables[seed]))
         for seed in seeds[1:]
     }
     stability["two halves of the images"] = agreement(confirmed(parts[0]), confirmed(parts[1]))
-    null = null_runs(root / f"seed-{seeds[0]}", NULL_RUNS)
-    return {"counts": counts(first), "trivial": trivial(first), "stability": stability, "null": null}
+    return {
+        "counts": counts(first),
+        "trivial": trivial(first),
+        "stability": stability,
+        "null": null_runs(run, NULL_RUNS),
+    }
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--network", choices=("public", "twin"), default="public")
     parser.add_argument("--side", type=int, default=224, help="of the public network's input")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1], help="none: the halves alone")
     parser.add_argument("--cost", type=int, default=0, metavar="N", help="repeats of the comparison of costs")
     options = parser.parse_args()
     inputs = inputs_of(options)
