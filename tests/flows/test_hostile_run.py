@@ -135,6 +135,16 @@ def test_no_other_command_that_takes_a_run_executes_anything(received, tmp_path,
     assert not mark.exists()
 
 
+def test_comparing_two_runs_executes_nothing(received, tmp_path, monkeypatch):
+    mark = tmp_path / MARK
+    run = received({"source": hostile_module(tmp_path, mark, monkeypatch), "unsafe": True})
+    assert cli.run(["diff", str(run), str(run), "--html", str(tmp_path / "c.html")]) != cli.FAILURE
+    (tmp_path / "policy.toml").write_text(POLICY)
+    command = ["gate", str(run), "--policy", str(tmp_path / "policy.toml"), "--baseline", str(run)]
+    assert cli.run(command) != cli.FAILURE
+    assert not mark.exists()
+
+
 def test_a_canary_that_is_attached_executes_nothing(received, tmp_path, monkeypatch):
     from pipeline.canary.summary import attach
     from pipeline.run.documents import CanaryDocument, FalseAlarms

@@ -208,6 +208,7 @@ def test_every_statistic_of_a_run(run):
         "n_classes": 10,
         "n_images": len(failed),
         "n_images_used": table["n"].sum(),
+        **{f"n_{of}_edited": 0 for of in ("classes", "images")},
         "accuracy": truth.examples.loc[~failed, "correct"].mean(),
         "failed_fraction": failed.mean(),
         **{
@@ -215,10 +216,15 @@ def test_every_statistic_of_a_run(run):
             for name in ("ratio", "small_box", "low_accuracy", "constant_map")
         },
     }
-    asked = set(OF_RUN) - set(AGAINST_BASELINE)
+    asked = set(OF_RUN) - {*AGAINST_BASELINE, "n_null_confirmed"}
     values = {name: check(run, statistic=name, min=-1.0).findings[0].estimate.value for name in asked}
     assert values == pytest.approx(expected)
     assert check(run, metric="accuracy", min=0.1).findings[0].estimate.value == values["accuracy"]
+    without_edits = check(run, statistic="n_null_confirmed", max=0)
+    assert (without_edits.state, without_edits.message) == (
+        "inconclusive",
+        "n_null_confirmed is missing: no image was edited",
+    )
 
 
 def test_a_statistic_of_the_classes_is_aggregated(run):
