@@ -10,7 +10,7 @@ what also reaches a limit stands out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -44,18 +44,24 @@ def check_properties(store: Store, settings: RankingConfig) -> PropertiesDocumen
 
     Raises :class:`InputError` for parts that cannot be read.
     """
-    images = read_properties(store)
+    manifest = store.manifest
+    names = manifest["dataset"].get("class_names") or []
+    checked = check_images(read_properties(store), names, settings)
+    return checked and replace(checked, run_id=manifest["run_id"], shards=ShardsSeen.of(store))
+
+
+def check_images(
+    images: pd.DataFrame, names: Sequence[str], settings: RankingConfig
+) -> PropertiesDocument | None:
+    """:func:`check_properties` of ``images`` as :func:`read_properties` has them; ``names`` by label."""
     counts = images["label"].value_counts()
     tested = np.sort(counts.index[counts >= settings.n_min].to_numpy(np.int64))
     if len(tested) < 2:
         return None
     table = Table.of(images)
     null = shuffled(table, tested, settings)
-    names = store.manifest["dataset"].get("class_names") or []
     scores = _scored(table, tested, null, settings)
     return PropertiesDocument(
-        run_id=store.manifest["run_id"],
-        shards=ShardsSeen.of(store),
         images=len(images),
         classes_tested=len(tested),
         n_min=settings.n_min,
