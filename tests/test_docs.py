@@ -16,7 +16,7 @@ from pipeline.columns import RANKING
 from pipeline.config import RankingConfig
 from pipeline.inputs.planted_model import planted_card
 from pipeline.statistics.decision import criteria
-from pipeline.verdicts import MapVerdict
+from pipeline.verdicts import SUSPECT, MapVerdict, Tested, Verdict, verdict
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -64,6 +64,18 @@ def test_the_conditions_of_the_verdicts_are_those_that_decide() -> None:
     rules = criteria(RankingConfig()).items()
     decide = {verdict: ", ".join(f"`{rule}`" for rule in demanded) for verdict, demanded in rules}
     assert rows == decide | {MapVerdict.UNDECIDED: "none of these"}
+
+
+def test_the_verdict_of_a_class_is_the_one_that_is_documented() -> None:
+    text = (DOCS / "statistics.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## The verdict of a class\n(.*?)^## ", text, re.M | re.S)
+    rows = re.findall(r"^\| (?:`(\w+)`|none) \| `(\w+)` \| `(\w+)`(.*) \|$", section, re.M)
+    assert [row[0] for row in rows] == [*Tested, ""]
+    for word, accused, other, rest in rows:
+        tested = Tested(word) if word else None
+        assert {verdict(maps, tested) for maps in SUSPECT} == {accused}
+        assert verdict(MapVerdict.UNREMARKABLE, tested) == other
+        assert verdict(MapVerdict.UNDECIDED, tested) == (Verdict.UNDECIDED if rest else other)
 
 
 def test_the_monitor_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
