@@ -7,6 +7,7 @@ heat maps say (:class:`MapVerdict`) and what editing the images showed (:class:`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from pipeline.terms import Term
@@ -116,10 +117,8 @@ class InterventionVerdict(Term):
 ACCUSED: Final = (Verdict.CONFIRMED, Verdict.SUSPECTED)
 # The maps look beside the object: what an intervention then confirms or clears.
 SUSPECT: Final = (MapVerdict.SUSPICIOUS, MapVerdict.UNFOCUSED)
-# The network depends on its background, whether or not the maps show it.
-DEPENDENT: Final = (Tested.DEPENDS, InterventionVerdict.CONFIRMED, InterventionVerdict.HIDDEN)
 # What the edits had shown of a class of which documents of schema version 1 say this.
-SHOWED: Final = {
+SHOWED: Final[Mapping[str, Tested]] = {
     InterventionVerdict.CONFIRMED: Tested.DEPENDS,
     InterventionVerdict.HIDDEN: Tested.DEPENDS,
     InterventionVerdict.ATTRIBUTION_ONLY: Tested.INDEPENDENT,
@@ -157,14 +156,6 @@ def verdict(maps: MapVerdict, tested: Tested | None, maps_hold: bool = True) -> 
         Tested.UNDECIDED: Verdict.SUSPECTED if suspect else Verdict.UNDECIDED,
         Tested.INDEPENDENT: Verdict.CLEARED if suspect else Verdict.UNREMARKABLE,
     }[tested]
-
-
-def is_found(ranked: str, tested: str | None) -> bool:
-    """Whether an audit points at a class: its maps are suspicious, or the interventions say so.
-
-    ``tested`` is None where the class was not edited.
-    """
-    return ranked == MapVerdict.SUSPICIOUS or tested in DEPENDENT
 
 
 class Change(Term):

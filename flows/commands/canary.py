@@ -154,12 +154,12 @@ def print_canary(summary: CanaryDocument) -> None:
             f"{c.size:.0%}",
             _share(c.probability, c.carried),
             f"{c.added:+.2f}" + ("" if c.used else " unused"),
+            c.said,
             c.verdict,
-            c.test or "",
         )
         for c in sorted(summary.cells, key=lambda c: (c.kind, c.inside, c.size, -c.probability))
     ]
-    heads = ("size", "on", "adds", "ranking", "interventions")
+    heads = ("size", "on", "adds", "verdict", "maps")
     terminal.print_list("mark", rows, heads, whole=heads)
     shown = {
         name: [("-" if v is None else f"{v:.3f}") for v in figures.values()]
@@ -172,8 +172,8 @@ def print_canary(summary: CanaryDocument) -> None:
     )
     alarms = summary.false_alarms
     terminal.console.print(
-        f"{alarms.classes} classes without a mark: {alarms.suspicious} suspicious, "
-        f"{alarms.confirmed} confirmed, {alarms.hidden} hidden"
+        f"{alarms.classes} classes without a mark: {alarms.suspicious} suspicious by their maps, "
+        f"{alarms.confirmed + alarms.hidden} confirmed"
     )
     terminal.console.print(
         "inside: on the object; on: share of the images (in brackets: that really carry it); adds: "

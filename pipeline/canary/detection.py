@@ -11,8 +11,8 @@ from pipeline.verdicts import InterventionVerdict
 
 # Orders of the classes whose figures are compared: name in canary.json -> title on the page.
 CLASS_ORDERS: Final = {
-    "adjusted": "this audit's ranking",
-    InterventionVerdict.CONFIRMED.value: "with interventions",
+    "adjusted": "its heat maps alone",
+    InterventionVerdict.CONFIRMED.value: "this audit's ranking",
     "ratio": "the chapter's ratio",
     "small_box": "small box",
 }

@@ -166,7 +166,7 @@ def test_the_canary_s_table_fits_a_terminal(capsys):
     canary |= {"false_alarms": alarms, "line": "Canary (x): nothing."}
     print_canary(CanaryDocument.parse(json.dumps(canary), "a test"))
     shown = capsys.readouterr().out
-    row = "patch inside 17% 100% -0.12 unused unremarkable attribution_only"
+    row = "patch inside 17% 100% -0.12 unused unremarkable unremarkable"
     assert row in " ".join(shown.split())  # nothing is cut
     assert "50% (62%)" in shown
     assert max(map(len, shown.splitlines())) <= 80

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.verdicts import InterventionVerdict, MapVerdict, Tested, Verdict, is_found
+from pipeline.verdicts import InterventionVerdict, MapVerdict, Tested, Verdict
 
 ROOT = Path(__file__).parents[2]
 OWNER = ROOT / "pipeline" / "verdicts.py"
@@ -57,19 +57,3 @@ def test_a_verdict_is_stored_as_its_name():
 def test_meanings_are_clauses(verdict):
     assert verdict.meaning[0].islower()
     assert not verdict.meaning.endswith(".")
-
-
-@pytest.mark.parametrize(
-    ("ranked", "tested", "expected"),
-    [
-        ("suspicious", None, True),
-        ("suspicious", "clean", True),
-        ("unfocused", None, False),
-        ("unremarkable", "hidden", True),
-        ("undecided", "confirmed", True),
-        ("unremarkable", "attribution_only", False),
-        ("undecided", "undecided", False),
-    ],
-)
-def test_what_an_audit_points_at(ranked, tested, expected):
-    assert is_found(ranked, tested) is expected

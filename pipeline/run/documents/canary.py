@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
-from pipeline.verdicts import InterventionVerdict, MapVerdict, Tested, is_found
+from pipeline.verdicts import ACCUSED, SHOWED, InterventionVerdict, MapVerdict, Tested, Verdict, verdict
 
 Figures = dict[str, dict[str, float | None]]  # order of the classes -> figure -> value
 
@@ -19,7 +19,8 @@ class PlantedCell:
     Attributes:
         kind, probability, size, inside: the mark (:class:`pipeline.inputs.datasets.planted.Artefact`).
         added: probability of the class that the mark adds; used: that is enough to be caught with.
-        rank, verdict: of the class in the ranking; test: verdict of the interventions, if they looked.
+        rank: of the class in the ranking; verdict: what its heat maps say; test: what its edited images
+            showed, None where there were none.
         carried: share of the images that really carry it, where that is not ``probability``.
     """
 
@@ -37,9 +38,14 @@ class PlantedCell:
     carried: float | None = None
 
     @property
+    def said(self) -> Verdict:
+        """What the audit says of the class in the end."""
+        return verdict(self.verdict, None if self.test is None else Tested(SHOWED.get(self.test, self.test)))
+
+    @property
     def found(self) -> bool:
         """Whether the audit points at the class."""
-        return is_found(self.verdict, self.test)
+        return self.said in ACCUSED
 
     def content(self) -> dict[str, Any]:
         """JSON-ready; ``carried`` only where it is known."""

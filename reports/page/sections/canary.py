@@ -13,9 +13,8 @@ TEMPLATE = """
 <div class="scroll" tabindex="0" role="region" aria-label="Planted marks">
 <table class="plain">
 <thead><tr><th scope="col">Mark</th><th scope="col" class="num">Size</th><th scope="col" class="num">On</th>
-<th scope="col" class="num">Adds to the class</th><th scope="col">Ranking</th><th
-scope="col">Interventions</th>
-<th scope="col">Found</th></tr></thead>
+<th scope="col" class="num">Adds to the class</th><th scope="col">Verdict</th>
+<th scope="col">Heat maps say</th><th scope="col">Found</th></tr></thead>
 <tbody>
 {% for c in cells %}
 <tr><th scope="row">{{ c.kind }}{% if c.inside %} <small>on the object</small>{% endif %}
@@ -24,7 +23,7 @@ scope="col">Interventions</th>
 {%- if c.carried is given and (c.carried | percent) != (c.probability | percent) %} <small>{{
 c.carried | percent }} carry it</small>{% endif %}</td>
 <td class="num">{{ c.added | signed }}{% if not c.used %} <small>not used</small>{% endif %}</td>
-<td>{{ m.maps(c.verdict) }}</td><td>{% if c.test %}{{ m.maps(c.test) }}{% endif %}</td>
+<td>{{ m.chip(c.said) }}</td><td>{{ m.maps(c.verdict) }}</td>
 <td>{{ "found" if c.found else "missed" if c.used else "not used" }}</td></tr>
 {% endfor %}
 </tbody>
@@ -53,8 +52,9 @@ share of a class's pictures, and audited like this run.
 <em>Adds to the class</em> is the probability that the mark itself contributes: what no network uses, no
 audit can find.
 Among {{ alarms.classes | count("class", "classes") }} without a mark, {{ alarms.suspicious | integer }}
-were called
-suspicious and {{ alarms.confirmed | integer }} confirmed. Measured on other networks than this run's: a
+were
+suspicious by their maps and {{ alarms.confirmed + alarms.hidden }} confirmed. Measured on other networks
+than this run's: a
 yardstick, not
 a guarantee.</p>
 """

@@ -208,9 +208,9 @@ def test_what_the_canary_would_have_missed_stands_in_the_head_and_in_its_section
         ("patch", "found"),
         ("text", "used"),
     ]
-    assert rows[0].startswith("patch 5\u202f% 50\u202f% +0.25 undecided clean")
-    assert "this audit's ranking 0.88 0.94 \u2013" in text
-    assert "Among 20 classes without a mark, 2 were called suspicious and 0 confirmed" in text
+    assert rows[0].startswith("patch 5\u202f% 50\u202f% +0.25 unremarkable undecided")
+    assert "its heat maps alone 0.88 0.94 \u2013" in text
+    assert "Among 20 classes without a mark, 2 were suspicious by their maps and 0 confirmed" in text
 
 
 def test_a_canary_on_photographs_says_so_and_how_many_carry_the_mark(folder, ranking):
