@@ -260,7 +260,7 @@ def test_rank_writes_what_it_prints(run_folder: Path, capsys):
     out = capsys.readouterr().out
     assert "class 002" in out
     assert "and 4 more classes" in out
-    assert "One of six classes looks right for the wrong reason" in out
+    assert "One of six classes is suspected by its heat maps" in " ".join(out.split())
     table = pd.read_csv(run_folder / "ranking.csv")
     assert table.loc[0, "class_name"] == "class 002"
     assert json.loads((run_folder / "ranking.json").read_text())["classes"][0]["verdict"] == "suspected"

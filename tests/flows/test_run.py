@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows import cli
+from pipeline.run.edited_parts import EditedParts
 from pipeline.run.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -55,15 +56,16 @@ def test_a_time_limits_the_images_and_a_begun_run_keeps_them(
 
 def test_what_it_cost_stands_beside_the_forecast(finished: Path):
     (session,) = Store(finished).manifest["sessions"]
-    audit, sanity = session["forecast"]
-    assert (audit["stage"], audit["images"], sanity["stage"]) == ("audit", 24, "sanity")
-    assert list(session["spent"]) == ["audit", "sanity", "ranking", "follow-ups", "report"]
+    stages = ["audit", "sanity", "interventions"]
+    assert [of_stage["stage"] for of_stage in session["forecast"]] == stages
+    assert session["forecast"][0]["images"] == 24
+    assert list(session["spent"]) == [*stages, "ranking", "follow-ups", "report"]
 
 
 def test_a_run_leaves_parts_ranking_and_report(finished: Path):
     store = Store(finished)
     assert store.missing() == ()
-    assert len(parts(finished)) == 3 * 5
+    assert len(parts(finished)) == 3 * 5 + len(EditedParts(store).keys)
     for name in ("ranking.csv", "ranking.json", "report.html"):
         assert (finished / name).stat().st_size > 0
     session = store.manifest["sessions"][0]
@@ -83,7 +85,8 @@ def test_prefect_saw_one_task_per_shard_and_both_artifacts(finished: Path):
         tasks = client.read_task_runs(flow_run_filter=named)
         flows = client.read_flow_runs(flow_run_filter=named)
         artifacts = client.read_artifacts(flow_run_filter=named)
-    assert sorted(t.name for t in tasks) == sorted(Store(finished).manifest["shards"])
+    store = Store(finished)
+    assert sorted(t.name for t in tasks) == sorted([*store.manifest["shards"], *EditedParts(store).keys])
     assert {t.state_name for t in tasks} == {"Completed"}
     assert [f.state_name for f in flows] == ["Completed"]
     assert {a.key: a.type for a in artifacts} == {"ranking": "table", "verdict": "markdown"}

@@ -24,7 +24,7 @@ TEMPLATE = """
 {% if r.low is not none %}<small>{{ r.low | signed(3) }} … {{ r.high | signed(3) }}</small>{% endif %}</td>
 <td class="num">{{ r.images }}</td><td class="num">{{ r.seconds | number(1) }}</td>
 <td>{% if r.chosen %}
-<span class="chip {{ 'unremarkable' if passed else 'suspicious' }}">used</span>
+<span class="chip {{ 'good' if passed else 'bad' }}">used</span>
 {% endif %}{{ r.verdict }}</td></tr>
 {% endfor %}
 </tbody>

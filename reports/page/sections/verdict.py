@@ -221,7 +221,7 @@ def _sure(run: RunData) -> str:
     if not run.edited:
         return by_maps
     null = run.ranking.summary.get("n_null_confirmed")
-    classes = "" if null is None else f"{words.spell(null)} class{'' if null == 1 else 'es'}"
+    classes = "" if null is None else f"{words.spell(null)} class{'es' if null > 1 else ''}"
     told = f" Where nothing can be found, the same rule confirms {classes}." if classes else ""
     return (
         "A class is confirmed only if its own background adds more to its probability than another class's, "
@@ -235,7 +235,8 @@ def _tests(run: RunData) -> list[tuple[str, str]]:
     if not run.edited:
         return []
     table = run.classes
-    parts = [f"The images of {words.count(len(run.edited), 'class', 'classes')} were edited."]
+    n = sum(judgement.n for judgement in run.edited.values())
+    parts = [f"{words.count(n, 'image')} of {words.count(len(run.edited), 'class', 'classes')} were edited."]
     for chosen, meaning in (
         (table["verdict"] == Verdict.CLEARED, Verdict.CLEARED.meaning),
         (table["tested"] == Tested.RIM, Tested.RIM.meaning),
@@ -252,7 +253,9 @@ def _unsaid(run: RunData) -> str:
         needed = undecided["n_needed"].dropna()
         text = f"{words.count(len(undecided), 'class is', 'classes are')} undecided"
         if len(needed):
-            have = words.count(int(undecided["n"].median()), "usable image")
+            edited = undecided["n_edited"].dropna()
+            n, what = (edited, "edited image") if len(edited) else (undecided["n"], "usable image")
+            have = words.count(int(n.median()), what)
             text += (
                 f": half of them have {have} or fewer, and a statement would take about "
                 f"{words.integer(needed.median())} (median)"

@@ -17,6 +17,7 @@ from pipeline import schema
 from pipeline.config import RankingConfig
 from pipeline.run.documents import (
     CanaryDocument,
+    ChoiceDocument,
     ClustersDocument,
     GroupsDocument,
     MethodsDocument,
@@ -252,6 +253,16 @@ def write_properties(folder: Path, ranking: Ranking, loud: bool = True) -> None:
     PropertiesDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
+def write_choice(folder: Path) -> None:
+    """Two candidates, the first of which is used."""
+    used = {"method": METHOD, "passes": True, "verdict": "used", "sanity": None, "images": 8, "seconds": 1.5}
+    used |= {"gap": 0.25, "low": 0.125, "high": 0.375}
+    other = used | {"method": "gradient", "passes": False, "verdict": "its gap may be 0", "low": -0.125}
+    content = {"method": METHOD, "passed": True, "candidates": [used, other], "images": 24, "looks": 3}
+    content |= {"share": 0.5, "passes": 99, "seconds": 9.5}
+    ChoiceDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
+
+
 def edited(folder: Path, showed: dict[int, str]) -> Ranking:
     """Edit images of the classes ``showed``, with that outcome, and rank the run again."""
     write_edits(folder, showed)
@@ -267,5 +278,6 @@ def write_everything(folder: Path, ranking: Ranking) -> Ranking:
     write_canary(folder)
     write_groups(folder, ranking)
     write_properties(folder, ranking)
+    write_choice(folder)
     showed = {0: "depends", 1: "independent", 7: "depends", 4: "depends", 5: "rim", 6: "undecided"}
     return edited(folder, dict.fromkeys(range(12), "independent") | showed)
