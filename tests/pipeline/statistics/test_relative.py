@@ -173,6 +173,9 @@ def test_more_images_of_classes_that_differ_are_no_more_accusations(per_class):
 
 def test_classes_with_an_effect_do_not_hide_one_another():
     effect = {0: -2.0, 1: -2.0, 2: -2.0}
-    found = np.mean([judged(12, 30, seed, effect)[1] for seed in range(12)], axis=0)
-    assert found[:3].min() >= 0.75
+    runs = [judged(12, 30, seed, effect) for seed in range(12)]
+    found = np.mean([suspicious for _, suspicious in runs], axis=0)
+    assert found[:3].min() >= 0.9
     assert found[3:].max() == 0
+    # nor bend the curve: ordinary means are off by 0.8 of their standard error of about 0.15
+    assert np.mean([np.abs(relative.mean[3:]).mean() for relative, _ in runs]) < 0.15

@@ -116,6 +116,17 @@ def test_equal_boxes_and_equal_lifts_are_no_trouble():
     np.testing.assert_allclose(found.residual, 0, atol=1e-12)
 
 
+def test_classes_that_set_no_standard_move_nobody():
+    lift, area, distance, bounds = table(8, 20, 2)
+    ordinary = np.arange(8) != 3
+    rows = np.repeat(ordinary, 20)
+    moved = np.where(rows, lift, lift - 5)
+    before, after = (adjust(x, area, distance, bounds, ordinary).residual for x in (lift, moved))
+    np.testing.assert_array_equal(after[rows], before[rows])
+    np.testing.assert_allclose(after[~rows], before[~rows] - 5)
+    assert not np.allclose(adjust(moved, area, distance, bounds).residual[rows], before[rows], atol=0.05)
+
+
 def brute_median(values, weights):
     """The middle of all values, each repeated as often as it weighs."""
     return float(np.median(np.repeat(values, weights)))
