@@ -147,7 +147,7 @@ def power_cases() -> list[Case]:
 
 def growing_cases() -> list[Case]:
     """200 classes that differ as photographs' do, one at -1.5: more images, more accusations?"""
-    return [Case(200, n, b, "t", 1, -1.5, nu) for b in (0.25, 0.28) for nu in (-1, 6, 3) for n in MORE_IMAGES]
+    return [Case(200, n, 0.25, "t", 1, -1.5, freedom) for freedom in (-1, 6, 3) for n in MORE_IMAGES]
 
 
 def _row(job: tuple[Case, int]) -> dict[str, Any]:
@@ -214,18 +214,15 @@ def _plot_coverage(axis: Any, null: pd.DataFrame) -> None:
 
 def _plot_growing(axis: Any, growing: pd.DataFrame) -> None:
     effects = {-1: ("#1b6ca8", "normal"), 6: ("#d1662b", "t, 6 degrees"), 3: ("#2f8f5b", "t, 3 degrees")}
-    for (between, freedom), part in growing.groupby(["between", "freedom"], sort=False):
-        colour, said = effects[freedom]
+    for freedom, (colour, said) in effects.items():
+        part = growing[growing["freedom"] == freedom]
         accused = part["accused, not planted"]
-        style = "-" if between == 0.28 else "--"
-        axis.plot(
-            part["per_class"], accused, style, marker="o", ms=4, color=colour, label=f"{between:g}, {said}"
-        )
+        axis.plot(part["per_class"], accused, "-o", ms=4, color=colour, label=f"effects of classes: {said}")
     axis.set_xscale("log")
     axis.set_xticks(MORE_IMAGES, [str(n) for n in MORE_IMAGES])
     axis.minorticks_off()
     axis.set(ylim=(0, 10), xlabel="images per class", ylabel="suspicious of 199 that nobody planted")
-    axis.set_title("Classes differ by 0.25 to 0.28: more images", fontsize=10)
+    axis.set_title("200 classes that differ by 0.25: more images", fontsize=10)
 
 
 def _plot_power(axis: Any, power: pd.DataFrame) -> None:
