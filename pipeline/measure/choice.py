@@ -31,7 +31,7 @@ from pipeline.run.documents import ChoiceDocument
 # who comes first is wanted most; the second list is for networks that nobody of the first suits: these fit
 # every network, and cost some 65 forward passes per image instead of 2 to 5
 CANDIDATES = (
-    ("lrp.preset_b_flat", "lrp.epsilon_gamma_box", "lrp.preset_a", "gradcam"),
+    ("lrp.epsilon_gamma_box", "lrp.preset_a", "gradcam", "lrp.preset_b_flat"),
     ("integrated_gradients", "smoothgrad"),
 )
 BLOCKS = (8, 16)  # images after which it is looked whether more are needed; the last look is at all of them
