@@ -145,7 +145,7 @@ def judge(answers: Mapping[int, Answers], config: RankingConfig) -> Evidence:
                 high=float(decision.high[i]),
                 shrunk=float(decision.shrunk[i]),
                 q=float(decision.q[i]),
-                n_needed=int(needed[i]) if tested[i] == Tested.UNDECIDED else None,
+                n_needed=max(int(needed[i]), answers[label].n + 1) if tested[i] == Tested.UNDECIDED else None,
                 effects={name: of_all.effect(i) for name, of_all in bounds.items()},
             )
             for i, label in enumerate(samples.labels)
@@ -244,10 +244,9 @@ def _vanishes_with_the_rim(samples: Samples, decision: _Decision) -> Flags:
 
 
 def _needed(samples: Samples, config: RankingConfig) -> Ints:
-    """Images (C,) that a statement takes, by the contrast that varies most; more than there are."""
+    """Images (C,) that a statement takes, by the contrast that varies most."""
     variance = np.max([samples.variance(name) for name in DECIDING], axis=0)
-    n = np.isfinite(samples.values[DECIDING[0]]).sum(axis=1)
-    return np.maximum(images_needed(variance, config.n_min, RELEVANT), n + 1)
+    return images_needed(variance, config.n_min, RELEVANT)
 
 
 def _mean_over_classes(bounds: Bounds) -> Effect:
