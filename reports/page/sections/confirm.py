@@ -32,7 +32,7 @@ TEMPLATE = """
 {% for r in rows %}
 <tr><th scope="row"><a href="#row-{{ r.label }}">{{ m.name(r.name) }}</a></th>
 <td>{{ m.chip(r.verdict) }}</td><td>{{ m.maps(r.maps) }}</td>
-<td>{{ r.showed }}{% if r.needed is given %}<small>needs {{ r.needed | integer }}
+<td>{{ r.showed }}{% if r.needed is given %} <small>needs {{ r.needed | integer }}
 images</small>{% endif %}</td>
 <td class="num">{{ r.n | integer }}</td>
 {% for e in r.effects %}
@@ -60,8 +60,10 @@ needs its background if a test says so of all classes together (false discoverie
 and the lower end of the interval of either, less what ordinary classes show, is {{ demand }}. An effect that
 vanishes with <em>a wider rim</em> may be the object itself, cut off by its box.
 {% if gap %}The <em>background gap</em> of all classes is {{ gap }} (Xiao et al. 2020).{% endif %}
-{% if null is given %}Put to the same rule with foreign backgrounds in place of the own ones,
-{{ null | count("class", "classes") }} would be confirmed: it should be none.{% endif %}</p>
+{% if null is given %}
+ Put to the same rule with foreign backgrounds in place of the own ones,
+{{ null | count("class", "classes") }} would be confirmed: it should be none.
+{% endif %}</p>
 """
 _SHOWED = {
     Tested.DEPENDS: "needs its background",
