@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.run.costs import compared
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.sections import Section
@@ -62,6 +64,7 @@ def build(run: RunData) -> dict[str, Any]:
                     ("first started", str(sessions[0].get("started", ""))[:19] if sessions else None),
                     ("last ended", sessions[-1].get("ended") if sessions else None),
                     ("time spent", words.duration(seconds) if seconds else None),
+                    ("cost of the last session", _cost(sessions)),
                     (
                         "speed",
                         f"{words.number(images / seconds, 1)} images/s" if seconds and images else None,
@@ -74,6 +77,17 @@ def build(run: RunData) -> dict[str, Any]:
         ],
         "config": json.dumps(manifest.get("config", {}), indent=2, ensure_ascii=False),
     }
+
+
+def _cost(sessions: Sequence[Mapping[str, Any]]) -> str | None:
+    """What the stages of the last session with new images took, beside what was forecast."""
+    for session in reversed(sessions):
+        try:
+            if told := compared(session.get("forecast") or (), session.get("spent") or {}):
+                return told
+        except (AttributeError, KeyError, TypeError, ValueError):  # a manifest that somebody wrote
+            return None
+    return None
 
 
 def _given(*rows: tuple[str, Any]) -> list[tuple[str, str]]:

@@ -273,3 +273,16 @@ def test_without_their_tables_there_are_no_such_sections(folder, ranking):
     assert shown.isdisjoint(
         {"confirm", "strategies", "perturbation", "sanity", "methods", "canary", "groups", "properties"}
     )
+
+
+def test_what_the_run_cost_stands_beside_its_forecast(folder, drawn):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    told = {"forecast": [{"stage": "audit", "seconds": 100.0}], "spent": {"audit": 90.0, "ranking": 2.0}}
+    for added, expected in ((told, "audit 1 min 30 s (1 min 40 s); ranking 2.0 s"), ({"spent": 7}, None)):
+        manifest["sessions"][-1] |= added
+        path.write_text(json.dumps(hashed(manifest)), encoding="utf-8")
+        page_of(folder, drawn[1])
+        text = section(folder, "provenance")
+        assert expected is None or expected in text
+        assert ("cost of the last session" in text) == (expected is not None)
