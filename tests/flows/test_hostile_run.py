@@ -14,7 +14,7 @@ from flows import cli
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import open_dataset
-from tests.tables import forge_manifest
+from tests.tables import forge_manifest, with_inventories
 
 MARK = "executed"  # the file that hostile code leaves behind
 
@@ -27,6 +27,7 @@ def received(small_run, tmp_path: Path) -> Callable[..., Path]:
         run = tmp_path / "received"
         shutil.copytree(small_run.path, run)
         forge_manifest(run, {"model": model}, sha256)
+        with_inventories(run)  # a forger's tables are of the run that the manifest names
         return run
 
     return with_model
