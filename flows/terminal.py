@@ -19,6 +19,7 @@ from pipeline.verdicts import Verdict
 from reports.gate.state import State
 from reports.gate.text import details
 from reports.page.headline import sentence, tally, worst_group
+from reports.page.words import THIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,9 +87,8 @@ def print_result(result: AuditResult) -> None:
 def print_groups(groups: GroupsDocument | None) -> None:
     """The worst group of a run, where its dataset says groups."""
     if groups is not None:
-        print_line(
-            f"worst group: {worst_group(groups)}" if groups.worst else f"groups: {worst_group(groups)}"
-        )
+        told = worst_group(groups).replace(THIN, " ")  # a space that terminals do not all have
+        print_line(f"{'worst group' if groups.worst else 'groups'}: {told}")
 
 
 def print_preflight(seen: Preflight) -> None:

@@ -34,7 +34,7 @@ def test_rank_writes_the_groups_and_names_the_worst(run: Path, capsys: pytest.Ca
     assert cli.run(["rank", str(run)]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("worst group: "))
     assert line.startswith("worst group: class 002, group open\\x1b[2J\\nwater: 0")
-    assert "% right [0" in line
+    assert " % right [0 %, " in line
     assert "\x1b" not in line
     table = pd.read_csv(run / "groups.csv")
     assert len(table) == 3 * 2 + 2
