@@ -163,7 +163,7 @@ def with_inventories(path: str | Path) -> Store:
     store = Store(path)
     tables = {
         key: {
-            name: pq.read_table(part)
+            name: _with_all_columns(pq.read_table(part), schema.TABLES[name])
             for name in schema.TABLES
             if (part := Path(path, part_name(name, key))).exists()
         }
@@ -174,6 +174,16 @@ def with_inventories(path: str | Path) -> Store:
     for key, of_shard in tables.items():
         store.write_shard(key, of_shard)
     return store
+
+
+def _with_all_columns(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """``table`` with nulls in the columns that its schema version had not yet; the store leaves them out."""
+    if table.column_names == wanted.names:
+        return table
+    columns = [
+        table[f.name] if f.name in table.column_names else pa.nulls(len(table), f.type) for f in wanted
+    ]
+    return pa.table(columns, schema=wanted)
 
 
 def _manifest(

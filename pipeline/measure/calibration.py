@@ -22,7 +22,7 @@ from pipeline.measure.forecast import Speeds, Work
 from pipeline.measure.interventions.kinds import Donor, Subject, all_interventions
 from pipeline.measure.interventions.scenes import read_scenes
 from pipeline.run.store import parquet_bytes
-from pipeline.seeds import Purpose
+from pipeline.seeds import ImagePurpose, Purpose, generator
 
 BATCHES = 4  # timed together, beside one that is timed alone
 SHARE = 20  # no more than one image in so many is looked at, but a batch
@@ -121,7 +121,7 @@ class _Sample:
         """Seconds of making an edited picture; 0 where there are too few with a box to make one."""
         read = read_scenes(self.bench, tuple(range(min(_SCENES, len(self.picked.shard)))))
         scenes = [scene for of_class in read.values() for scene in of_class.values()]
-        rng, made = np.random.default_rng(0), 0
+        rng, made = generator(0, "calibration", ImagePurpose.EDITS), 0
         began = self.clock()
         for own, same, other in zip(scenes, scenes[1:], scenes[2:], strict=False):
             subject = Subject(own, Donor("", same), (Donor("", other),))

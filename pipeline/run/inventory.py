@@ -93,8 +93,9 @@ class Fault:
         return f"{self.file}: {self.received}; expected {self.expected}"
 
 
-def planned_tables(config: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the tables that every shard of a run with this configuration has a part of."""
+def planned_tables(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the tables that every shard of the run of this manifest has a part of."""
+    config = manifest["config"]
     audit = config.get("audit") or {}
     asked = {
         COMMIT: True,
@@ -102,6 +103,7 @@ def planned_tables(config: Mapping[str, Any]) -> frozenset[str]:
         "maps": bool(audit.get("maps", True)),
         "thumbnails": bool(audit.get("thumbnails", True)),
         "curves": config.get("perturbation") is not None,
+        "properties": manifest["schema_version"] > 1,  # runs of the first version have none
     }
     return frozenset(name for name, is_asked in asked.items() if is_asked)
 
@@ -122,7 +124,7 @@ class Contents:
     @cached_property
     def tables(self) -> frozenset[str]:
         """The tables that every shard has a part of."""
-        return planned_tables(self.manifest["config"])
+        return planned_tables(self.manifest)
 
     @property
     def has_inventories(self) -> bool:

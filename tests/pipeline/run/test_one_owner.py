@@ -13,7 +13,8 @@ from pipeline.run import folder
 
 ROOT = Path(__file__).parents[3]
 NAMES = {value for name, value in vars(folder).items() if name.isupper() and isinstance(value, str)}
-DOCUMENTS = NAMES - {folder.COMMIT, folder.REPORT}  # a table and a word that help texts use
+# a table and words that help texts use
+DOCUMENTS = NAMES - {folder.COMMIT, folder.REPORT, folder.EDITED}
 LAYOUT = re.compile("|".join(map(re.escape, sorted(DOCUMENTS))) + r"|\bpart-\{|\bpart-$|\.parquet")
 
 
