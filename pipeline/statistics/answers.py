@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from pipeline.measure.interventions.kinds import all_contrasts
 from pipeline.seeds import ImagePurpose, generator
-from pipeline.statistics.arrays import Floats, Ints
+from pipeline.statistics.arrays import Flags, Floats, Ints
 
 RIM_DROP = "rim_drop"  # what a wider hole takes from `sufficiency`
 GAP = "background_gap"  # ImageNet-9: accuracy on Mixed-Same minus that on Mixed-Rand (Xiao et al. 2020)
 _GAP_OF, _GAP_LESS = "same_object", "other_object"
+_ALONE, _WITH_OBJECT = "other", "other_object"  # a foreign background without the object, and with it
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Answers:
         probability: edit -> (n,) of the class; nan where the edit was not possible.
         hit: edit -> (n,) 1.0 where the class is the network's first answer, else 0.0; nan as above.
         donors: edit -> (n,) ids of the images whose background it got, "" for none.
+        pulled: edit -> (n,) whether the network sees the donor's class in that foreign background alone.
     """
 
     example_id: tuple[str, ...]
     probability: Mapping[str, Floats]
     hit: Mapping[str, Floats]
     donors: Mapping[str, Sequence[str]]
+    pulled: Mapping[str, Flags] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -40,33 +43,52 @@ class Answers:
 
 
 def read_answers(table: pa.Table) -> dict[int, Answers]:
-    """Label -> answers, from rows of the table ``interventions`` in any order; a row counts once."""
+    """Label -> answers, from rows of the table ``interventions`` in any order; a row counts once.
+
+    With two classes no background is :attr:`Answers.pulled`: what does not speak for the one speaks for the
+    other, so leaving it out would leave out what is asked for.
+    """
     columns = ["example_id", "label", "edit", "donor", "probability", "predicted"]
     rows = table.select(columns).to_pandas().drop_duplicates(["label", "example_id", "edit"])
     rows["edit"] = rows["edit"].astype(str)
     rows["hit"] = (rows["predicted"] == rows["label"]).astype(float)
     rows["donor"] = rows["donor"].fillna("")
+    rows["pulled"] = _pulled(rows) if rows["label"].nunique() > 2 else False
     return {int(label): _answers(of_class) for label, of_class in rows.groupby("label", sort=True)}
 
 
+def _pulled(rows: pd.DataFrame) -> pd.Series:
+    """Rows of an object on a foreign background that alone gets its donor's class as the answer."""
+    kind, variant = (rows["edit"].str.partition(":")[k] for k in (0, 2))
+    of_donor = rows["donor"].map(dict(zip(rows["example_id"], rows["label"], strict=True)))
+    seen = (kind == _ALONE) & (rows["predicted"] == of_donor)
+    pair = rows["example_id"] + "\0" + variant
+    return (kind == _WITH_OBJECT) & pair.isin(pair[seen])
+
+
 def _answers(rows: pd.DataFrame) -> Answers:
-    wide = rows.pivot(index="example_id", columns="edit", values=["probability", "hit", "donor"]).sort_index()
+    values = ["probability", "hit", "donor", "pulled"]
+    wide = rows.pivot(index="example_id", columns="edit", values=values).sort_index()
 
     def numbers(name: str) -> dict[str, Floats]:
         return {str(k): v.to_numpy(dtype=float) for k, v in wide[name].items()}
 
     donors = {str(k): v.fillna("").tolist() for k, v in wide["donor"].items() if (v.fillna("") != "").any()}
-    return Answers(tuple(wide.index), numbers("probability"), numbers("hit"), donors)
+    pulled = {str(k): (v == True).to_numpy() for k, v in wide["pulled"].items() if (v == True).any()}  # noqa: E712
+    return Answers(tuple(wide.index), numbers("probability"), numbers("hit"), donors, pulled)
 
 
 def effects_of(answers: Answers) -> dict[str, Floats]:
     """Effect -> (n,), nan where an edit was not possible; the variants of an edit are averaged.
 
     The contrasts of :mod:`pipeline.measure.interventions.kinds` on the probability, ``rim_drop``, and
-    ``background_gap`` on the accuracy.
+    ``background_gap`` on the accuracy. An object on a foreign background in which the network sees that
+    background's own class counts in no contrast: it would lose there to the other class, whatever its own
+    background does for it. The background gap is the literature's, and leaves out none.
     """
+    probability = _unpulled(answers)
     effects: dict[str, Floats] = {
-        c.name: _mean(answers.probability, c.of, answers.n) - _mean(answers.probability, c.less, answers.n)
+        c.name: _mean(probability, c.of, answers.n) - _mean(probability, c.less, answers.n)
         for c in all_contrasts().values()
     }
     effects[RIM_DROP] = effects["sufficiency"] - effects["wide_sufficiency"]
@@ -81,10 +103,18 @@ def null_effects(answers: Answers) -> dict[str, Floats]:
     two differ in how their hole is filled); where an image has only one, between it and an own one.
     """
     signs = np.array([_coin(example_id) for example_id in answers.example_id])
+    probability = _unpulled(answers)
     return {
-        c.name: signs * _foreign_difference(answers.probability, c.of, c.less, answers.n)
+        c.name: signs * _foreign_difference(probability, c.of, c.less, answers.n)
         for c in all_contrasts().values()
         if c.decides
+    }
+
+
+def _unpulled(answers: Answers) -> dict[str, Floats]:
+    return {
+        edit: np.where(answers.pulled[edit], np.nan, values) if edit in answers.pulled else values
+        for edit, values in answers.probability.items()
     }
 
 

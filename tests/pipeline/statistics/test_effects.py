@@ -182,6 +182,40 @@ def test_answers_come_back_from_rows_in_any_order_and_twice() -> None:
         np.testing.assert_allclose(effects_of(back[3])[name], values, atol=1e-6, err_msg=name)
 
 
+def exchanged(labels: Mapping[str, int]) -> pa.Table:
+    """Image a on the backgrounds of b and c; alone, b's is taken for b's class, that of c for no one's."""
+    said = {
+        # edit: (donor, probability of a's class, answer)
+        "same:0": ("a2", 0.2, 7),
+        "same:1": ("a2", 0.2, 7),
+        "same_object:0": ("a2", 0.9, 0),
+        "same_object:1": ("a2", 0.9, 0),
+        "other:0": ("b", 0.1, 1),
+        "other_object:0": ("b", 0.3, 1),
+        "other:1": ("c", 0.1, 7),
+        "other_object:1": ("c", 0.8, 0),
+    }
+    flat = [
+        {"example_id": "a", "label": 0, "edit": edit, "donor": donor, "probability": p, "logit": 0.0}
+        | {"predicted": answer, "confidence": 0.5}
+        for edit, (donor, p, answer) in said.items()
+    ]
+    others = [flat[0] | {"example_id": name, "label": label} for name, label in labels.items()]
+    return pa.Table.from_pylist([*flat, *others], schema=INTERVENTIONS)
+
+
+def test_a_background_that_the_network_knows_as_its_own_class_says_nothing_of_the_object() -> None:
+    effects = effects_of(read_answers(exchanged({"b": 1, "c": 2}))[0])
+    np.testing.assert_allclose(effects["necessity"], [0.9 - 0.8], atol=1e-6)
+    np.testing.assert_allclose(effects["sufficiency"], [0.1], atol=1e-6)
+    np.testing.assert_allclose(effects["background_gap"], [1 - 0.5])  # the literature's leaves out none
+
+
+def test_of_two_classes_every_background_counts() -> None:
+    effects = effects_of(read_answers(exchanged({"b": 1, "c": 1}))[0])
+    np.testing.assert_allclose(effects["necessity"], [0.9 - 0.55], atol=1e-6)
+
+
 def skewed(rng: np.random.Generator, shape: tuple[int, int], mean: float, kind: int) -> np.ndarray:
     """Values in [-1, 1] with this mean: rarely large, rarely very low, either extreme, normal, skewed."""
     u = rng.random(shape)
