@@ -93,9 +93,11 @@ class Fault:
         return f"{self.file}: {self.received}; expected {self.expected}"
 
 
-def planned_tables(manifest: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the tables that every shard of the run of this manifest has a part of."""
-    config = manifest["config"]
+def planned_tables(config: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the tables that every shard of a run without inventories has a part of.
+
+    Where there are inventories they say it: tables that came later (``properties``) are not here.
+    """
     audit = config.get("audit") or {}
     asked = {
         COMMIT: True,
@@ -103,7 +105,6 @@ def planned_tables(manifest: Mapping[str, Any]) -> frozenset[str]:
         "maps": bool(audit.get("maps", True)),
         "thumbnails": bool(audit.get("thumbnails", True)),
         "curves": config.get("perturbation") is not None,
-        "properties": manifest["schema_version"] > 1,  # runs of the first version have none
     }
     return frozenset(name for name, is_asked in asked.items() if is_asked)
 
@@ -124,7 +125,7 @@ class Contents:
     @cached_property
     def tables(self) -> frozenset[str]:
         """The tables that every shard has a part of."""
-        return planned_tables(self.manifest)
+        return planned_tables(self.manifest["config"])
 
     @property
     def has_inventories(self) -> bool:
