@@ -46,7 +46,7 @@ def edit_classes(store: Store, config: Config, given: dict[str, Any]) -> None:
     if not blocks:
         return
     counts = [len(images) for block in blocks for images in block.images.values()]
-    first, most = passes_needed(counts, config.interventions)
+    first, most = passes_needed(counts, config.interventions, store.manifest["dataset"]["n_examples"])
     more = f", up to {most:,} where they decide" if most > first else ""
     progress.say(f"editing images of {len(counts):,} classes: about {first:,} passes{more}")
     sizes = {block.key: len(block.images) for block in blocks}

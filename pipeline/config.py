@@ -231,6 +231,12 @@ class InterventionsConfig(_Section):
 
     images: int = Field(default=10, ge=0, description="images per class in the first look; 0 = no edits")
     most: int = Field(default=30, ge=0, description="images of a class that the first look leaves open")
+    passes: int = Field(
+        default=0,
+        ge=0,
+        description="forward passes of the run in all, beyond the first look; 0 = 2.5 per image of the run, "
+        "and 10,000 where those are fewer",
+    )
     pairs: int = Field(default=2, ge=1, description="exchanged backgrounds per image; fills take turns")
     seed: int = Field(default=0, ge=0)
 

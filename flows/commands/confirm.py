@@ -115,7 +115,7 @@ def _edit(store: Store, bench: Bench, labels: list[int], images: int) -> int:
     terminal.print_line(f"{further:,} further images: about {further * each:,} passes")
 
     def edit(block: Block) -> None:
-        edit_part(store, bench, block, lambda rows: block.edited)
+        edit_part(store, bench, block, lambda rows: sorted(block.edited))
 
     with Progress(console=terminal.console, transient=True) as progress:
         for block in progress.track(blocks, description="images edited and evaluated"):

@@ -108,7 +108,7 @@ def _interventions(config: Config, work: Work, speeds: Speeds) -> StageCost | No
     if settings.images == 0 or work.classes < 2:
         return None
     per_class = [work.images // work.classes] * work.classes
-    first, most = passes_needed(per_class, settings)
+    first, most = passes_needed(per_class, settings, work.images)
     each = speeds.forward + speeds.edit
     images = first // passes_per_image(settings.pairs)
     return StageCost("interventions", images, first, first * each, first * EDIT_BYTES, most * each)

@@ -102,15 +102,18 @@ def evidence(store: Store, config: RankingConfig) -> Evidence | None:
     return None if table is None else judge(read_answers(table), config)
 
 
-def undecided_classes(table: pa.Table) -> frozenset[int]:
-    """Labels whose edited images do not yet exclude that they depend on their background.
+def undecided_classes(table: pa.Table) -> tuple[int, ...]:
+    """Labels whose edited images do not yet exclude that they depend on their background, strongest first.
 
     For spending further images where they decide. It stops early only what cannot matter any more: nothing
     that is called dependent later was chosen by its own success.
     """
     samples = Samples.of(read_answers(table), effects_of)
-    excluded = _below([samples.bounds(name) for name in DECIDING], [RELEVANT] * len(DECIDING))
-    return frozenset(np.array(samples.labels)[~excluded].tolist())
+    bounds = [samples.bounds(name) for name in DECIDING]
+    open_ones = np.flatnonzero(~_below(bounds, [RELEVANT] * len(bounds)))
+    strength = np.fmax.reduce([of_one.mean for of_one in bounds])[open_ones]
+    order = np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable")
+    return tuple(np.array(samples.labels)[open_ones[order]].tolist())
 
 
 def judge(answers: Mapping[int, Answers], config: RankingConfig) -> Evidence:

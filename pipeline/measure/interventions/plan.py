@@ -19,6 +19,7 @@ from pipeline.schema import STATUS_OK
 from pipeline.seeds import ImageChoice, Purpose
 
 CLASSES_A_BLOCK = 20  # some 20 x 30 pictures are held at once, and 19 classes give backgrounds
+PASSES_PER_IMAGE, FEWEST_PASSES = 2.5, 10_000  # of a run, where its settings say none
 _FULL = ("example_id", "label_probability", "target_logit", "prediction", "confidence")
 
 
@@ -38,6 +39,7 @@ class Block:
         key: of its part: says all that it is made of.
         images: label -> positions in the split of its images, in the order in which they are taken.
         edited: the classes that are edited; the others only give backgrounds.
+        allowance: images that may be edited in all; the first look always is. None: all that there are.
         full: position -> the picture as it is.
     """
 
@@ -45,6 +47,7 @@ class Block:
     images: Mapping[int, tuple[int, ...]]
     edited: frozenset[int]
     full: Mapping[int, Unedited]
+    allowance: int | None = None
 
 
 def passes_per_image(pairs: int) -> int:
@@ -52,15 +55,23 @@ def passes_per_image(pairs: int) -> int:
     return sum(intervention.count(pairs) for intervention in all_interventions())
 
 
-def passes_needed(images: Iterable[int], settings: InterventionsConfig) -> tuple[int, int]:
+def images_allowed(settings: InterventionsConfig, audited: int) -> int:
+    """Images that a run of ``audited`` images may edit in all, unless its first look takes more."""
+    passes = settings.passes or max(FEWEST_PASSES, int(PASSES_PER_IMAGE * audited))
+    return passes // passes_per_image(settings.pairs)
+
+
+def passes_needed(images: Iterable[int], settings: InterventionsConfig, audited: int) -> tuple[int, int]:
     """Forward passes of a run, in the first look and at most, for classes that have so many ``images``.
 
     ``images``: per class those that are classified correctly and have a box with something beside it.
+    ``audited``: images of the run.
     """
     counts = list(images)
     each = passes_per_image(settings.pairs)
     first = sum(min(n, settings.images) for n in counts)
     most = sum(min(n, max(settings.most, settings.images)) for n in counts)
+    most = max(first, min(most, images_allowed(settings, audited)))
     return (first * each, most * each) if settings.images else (0, 0)
 
 
@@ -93,7 +104,8 @@ def plan_blocks(store: Store, settings: InterventionsConfig) -> tuple[Block, ...
     labels = Purpose.EDITED_BLOCKS.rng(settings.seed).permutation(np.array(sorted(images), dtype=np.int64))
     parts = np.array_split(labels, -(-len(labels) // CLASSES_A_BLOCK)) if len(labels) else []
     full = stored_answers(store, [p for of_class in images.values() for p in of_class])
-    run_id = store.manifest["run_id"]
+    run_id, audited = store.manifest["run_id"], store.manifest["dataset"]["n_examples"]
+    allowed = images_allowed(settings, audited)
     blocks = []
     for number, part in enumerate(parts):
         of_block = {int(label): images[int(label)] for label in part}
@@ -102,7 +114,9 @@ def plan_blocks(store: Store, settings: InterventionsConfig) -> tuple[Block, ...
             "settings": settings.model_dump(),
             "images": sorted(of_block.items()),
         }
-        blocks.append(Block(edited_key(f"block-{number:04d}", of), of_block, frozenset(of_block), full))
+        share = allowed * len(part) // len(labels)
+        key = edited_key(f"block-{number:04d}", of)
+        blocks.append(Block(key, of_block, frozenset(of_block), full, share))
     return tuple(blocks)
 
 

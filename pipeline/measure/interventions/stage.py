@@ -7,7 +7,7 @@ is given more images, up to a limit; that is decided inside the block, so parts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -30,8 +30,8 @@ from pipeline.run.store import Store
 from pipeline.schema import INTERVENTIONS
 from pipeline.seeds import ImagePurpose, Purpose, generator
 
-# rows of a block -> the classes that are still open
-Undecided = Callable[[pa.Table], Collection[int]]
+# rows of a block -> the classes that are still open, those first that look most like depending
+Undecided = Callable[[pa.Table], Sequence[int]]
 
 
 def blocks_to_edit(store: Store, settings: InterventionsConfig) -> list[Block]:
@@ -67,21 +67,26 @@ def edit_block(
 ) -> tuple[pa.Table, int]:
     """Rows of the table ``interventions``, and the number of forward passes.
 
-    Every class gets ``settings.images`` images, and those that ``undecided`` names as many again, until their
-    images are used up.
+    Every class gets ``settings.images`` images, and those that ``undecided`` names as many again, in its
+    order, until their images or the block's allowance are used up. A class that goes without stops because
+    others show more: nothing stops because it shows enough.
     """
     evaluator = Evaluator(bench.model.model, bench.config.execution.batch_size)
     herd = _Herd(bench, block, settings)
     tables = [INTERVENTIONS.empty_table()]
-    editing, look = set(block.images), 0
+    editing, look, spent = set(block.images), 0, 0
     while editing:
         asked = herd.look(sorted(editing), look)
+        spent += len(asked)
         tables += [herd.unedited(asked), *_answers(bench, evaluator, herd.edits(asked))]
         look += 1
         more = {
             label for label in editing & block.edited if len(block.images[label]) > look * settings.images
         }
-        editing = more & set(undecided(pa.concat_tables(tables))) if more else set()
+        ordered = [k for k in undecided(pa.concat_tables(tables)) if k in more] if more else []
+        if block.allowance is not None:
+            ordered = ordered[: max(0, block.allowance - spent) // settings.images]
+        editing = set(ordered)
     rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     return rows, rows.num_rows - pc.sum(pc.equal(rows["edit"].cast(pa.string()), FULL)).as_py()
 

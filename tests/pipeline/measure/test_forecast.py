@@ -39,9 +39,9 @@ def test_the_costs_of_the_stages_by_hand():
     assert each <= 12
     assert (edited.images, edited.passes) == (2000, 2000 * each)
     assert edited.seconds == pytest.approx(2000 * each * 0.003)
-    assert edited.most == pytest.approx(6000 * each * 0.003)
+    assert edited.most == pytest.approx(25_000 // each * each * 0.003)  # 2.5 passes per image of the run
     assert told.seconds == pytest.approx(sum(s.seconds for s in told.stages))
-    assert told.most == pytest.approx(told.seconds + 4000 * each * 0.003)
+    assert told.most == pytest.approx(told.seconds + (25_000 // each - 2000) * each * 0.003)
     # what the default curves of 10,000 images may cost of the audit alone
     assert curves.seconds <= 0.15 * audit.seconds
 
@@ -146,7 +146,8 @@ def test_a_budget_takes_the_highest_rung_that_fits():
 
 def test_edits_grow_from_the_first_look_to_what_decides():
     speeds = replace(SPEEDS, edit=0.001)
-    settings = [fit(Config(), WORK, speeds, t).config.interventions for t in (100, 215, 300, 600)]
+    config = parse_config({"interventions": {"passes": 66_000}})
+    settings = [fit(config, WORK, speeds, t).config.interventions for t in (100, 215, 300, 600)]
     assert [(s.images, s.most) for s in settings] == [(7, 7), (10, 10), (10, 20), (10, 30)]
     assert fit(Config(), WORK, speeds, 600).config == Config()
 

@@ -391,6 +391,16 @@ def copied(store: Store, to: Path) -> Store:
     return Store(to)
 
 
+@pytest.mark.parametrize(("images", "red"), [(17, 6), (22, 6), (23, 12)])
+def test_further_looks_end_with_the_passes(mixed: Store, tmp_path: Path, images: int, red: int) -> None:
+    """The first look takes 17 images, a further one 6: it goes to the class that shows most."""
+    run = copied(mixed, tmp_path / "a")
+    edited(run, images=6, most=12, passes=images * 11)
+    counted = Counter(example.partition("/")[0] for example, edit in rows(run) if edit == FULL)
+    assert counted["red"] == red
+    assert counted.total() == 17 + red - 6
+
+
 def test_budgets_passes_and_the_same_rows_whatever_the_batch(mixed: Store, tmp_path: Path) -> None:
     first, second = copied(mixed, tmp_path / "a"), copied(mixed, tmp_path / "b")
     edited(first, images=6, most=12)
@@ -405,7 +415,11 @@ def test_budgets_passes_and_the_same_rows_whatever_the_batch(mixed: Store, tmp_p
     assert passes_per_image(2) == 11
     assert EditedParts(first).passes == sum(edit != FULL for _, edit in a) <= 29 * 11
     settings = InterventionsConfig(images=6, most=12)
-    assert passes_needed([14, 12, 5], settings) == (17 * 11, 29 * 11)
+    assert passes_needed([14, 12, 5], settings, 31) == (17 * 11, 29 * 11)
+    # 2.5 passes an image beyond the first look, and 10,000 at least; but the first look always
+    assert passes_needed([50] * 400, InterventionsConfig(), 20_000) == (44_000, 50_000 // 11 * 11)
+    assert passes_needed([50] * 400, InterventionsConfig(), 1_000) == (44_000, 44_000)
+    assert passes_needed([50] * 40, InterventionsConfig(passes=5_500), 1_000) == (4_400, 5_500)
     # the unedited picture is what the audit stored, and what the network says to it
     stored = first.read("examples", ["example_id", "label_probability"]).to_pylist()
     assert all(

@@ -150,7 +150,9 @@ def test_too_little_to_say_anything() -> None:
 def test_only_what_is_excluded_gets_no_more_images() -> None:
     rng = np.random.default_rng(4)
     classes = {0: drawn(rng, 10, sufficiency=0.5), 1: drawn(rng, 30), 2: answers(1, full=[0.9])}
-    assert undecided_classes(rows(classes)) == {0, 2}
+    assert undecided_classes(rows(classes)) == (0, 2)
+    weaker = {0: classes[0], 5: drawn(rng, 10, sufficiency=0.3), 9: drawn(rng, 10, sufficiency=0.9)}
+    assert undecided_classes(rows(weaker)) == (9, 0, 5)
 
 
 def rows(classes: Mapping[int, Answers]) -> pa.Table:
