@@ -33,7 +33,7 @@ from benchmarks.real_networks import SIDE, Inputs, arguments, inputs_of
 from benchmarks.real_runs import figures, markdown, ranking_table, whole_run
 
 CONFIRMED, DEPENDS = "confirmed", "depends"
-NAMED = {"methods": [{"name": "lrp.preset_a"}]}  # whatever `auto` chooses, both sides of a ratio share it
+NAMED = {"methods": ["lrp.preset_a"]}  # whatever `auto` chooses, both sides of a ratio share it
 ALONE = NAMED | {"interventions": {"images": 0}, "perturbation": False, "sanity": {"images": 0}}
 OWN, FOREIGN = ("same", "same_object", "same_wide"), ("other", "other_object", "other_wide")
 EXCHANGED = (*OWN, *FOREIGN)
