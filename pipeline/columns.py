@@ -131,3 +131,17 @@ _COLUMNS: Final = (
     Column("planted", "flag", "carries a known artefact, where the dataset says so", identifies=True),
 )
 RANKING: Final[Mapping[str, Column]] = {column.name: column for column in _COLUMNS}
+
+# what only edited images say of a class; undefined without them
+OF_EDITS: Final = (
+    "tested",
+    "n_edited",
+    "effect",
+    "effect_shrunk",
+    "effect_low",
+    "effect_high",
+    "q_effect",
+    "sufficiency",
+    "necessity",
+    "background_gap",
+)

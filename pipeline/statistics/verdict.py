@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from pipeline.columns import RANKING
+from pipeline.columns import OF_EDITS, RANKING
 from pipeline.run.documents import EditedSummary, MeanEffect
 from pipeline.statistics.effects import Evidence, Judgement
 from pipeline.statistics.samples import Effect
@@ -65,21 +65,7 @@ def _stored(effect: Effect) -> MeanEffect | None:
 
 _DTYPES: Final = {"text": "object", "integer": "Int64", "number": "float64"}
 # columns of the ranking that the edited images fill, and their types
-_EDITS: Final = {
-    name: _DTYPES[RANKING[name].kind]
-    for name in (
-        "tested",
-        "n_edited",
-        "effect",
-        "effect_shrunk",
-        "effect_low",
-        "effect_high",
-        "q_effect",
-        "sufficiency",
-        "necessity",
-        "background_gap",
-    )
-}
+_EDITS: Final = {name: _DTYPES[RANKING[name].kind] for name in OF_EDITS}
 
 
 def _of_edits(judgement: Judgement | None) -> dict[str, Any]:

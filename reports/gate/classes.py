@@ -6,26 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pipeline.columns import OF_EDITS
 from pipeline.verdicts import MapVerdict, Tested, Verdict
 from reports.gate.operators import Estimate
 
 Row = Mapping[str, Any]  # of the ranking
 
-BY_EDITS: Final = frozenset(
-    {
-        "verdict",
-        "tested",
-        "n_edited",
-        "effect",
-        "effect_shrunk",
-        "effect_low",
-        "effect_high",
-        "q_effect",
-        "sufficiency",
-        "necessity",
-        "background_gap",
-    }
-)
+BY_EDITS: Final = frozenset({"verdict", *OF_EDITS})
 _BY_ALL_IMAGES: Final = frozenset({"n_images", "n_correct", "accuracy", "confidence", "box_area"})
 COUNTS: Final = frozenset({"n", "n_images", "n_correct", "n_undefined", "n_edited", "n_needed"})
 # column -> those of its interval
