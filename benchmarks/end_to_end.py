@@ -66,6 +66,7 @@ def main() -> None:
     settings.set("model", source=arguments.model)
     settings.set("execution", batch_size=arguments.batch_size)
     settings.set("sanity", images=0)
+    settings.set("interventions", images=0)
     settings.curves(wanted=False, budget=None)
     settings.methods(arguments.method)
     compare(settings.config(), arguments.repeats)
