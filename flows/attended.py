@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import foresight, progress, terminal
+from flows.metrics_file import MetricsFile
 from flows.server import start_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, parse_config
@@ -21,16 +22,27 @@ if TYPE_CHECKING:
 
 
 def audit(
-    config: Config, out: str, report: bool = True, trust: Trust = NOTHING, seconds: float | None = None
+    config: Config,
+    out: str,
+    report: bool = True,
+    trust: Trust = NOTHING,
+    seconds: float | None = None,
+    metrics: str | None = None,
 ) -> AuditResult:
     """Run the audit with progress, then print the ranking and where the report is.
 
     ``trust``: what may be executed for the model; ``seconds``: how long it may take: budgets are chosen that
-    fit, unless the run was begun before.
+    fit, unless the run was begun before; ``metrics``: a file that Prometheus reads.
 
     Raises:
         InputError, ConfigError, ExplainError: something cannot be used; too many images failed.
     """
+    file = MetricsFile(Path(metrics), out) if metrics else None
+    with progress.shown_on(terminal.console, file):
+        return _audit(config, out, report, trust, seconds)
+
+
+def _audit(config: Config, out: str, report: bool, trust: Trust, seconds: float | None) -> AuditResult:
     run = Store(out)
     if seconds is not None:
         config = foresight.begun(config, run)
@@ -59,7 +71,7 @@ def _get_ready(config: Config, trust: Trust, dataset: Dataset | None) -> None:
     """Prefect's server starts while the model is loaded and compiled."""
     server = start_server()
     work = "choosing the method on a few images" if config.automatic else "compiling the methods"
-    with terminal.console.status(f"loading the model, {work}"):
+    with progress.waiting(f"loading the model, {work}"):
         load_tensorflow()
         from pipeline.measure.benches import bench_for
 
@@ -79,7 +91,7 @@ def _fitted(config: Config, trust: Trust, run: Store, seconds: float) -> Config:
         terminal.print_line("--time: the run was begun before; it keeps its budgets")
         return config
     bench = bench_for(config, trust)
-    with terminal.console.status("measuring what it costs here"):
+    with progress.waiting("measuring what it costs here"):
         budget = foresight.fitted_to(seconds, bench)
     terminal.print_line(f"--time {duration(seconds)}: {budget.words}")
     if budget.config != config:

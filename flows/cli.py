@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer import rich_utils
 
-from flows import interrupts
+from flows import interrupts, journal
 from flows.exit_codes import ExitCode
 from flows.settings import quiet_logs
 from pipeline.errors import plain
@@ -38,6 +38,7 @@ COMMANDS = (
     "verify",
     "canary",
     "data",
+    "status",
     "serve",
     "plan",
     "explain",
@@ -98,6 +99,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code and never raises."""
     debug = "--debug" in arguments or bool(os.environ.get("HANSAUDIT_DEBUG"))
     quiet_logs()
+    journal.use_json("--log-json" in arguments)
     with interrupts.noticed():
         try:
             return _command([a for a in arguments if a != "--debug"], debug)
@@ -143,7 +145,10 @@ def _is_input_error(error: BaseException) -> bool:
 
 def _say(message: str) -> None:
     """One clear line on stderr; plain text, so that names with [brackets] stay as they are."""
-    print(f"hansaudit: {plain(message)}", file=sys.stderr)
+    if journal.is_json():
+        journal.write_event("error", {"text": plain(message)})
+    else:
+        print(f"hansaudit: {plain(message)}", file=sys.stderr)
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,6 +11,8 @@ from pipeline.trust import Trust, is_function
 
 GROUP = "Where images come from: a column of the CSV, else a feature of a TFDS dataset. Default: group."
 TIME = "How long it may take, such as 90s, 30m or 2h: budgets of images are chosen that fit."
+LOG_JSON = "Progress and errors as JSON, an object per line, on standard error."
+METRICS_FILE = "Keep a text file for Prometheus (node_exporter's textfile collector; name it *.prom)."
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 UNSAFE = "Run code for the model: Lambda layers of its file, a function that a file names."
 

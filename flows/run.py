@@ -6,6 +6,7 @@ server (Prefect starts a temporary one) and against one (``PREFECT_API_URL``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from flows.followups import cluster_accused  # noqa: E402
 from flows.lifeline import follow_master  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.server import start_server  # noqa: E402
+from pipeline.busy import Busy, Done  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.run.costs import clocked  # noqa: E402
@@ -76,14 +78,15 @@ class TooManyFailed(InputError):
 
 
 @task(name="audit-shard", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
-def audit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]) -> int:
-    """Audit one shard and write its parts; returns its number of images."""
+def audit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]) -> Done:
+    """Audit one shard and write its parts; returns its number of images, and where the time went."""
     load_tensorflow()
     from pipeline.measure.audit import audit_part
     from pipeline.measure.benches import bench_for
 
-    bench = bench_for(parse_config(config), Trust.from_dict(trust))
-    return audit_part(Store(out), bench, key, lambda images: progress.report(key, images))
+    bench, busy = bench_for(parse_config(config), Trust.from_dict(trust)), Busy()
+    images = audit_part(Store(out), bench, key, lambda images: progress.report(key, images), busy)
+    return Done(images, busy.rounded)
 
 
 @flow(name="hansaudit", flow_run_name="{out}", validate_parameters=False, persist_result=False)
@@ -123,16 +126,21 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     config = bench.config  # with the method that was chosen: workers choose none
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
     with store.lock():
-        expected = _foresee(store, bench)
-        session = audit_run(
-            store, bench, lambda keys: runners.run_shards(audit_task, keys, given, config.execution), _tell
-        )
-        session.forecast = expected
+        busy: dict[str, float] = {}
+
+        def finish(keys: Sequence[str]) -> int:
+            done = runners.run_shards(audit_task, keys, given, config.execution)
+            busy.update(done.seconds)
+            return done.amount
+
+        session = audit_run(store, bench, finish, _tell, _foresee(store, bench))
+        session.busy = busy
         images, failed, examples = _count(store)
         result = AuditResult(out, images, failed, session.images, session.seconds, session=session)
         if images > failed:
             with clocked(session.spent, "interventions"):
                 edit_classes(store, bench.config, given)
+            store.record(session)
             result.edited_passes = EditedParts(store).passes
         if images > failed and end != TABLES:
             _conclude(store, bench, result, report=end == REPORT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import active_children
 from typing import Any
 
@@ -20,12 +20,13 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner  # noqa: E402
 from flows import interrupts, progress  # noqa: E402
 from flows.lifeline import follow_parent  # noqa: E402
 from flows.progress import Meter  # noqa: E402
+from pipeline.busy import Busy, Done  # noqa: E402
 from pipeline.config import ExecutionConfig  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.inputs.shards import parse_key  # noqa: E402
 
 
-def run_shards(task: Task, keys: Sequence[str], given: Mapping[str, Any], execution: ExecutionConfig) -> int:
+def run_shards(task: Task, keys: Sequence[str], given: Mapping[str, Any], execution: ExecutionConfig) -> Done:
     """Run ``task(key, **given)``, which returns the images it did, for every key; returns their sum.
 
     Raises:
@@ -49,8 +50,9 @@ def run_tasks(
     given: Mapping[str, Any],
     execution: ExecutionConfig,
     work: Work = Work(),
-) -> int:
-    """Run ``task(key, **given)``, which returns how much it did, for every key; returns their sum.
+) -> Done:
+    """Run ``task(key, **given)``, which returns how much it did (a number, or a :class:`Done`), for every
+    key; returns their sum.
 
     ``sizes``: key -> how much it is to do, as ``work`` counts it.
 
@@ -59,13 +61,28 @@ def run_tasks(
     """
     keys = list(sizes)
     with progress.metering(sum(sizes.values()), work.name, work.unit) as meter:
+        results = _Results(meter)
         if execution.workers == 1:
             for key in keys:
                 interrupts.stop_if_interrupted()
-                meter.set(key, task(key, **given))
+                results.finish(key, task(key, **given))
         elif keys:
-            _Spread(task, given, execution, meter, work).twice(keys)
-        return meter.done
+            _Spread(task, given, execution, results, work).twice(keys)
+        return Done(meter.done, results.busy.rounded)
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What the tasks did, as they end."""
+
+    meter: Meter
+    busy: Busy = field(default_factory=Busy)
+
+    def finish(self, key: str, result: int | Done) -> None:
+        """The task of ``key`` has ended."""
+        done = result if isinstance(result, Done) else Done(result)
+        self.busy.add(done.seconds)
+        self.meter.finish(key, done.amount)
 
 
 @dataclass(frozen=True)
@@ -75,7 +92,7 @@ class _Spread:
     task: Task
     given: Mapping[str, Any]
     execution: ExecutionConfig
-    meter: Meter
+    results: _Results
     work: Work
 
     def twice(self, keys: Sequence[str]) -> None:
@@ -103,7 +120,7 @@ class _Spread:
             for future in as_completed(list(futures)):
                 interrupts.stop_if_interrupted()
                 try:
-                    self.meter.set(futures[future], future.result())
+                    self.results.finish(futures[future], future.result())
                 except BrokenExecutor:
                     continue
                 left.remove(futures[future])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import examples
-from flows.options import GROUP, TIME, UNSAFE
+from flows.options import GROUP, LOG_JSON, METRICS_FILE, TIME, UNSAFE
 
 
 def register(app: typer.Typer) -> None:
@@ -84,6 +84,8 @@ def run(
     time: Annotated[str | None, typer.Option(help=TIME)] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
     report: Annotated[bool, typer.Option(help="Write report.html at the end.")] = True,
+    log_json: Annotated[bool, typer.Option("--log-json", help=LOG_JSON)] = False,
+    metrics_file: Annotated[str | None, typer.Option(help=METRICS_FILE)] = None,
 ) -> None:
     """Audit a dataset: explain every image, rank the classes, write the report.
 
@@ -107,8 +109,8 @@ def run(
         workers=workers,
         max_failed_fraction=max_failed,
     )
-    seconds = options.seconds(time)
-    attended.audit(settings.config(), out, report, options.trust(unsafe, model), seconds)
+    trust = options.trust(unsafe, model)
+    attended.audit(settings.config(), out, report, trust, options.seconds(time), metrics_file)
 
 
 def demo(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import schema
+from pipeline.busy import DECODE, READ, Busy
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset, DatasetInfo, Record
@@ -149,20 +150,28 @@ def _lookup(names: Sequence[str], outputs: Mapping[str, int]) -> np.ndarray:
     return np.array([outputs.get(name.strip().casefold(), -1) for name in names], np.int32)
 
 
-def iter_batches(dataset: Dataset, shard: Shard, card: ModelCard, batch_size: int) -> Iterator[Batch]:
+def iter_batches(
+    dataset: Dataset, shard: Shard, card: ModelCard, batch_size: int, busy: Busy | None = None
+) -> Iterator[Batch]:
     """The shard in batches of ``batch_size``, in order; the last one is padded.
+
+    ``busy``: gets the seconds of reading and decoding.
 
     Raises :class:`InputError` for a batch size below 1.
     """
     if batch_size < 1:
         raise InputError(f"batch_size: received {batch_size}; valid: 1 or more")
-    classes = map_classes(dataset.info, card)
+    classes, busy = map_classes(dataset.info, card), busy or Busy()
+
+    def decode(record: Record) -> _Row:
+        with busy.at(DECODE):
+            return _decode(record, card, classes)
+
     with ThreadPoolExecutor(max(2, os.cpu_count() or 2), "decode") as pool:
         window: deque[Future[_Row]] = deque()
-        records = dataset.read(shard)
         try:
-            for record in records:
-                window.append(pool.submit(_decode, record, card, classes))
+            for record in _read(dataset, shard, busy):
+                window.append(pool.submit(decode, record))
                 if len(window) >= (AHEAD + 1) * batch_size:
                     yield _batch([window.popleft().result() for _ in range(batch_size)], card, batch_size)
             while window:
@@ -171,6 +180,17 @@ def iter_batches(dataset: Dataset, shard: Shard, card: ModelCard, batch_size: in
         finally:
             for future in window:
                 future.cancel()
+
+
+def _read(dataset: Dataset, shard: Shard, busy: Busy) -> Iterator[Record]:
+    """The records of the shard; the time that the consumer takes is not theirs."""
+    records = iter(dataset.read(shard))
+    while True:
+        with busy.at(READ):
+            record = next(records, None)
+        if record is None:
+            return
+        yield record
 
 
 def _decode(record: Record, card: ModelCard, classes: ClassMap) -> _Row:

@@ -10,10 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
 from explainers import Explanation, analyze_many
+from pipeline.busy import CURVES, EXPLAIN, MEASURE, WRITE, Busy
 from pipeline.config import AUTO, AuditConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import Batch, iter_batches, map_classes
@@ -38,40 +40,61 @@ Auditor = Callable[[Sequence[str]], int]  # finishes the shards of these keys; r
 Told = Callable[[Preflight], None]
 
 
-def audit_run(run: Store, bench: Bench, audit: Auditor | None = None, told: Told | None = None) -> Session:
+def audit_run(
+    run: Store,
+    bench: Bench,
+    audit: Auditor | None = None,
+    told: Told | None = None,
+    forecast: Sequence[dict[str, Any]] = (),
+) -> Session:
     """Begin ``run`` or go on with it: look, finish what is missing, check its methods, note the session.
 
     Nobody else may write the run meanwhile. ``audit``: how the missing shards are finished; without it in
     this process, one after the other. ``told`` gets what the look before the first image said, once per run.
+    ``forecast``: what its stages are expected to cost, noted with the session.
 
     Raises:
         InputError: another process writes the run, the folder holds something else, the dataset is empty,
             none of the images that are looked at can be used, or there is no space.
     """
     with run.lock():
-        began = time.perf_counter()
-        provenance, seen = provenance_of(bench), _look_first(run, bench)
-        if bench.choice is not None and not run.exists:
-            replace(bench.choice, run_id=bench.config.run_id).write(run)
-        run.open_or_create(bench.config, provenance)
-        if seen is not None:
-            run.note(seen)
-            if told:
-                told(seen)
-        session = Session(setup_seconds=round(bench.seconds + time.perf_counter() - began, 3))
-        run.record(session)
+        session, keys = _begin(run, bench, told, forecast)
         started = time.perf_counter()
         try:
-            keys = run.missing()
             session.images = audit(keys) if audit else sum(audit_part(run, bench, key) for key in keys)
         finally:
             session.seconds = round(time.perf_counter() - started, 3)
             run.end(session)
         if session.images:
             _note_spent(session, bench)
+            run.record(session)
         with clocked(session.spent, "sanity"):
             check_run(run, bench)
+        run.record(session)
     return session
+
+
+def _begin(
+    run: Store, bench: Bench, told: Told | None, forecast: Sequence[dict[str, Any]]
+) -> tuple[Session, tuple[str, ...]]:
+    """Look, write the manifest, note the session; returns it and the keys of the shards that are missing."""
+    began = time.perf_counter()
+    provenance, seen = provenance_of(bench), _look_first(run, bench)
+    if bench.choice is not None and not run.exists:
+        replace(bench.choice, run_id=bench.config.run_id).write(run)
+    run.open_or_create(bench.config, provenance)
+    if seen is not None:
+        run.note(seen)
+        if told:
+            told(seen)
+    keys = run.missing()
+    session = Session(
+        setup_seconds=round(bench.seconds + time.perf_counter() - began, 3),
+        forecast=list(forecast),
+        finished_before=bench.dataset.info.n_examples - sum(len(parse_key("", key)) for key in keys),
+    )
+    run.record(session)
+    return session, keys
 
 
 def _note_spent(session: Session, bench: Bench) -> None:
@@ -113,10 +136,21 @@ def _doubt(choice: ChoiceDocument) -> str:
     )
 
 
-def audit_part(run: Store, bench: Bench, key: str, on_batch: Callable[[int], None] | None = None) -> int:
-    """Audit the shard of ``key`` and write its parts; returns its number of images."""
-    tables = audit_shard(parse_key(bench.dataset.info.name, key), bench, on_batch)
-    run.write_shard(key, tables)
+def audit_part(
+    run: Store,
+    bench: Bench,
+    key: str,
+    on_batch: Callable[[int], None] | None = None,
+    busy: Busy | None = None,
+) -> int:
+    """Audit the shard of ``key`` and write its parts; returns its number of images.
+
+    ``busy`` gets the seconds by kind of work.
+    """
+    busy = busy or Busy()
+    tables = audit_shard(parse_key(bench.dataset.info.name, key), bench, on_batch, busy)
+    with busy.at(WRITE):
+        run.write_shard(key, tables)
     return tables["examples"].num_rows
 
 
@@ -144,19 +178,23 @@ def provenance_of(bench: Bench) -> Provenance:
 
 
 def audit_shard(
-    shard: Shard, bench: Bench, on_batch: Callable[[int], None] | None = None
+    shard: Shard, bench: Bench, on_batch: Callable[[int], None] | None = None, busy: Busy | None = None
 ) -> dict[str, pa.Table]:
     """Explain and measure every image of ``shard``: table name to table, as in :mod:`pipeline.schema`.
 
     The metrics of a batch are computed in a second thread while the next batch is explained. ``on_batch`` is
-    called with the number of images that became finished.
+    called with the number of images that became finished; ``busy`` gets the seconds by kind of work.
     """
-    recipe = _recipe(shard, bench)
-    batches = iter_batches(bench.dataset, shard, bench.model.card, bench.config.execution.batch_size)
+    recipe, busy = _recipe(shard, bench), busy or Busy()
+    batches = iter_batches(bench.dataset, shard, bench.model.card, bench.config.execution.batch_size, busy)
     pieces: list[dict[str, pa.Table]] = []
     pending: deque[Future[dict[str, pa.Table]]] = deque()
     curves: list[dict[str, pa.Table]] = []
     waiting: list[Explained] = []  # for curves, until they fill a batch
+
+    def measured(batch: Batch, explanations: Sequence[Explanation]) -> dict[str, pa.Table]:
+        with busy.at(MEASURE):
+            return batch_tables(batch, explanations, recipe)
 
     def collect() -> None:
         pieces.append(pending.popleft().result())
@@ -165,25 +203,26 @@ def audit_shard(
 
     with ThreadPoolExecutor(1, "measure") as measuring:
         for batch in batches:
-            explanations = explain(batch, bench)
-            pending.append(measuring.submit(batch_tables, batch, explanations, recipe))
+            with busy.at(EXPLAIN):
+                explanations = explain(batch, bench)
+            pending.append(measuring.submit(measured, batch, explanations))
             if bench.perturber:
                 waiting += bench.perturber.choose(batch, explanations)
                 if len(waiting) >= bench.config.execution.batch_size:
-                    curves.append(_curves(bench, waiting))
+                    curves.append(_curves(bench, waiting, busy))
             while len(pending) > _PENDING:
                 collect()
         if waiting:
-            curves.append(_curves(bench, waiting))
+            curves.append(_curves(bench, waiting, busy))
         while pending:
             collect()
     return _joined([*pieces, *curves], (*recipe.tables, *(("curves",) if bench.perturber else ())))
 
 
-def _curves(bench: Bench, waiting: list[Explained]) -> dict[str, pa.Table]:
+def _curves(bench: Bench, waiting: list[Explained], busy: Busy) -> dict[str, pa.Table]:
     """Rows of the images that wait for their curves; nobody waits any more."""
     assert bench.perturber is not None
-    with clocked(bench.perturber.spent, "curves"):
+    with clocked(bench.perturber.spent, "curves"), busy.at(CURVES):
         tables = bench.perturber.draw(waiting, tuple(bench.methods))
     waiting.clear()
     return tables

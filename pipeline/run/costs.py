@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -82,14 +82,32 @@ class Forecast:
         return {"stages": [asdict(s) for s in self.stages], "total": asdict(self.total)}
 
 
+Entered = Callable[[str, bool], None]  # a stage, and whether it begins (else it has ended)
+_watchers: list[Entered] = []  # of this process
+
+
+@contextmanager
+def stages_told_to(watcher: Entered) -> Iterator[None]:
+    """Tell ``watcher`` of every stage that begins or ends inside this context."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
 @contextmanager
 def clocked(spent: MutableMapping[str, float], stage: str) -> Iterator[None]:
-    """Add the seconds that the block takes to those of ``stage``."""
+    """Add the seconds that the block takes to those of ``stage``, and tell who wants to know."""
     began = time.perf_counter()
+    for watcher in tuple(_watchers):
+        watcher(stage, True)
     try:
         yield
     finally:
         spent[stage] = round(spent.get(stage, 0.0) + time.perf_counter() - began, 3)
+        for watcher in tuple(_watchers):
+            watcher(stage, False)
 
 
 def compared(forecast: Iterable[Mapping[str, Any]], spent: Mapping[str, float]) -> str:
@@ -110,6 +128,11 @@ def compared(forecast: Iterable[Mapping[str, Any]], spent: Mapping[str, float]) 
     both = [span for stage, span in expected.items() if stage in spent]
     whole = f"in all {duration(sum(spent.values()))}" + (f" ({_words(_added(both))})" if both else "")
     return f"spent (forecast): {'; '.join(told)}; {whole}"
+
+
+def busy_words(busy: Mapping[str, float]) -> str:
+    """Seconds of :attr:`pipeline.busy.Busy.seconds` in words; empty where nothing was measured."""
+    return "; ".join(f"{work} {duration(float(seconds))}" for work, seconds in busy.items())
 
 
 def _span(stage: Mapping[str, Any]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import InputError
-from pipeline.temporary import sweep, temporary_name
+from pipeline.temporary import Owner, sweep, temporary_name
 
 _LOCK = ".lock"
+_WRITER = re.compile(r"id (?P<pid>\d+) on (?P<host>.*)\n(?P<started>\d+)\n")
 
 
 class Files(Protocol):
@@ -46,6 +47,9 @@ class Files(Protocol):
 
     def lock(self) -> Any:
         """Context in which no other process writes here. Raises :class:`InputError` when one already does."""
+
+    def writer(self) -> Owner | None:
+        """The process that holds the lock at the moment; None: nobody, or it cannot be told."""
 
 
 def open_files(path: str | Path) -> Files:
@@ -137,13 +141,14 @@ class LocalFiles:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 handle.seek(0)
-                owner = handle.read().strip() or "unknown"
+                owner = handle.read().partition("\n")[0].strip() or "unknown"
                 raise InputError(
                     f"{self.root}: another process ({owner}) is writing this run; wait for it to end, "
                     "or choose another folder"
                 ) from None
             handle.truncate(0)
-            handle.write(f"id {os.getpid()} on {socket.gethostname()}")
+            own = Owner.this_process()
+            handle.write(f"id {own.pid} on {own.host}\n{own.started}\n")
             handle.flush()
             for folder in Path(self.root).glob("**/"):
                 sweep(folder)
@@ -152,6 +157,13 @@ class LocalFiles:
                 yield
             finally:
                 self._locked = False
+                handle.truncate(0)
+
+    def writer(self) -> Owner | None:
+        # who asks must not take the lock, not even for a moment: it might be the moment of one that begins
+        written = _WRITER.fullmatch((self.get(_LOCK) or b"").decode(errors="replace"))
+        owner = Owner(written["host"], int(written["pid"]), written["started"]) if written else None
+        return owner if owner is not None and owner.lives else None
 
 
 class ObjectFiles:
@@ -218,6 +230,9 @@ class ObjectFiles:
     @contextmanager
     def lock(self) -> Iterator[None]:
         yield
+
+    def writer(self) -> Owner | None:
+        return None
 
 
 def _store_errors() -> tuple[type[Exception], ...]:

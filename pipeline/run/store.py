@@ -48,6 +48,8 @@ class Session:
     # seconds by stage, and what was forecast for them: see pipeline.run.costs
     spent: dict[str, float] = field(default_factory=dict)
     forecast: list[dict[str, Any]] = field(default_factory=list)
+    busy: dict[str, float] = field(default_factory=dict)  # seconds inside the audit: see pipeline.busy
+    finished_before: int = 0  # images that earlier sessions had finished
 
 
 class Store(RunFolder):

@@ -60,6 +60,9 @@ def test_what_it_cost_stands_beside_the_forecast(finished: Path):
     assert [of_stage["stage"] for of_stage in session["forecast"]] == stages
     assert session["forecast"][0]["images"] == 24
     assert list(session["spent"]) == [*stages, "ranking", "follow-ups", "report"]
+    assert list(session["busy"]) == ["reading", "decoding", "forward and backward", "metrics", "writing"]
+    # one thread writes and asks the network; that is part of the audit's time
+    assert 0 < session["busy"]["forward and backward"] + session["busy"]["writing"] <= session["seconds"]
 
 
 def test_a_run_leaves_parts_ranking_and_report(finished: Path):

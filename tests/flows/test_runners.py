@@ -50,9 +50,9 @@ def test_one_worker_runs_the_shards_in_order_and_sums_their_images():
         done.append((key, out))
         return int(key[-9:]) - int(key[-19:-10])
 
-    assert run_shards(task, keys, {"out": "runs/x"}, ExecutionConfig()) == 20  # type: ignore[arg-type]
+    assert run_shards(task, keys, {"out": "runs/x"}, ExecutionConfig()).amount == 20  # type: ignore[arg-type]
     assert done == [(key, "runs/x") for key in keys]
-    assert run_shards(task, [], {"out": "runs/x"}, ExecutionConfig(workers=2)) == 0  # type: ignore[arg-type]
+    assert run_shards(task, [], {"out": "runs/x"}, ExecutionConfig(workers=2)).amount == 0  # type: ignore[arg-type]
 
 
 class Mortal:
@@ -101,7 +101,7 @@ def test_what_a_dead_worker_left_is_done_once_more_by_itself(mortal: type[Mortal
         done.append(key)
         return int(key[-9:]) - int(key[-19:-10])
 
-    assert run_shards(task, keys, {}, ExecutionConfig(workers=2)) == 20  # type: ignore[arg-type]
+    assert run_shards(task, keys, {}, ExecutionConfig(workers=2)).amount == 20  # type: ignore[arg-type]
     assert done == [keys[0], keys[2], keys[1]]
     assert mortal.started == 2
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.run.costs import compared
+from pipeline.run.costs import busy_words, compared
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.sections import Section
@@ -65,6 +65,7 @@ def build(run: RunData) -> dict[str, Any]:
                     ("last ended", sessions[-1].get("ended") if sessions else None),
                     ("time spent", words.duration(seconds) if seconds else None),
                     ("cost of the last session", _cost(sessions)),
+                    ("inside the audit", _inside(sessions)),
                     (
                         "speed",
                         f"{words.number(images / seconds, 1)} images/s" if seconds and images else None,
@@ -86,6 +87,17 @@ def _cost(sessions: Sequence[Mapping[str, Any]]) -> str | None:
             if told := compared(session.get("forecast") or (), session.get("spent") or {}):
                 return told
         except (AttributeError, KeyError, TypeError, ValueError):  # a manifest that somebody wrote
+            return None
+    return None
+
+
+def _inside(sessions: Sequence[Mapping[str, Any]]) -> str | None:
+    """Where the time of the last session with new images went, inside its audit."""
+    for session in reversed(sessions):
+        try:
+            if told := busy_words(session.get("busy") or {}):
+                return f"{told} (threads and workers added up)"
+        except (AttributeError, TypeError, ValueError):  # a manifest that somebody wrote
             return None
     return None
 

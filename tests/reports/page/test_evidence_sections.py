@@ -286,3 +286,18 @@ def test_what_the_run_cost_stands_beside_its_forecast(folder, drawn):
         text = section(folder, "provenance")
         assert expected is None or expected in text
         assert ("cost of the last session" in text) == (expected is not None)
+
+
+def test_where_the_time_of_the_audit_went_is_said(folder, drawn):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for busy, expected in (
+        ({"reading": 1.25, "metrics": 65.0}, "reading 1.2 s; metrics 1 min 05 s"),
+        (7, None),
+    ):
+        manifest["sessions"][-1]["busy"] = busy
+        path.write_text(json.dumps(hashed(manifest)), encoding="utf-8")
+        page_of(folder, drawn[1])
+        text = section(folder, "provenance")
+        assert expected is None or expected in text
+        assert ("inside the audit" in text) == (expected is not None)
