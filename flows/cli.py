@@ -42,6 +42,7 @@ COMMANDS = (
     "serve",
     "plan",
     "explain",
+    "export",
 )
 # errors that a user can mend, looked up only in modules that are already loaded
 _INPUT_ERRORS = (

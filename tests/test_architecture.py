@@ -15,6 +15,7 @@ from explainers.rules.base import Rule
 from explainers.rules.presets import GRADIENT
 from flows import cli, runners
 from pipeline import columns, seeds
+from pipeline.followup import exports
 from pipeline.inputs.datasets import list_sources
 from pipeline.measure import forecast
 from pipeline.measure.curve_metrics import metrics_of
@@ -109,6 +110,7 @@ DEFINED: dict[str, Callable[[], set[str]]] = {
     "dataset source": lambda: {
         f"pipeline/inputs/datasets/sources/{source.name}.py" for source in list_sources()
     },
+    "format for other tools": lambda: sources(exports.module_of(name).export for name in exports.FORMATS),
     "intervention": lambda: sources(i.edits for i in all_interventions()),
     "report section": lambda: sources(section.build for section in all_sections()),
     "property of files": lambda: sources([FileProperty, file_properties]),

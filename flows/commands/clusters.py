@@ -21,7 +21,6 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "clusters runs/squeezenet",
             "clusters runs/squeezenet --class tench --class n01443537",
-            "clusters runs/squeezenet --class tench --virelay virelay-project",
         ),
     )(clusters)
 
@@ -34,9 +33,6 @@ def clusters(
     top: Annotated[int, typer.Option(help="Without --class: the most suspicious classes.", min=1)] = 5,
     method: Annotated[str, typer.Option(help="Explanation method; default the run's first.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the clustering.")] = 0,
-    virelay: Annotated[
-        str | None, typer.Option(help="Also write a ViRelAy project into this folder.")
-    ] = None,
 ) -> None:
     """Find the strategies inside a class: spectral clustering (SpRAy) of the stored maps.
 
@@ -76,13 +72,7 @@ def clusters(
         "class", rows, ("images", "clusters", "tau", "Clever-Hans candidates"), whole=("tau",)
     )
     terminal.print_failures(ranking.method, sanity_failures(store, ranking.method))
-    written = f"written: {run}/{CLUSTERS_TABLE}, {run}/{CLUSTERS}"
-    terminal.print_line(written)
-    if virelay:
-        from pipeline.followup.virelay import export_virelay
-
-        path = export_virelay(store, virelay)
-        terminal.print_line(f"ViRelAy: python -m virelay {path}")
+    terminal.print_line(f"written: {run}/{CLUSTERS_TABLE}, {run}/{CLUSTERS}")
 
 
 def _candidates(result: ClassStrategies) -> str:

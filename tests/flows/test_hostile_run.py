@@ -121,16 +121,18 @@ POLICY = '[[check]]\nstatistic = "n_suspicious"\nmax = 0\n'
         ("rank", "--draws", "100"),
         ("report",),
         ("gate", "--policy", "{policy}"),
-        ("clusters", "--top", "1", "--virelay", "{virelay}"),
+        ("clusters", "--top", "1"),
+        ("export", "--to", "coco", "--out", "{out}"),
+        ("export", "--to", "virelay", "--out", "{out}"),
         ("rank-methods", "--metric", "aopc_morf"),
     ],
-    ids=lambda command: command[0],
+    ids=lambda command: "-".join(command[:3:2]),
 )
 def test_no_other_command_that_takes_a_run_executes_anything(received, tmp_path, monkeypatch, command):
     mark = tmp_path / MARK
     run = received({"source": hostile_module(tmp_path, mark, monkeypatch), "unsafe": True})
     (tmp_path / "policy.toml").write_text(POLICY)
-    places = {"policy": tmp_path / "policy.toml", "virelay": tmp_path / "virelay"}
+    places = {"policy": tmp_path / "policy.toml", "out": tmp_path / "exported"}
     name, *options = (part.format(**places) for part in command)
     assert cli.run([name, str(run), *options]) != cli.FAILURE
     assert not mark.exists()

@@ -24,8 +24,8 @@ from pipeline.followup.clusters import (
     pool,
     separability,
 )
+from pipeline.followup.exports.virelay import export_virelay
 from pipeline.followup.strategies import cluster_run
-from pipeline.followup.virelay import export_virelay
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.classes import find_class
 from pipeline.measure.explain import find_output

@@ -20,11 +20,23 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline.errors import InputError
+from pipeline.followup.exports.stored import heat
 from pipeline.run.documents import ClassStrategies, ClustersDocument
 from pipeline.run.folder import CLUSTERS_TABLE
 from pipeline.run.store import Store
 
 PROJECT = "project.yaml"
+
+
+ABOUT = "the clusters of strategies as a ViRelAy project: pictures, maps, embeddings"
+
+
+def export(run: Store, out: str) -> str:
+    """Write the clustered classes of ``run`` into the folder ``out``; returns how to open them.
+
+    Raises :class:`InputError` when nothing has been clustered yet, or the run stores no thumbnails.
+    """
+    return f"python -m virelay {export_virelay(run, out)}"
 
 
 def export_virelay(run: Store, folder: str | Path) -> Path:
@@ -99,16 +111,8 @@ def _pictures(run: Store, ids: list[str]) -> np.ndarray:
 
 def _heat(run: Store, ids: list[str], method: str, size: tuple[int, int]) -> np.ndarray:
     """Signed maps, each cell repeated to the size of the picture: (n, h, w, 1) float32."""
-    out = np.empty((len(ids), *size, 1), np.float32)
     columns = ["height", "width", "signed", "signed_scale"]
-    for i, row in enumerate(_by_id(run, "maps", columns, ids, method)):
-        cells = (
-            np.asarray(row["signed"], np.float32).reshape(row["height"], row["width"]) * row["signed_scale"]
-        )
-        y = np.arange(size[0]) * row["height"] // size[0]
-        x = np.arange(size[1]) * row["width"] // size[1]
-        out[i, :, :, 0] = cells[y[:, None], x]
-    return out
+    return np.stack([heat(row, *size)[..., None] for row in _by_id(run, "maps", columns, ids, method)])
 
 
 def _predictions(run: Store, ids: list[str], n_classes: int) -> np.ndarray:
