@@ -15,7 +15,7 @@ OLDEST_TESTS := tests/flows/test_hostile_run.py tests/pipeline/inputs/test_limit
   tests/pipeline/statistics/test_ranking.py tests/reports/gate tests/explainers/rules tests/flows/test_cli.py \
   tests/flows/test_schedule.py
 
-.PHONY: demo gate-jobs test test-oldest test-latest check fuzz kill soak package format benchmarks clean
+.PHONY: demo gate-jobs docs test test-oldest test-latest check fuzz kill soak package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -36,6 +36,10 @@ gate-jobs: $(STAMP)
 	  code=0; $(BIN)/hansaudit gate $$out/run --policy docs/ci/gate.toml --junit $$out/gate.xml || code=$$?; \
 	  test $$code -eq $${job#*:} || { echo "$$network: exit code $$code"; exit 1; }; \
 	done
+
+# The documentation as a site, every link and anchor checked: build/site/index.html
+docs: $(STAMP)
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 check: $(STAMP)
 	$(BIN)/ruff check .
