@@ -39,4 +39,4 @@ def export(run: Store, format_: str, out: str) -> str:
 
 def module_of(format_: str) -> ModuleType:
     """The file of a format."""
-    return importmodule_of(f"pipeline.followup.exports.{_MODULES.get(format_, format_)}")
+    return import_module(f"pipeline.followup.exports.{_MODULES.get(format_, format_)}")
