@@ -33,6 +33,7 @@ COMMANDS = (
     "results",
     "diff",
     "clusters",
+    "boxes",
     "confirm",
     "rank_methods",
     "verify",

@@ -15,7 +15,7 @@ from pipeline.statistics.properties import check_properties
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import ACCUSED
 from reports.gate.markdown import cell
-from reports.page.headline import sentence, tally
+from reports.page.headline import count_unboxed, sentence, tally
 
 _ARTIFACT_ROWS = 100
 _ARTIFACT_COLUMNS = (
@@ -92,7 +92,7 @@ def verdict_markdown(about: str, ranking: Ranking) -> str:
     """The headline of a run in Markdown."""
     accused = ranking.table[ranking.table["verdict"].isin(ACCUSED)]
     counts = tally(ranking.table)
-    lines = [f"# {cell(about)}", "", sentence(counts), ""]
+    lines = [f"# {cell(about)}", "", sentence(counts, count_unboxed(ranking.table)), ""]
     if marks := ranking.summary["method_marks"]:
         lines += [f"**Caution**: the maps of {ranking.method} are {' and '.join(marks)}.", ""]
     lines += [f"- **{name}**: {count} classes" for name, count in counts.items() if count]

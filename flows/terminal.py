@@ -15,10 +15,11 @@ from rich.text import Text
 from pipeline.errors import shown
 from pipeline.run.costs import compared
 from pipeline.run.folder import RANKING_TABLE
+from pipeline.unboxed import command, untested
 from pipeline.verdicts import Verdict
 from reports.gate.state import State
 from reports.gate.text import details
-from reports.page.headline import sentence, tally, worst_group
+from reports.page.headline import count_unboxed, sentence, tally, worst_group
 from reports.page.words import THIN
 
 if TYPE_CHECKING:
@@ -76,12 +77,20 @@ def print_result(result: AuditResult) -> None:
     )
     if result.ranking is not None:
         print_ranking(result.ranking, top=_ROWS)
+        print_unboxed(result.ranking, result.out)
     if result.edited_passes:
         print_line(f"edited images: {result.edited_passes:,} passes through the network")
     if spent := compared(result.session.forecast, result.session.spent):
         console.print(Text(spent, style="dim"), soft_wrap=True)
     if result.report:
         print_path("report", result.report)
+
+
+def print_unboxed(ranking: Ranking, run: str) -> None:
+    """What cannot be said of classes without boxes, and what lists the images to draw them on."""
+    if bare := count_unboxed(ranking.table):
+        told = untested(bare, len(ranking.table))
+        print_line(f"{told}; a dozen boxes each would test them: `{command(run, bare)}` lists the images")
 
 
 def print_groups(groups: GroupsDocument | None) -> None:
@@ -147,7 +156,8 @@ def print_ranking(ranking: Ranking, top: int, file: str = RANKING_TABLE) -> None
     console.print(table)
     if len(ranking.table) > top:
         console.print(f"... and {len(ranking.table) - top} more classes in {file}", markup=False)
-    console.print(Text(sentence(tally(ranking.table)), style="bold"))
+    bare = count_unboxed(ranking.table)
+    console.print(Text(sentence(tally(ranking.table), bare), style="bold"))
     for note in (_EFFECT, _LIFT) if ranking.judgements else (_LIFT,):
         console.print(Text(note, style="dim"), soft_wrap=True)
     print_failures(ranking.method, ranking.summary["method_marks"])

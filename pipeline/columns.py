@@ -56,6 +56,9 @@ _COLUMNS: Final = (
     Column("accuracy", "number", "share of the images with a prediction that are correct", "fraction"),
     Column("confidence", "number", "mean probability of the top-1 class, same images", "probability"),
     Column("box_area", "number", "mean share of the model's input inside the boxes", "fraction"),
+    Column(
+        "n_boxed", "integer", "images with a box that the network sees, and something beside it", "images"
+    ),
     Column("n_undefined", "integer", "images whose localisation is not defined", "images"),
     Column(
         "ratio", "number", "the chapter's measure: relevance inside over outside, mean over images", "ratio"

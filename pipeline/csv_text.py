@@ -24,6 +24,15 @@ def neutral(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
+def plain(text: str) -> str:
+    """The inverse of :func:`neutral`.
+
+    >>> plain("'=1+1"), plain("tench"), plain("'quoted'")
+    ('=1+1', 'tench', "'quoted'")
+    """
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
+
+
 def csv_line(values: Iterable[object], digits: int = 8) -> str:
     """One row with its end of line. None and nan are empty, floats have ``digits``, texts are quoted.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +33,26 @@ def parse_toml(text: str, where: str, fault: type[InputError] = InputError) -> d
         raise fault(f"{where}: not valid TOML: nested too deeply") from None
     except ValueError as error:  # TOML's own errors, and numbers that are too long to be one
         raise fault(f"{where}: not valid TOML: {error}") from None
+
+
+def toml_text(data: Mapping[str, Any]) -> str:
+    """Tables of plain values as TOML: numbers, texts, truth values and lists of them; None is left out.
+
+    >>> print(toml_text({"perturbation": False, "dataset": {"path": "a", "split": None, "limit": 3}}), end="")
+    perturbation = false
+    <BLANKLINE>
+    [dataset]
+    path = "a"
+    limit = 3
+    """
+    own = {key: value for key, value in data.items() if not isinstance(value, Mapping) and value is not None}
+    lines = [f"{key} = {_toml(value)}\n" for key, value in own.items()]
+    for key, table in data.items():
+        if isinstance(table, Mapping):
+            lines += [f"\n[{key}]\n" if lines else f"[{key}]\n", toml_text(table)]
+    return "".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """JSON's texts are TOML's, but for one control character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -62,6 +62,7 @@ def rank(
     with Store(run).lock_existing():
         ranking = rank_run(run, settings)
     terminal.print_ranking(ranking, top, files_of(RunFolder(run), ranking).table)
+    terminal.print_unboxed(ranking, run)
     terminal.print_groups(GroupsDocument.current(RunFolder(run)))
     _print_written(run, ranking)
 

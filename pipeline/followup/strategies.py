@@ -2,7 +2,7 @@
 
 Writes ``clusters.parquet`` (one row per image) and ``clusters.json`` (one entry per class) into the run. A
 cluster that stands apart and whose relevance lies beside the object is a *candidate*: a Clever-Hans strategy
-to look at.
+to look at. Images without a box are clustered as well; only those with one say where a cluster looks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pipeline.followup.clusters import FEWEST_MAPS, MOST_MAPS, Strategies, find_
 from pipeline.run.documents import ClassStrategies, Cluster, ClustersDocument
 from pipeline.run.folder import CLUSTERS_TABLE
 from pipeline.run.store import Store
+from pipeline.schema import STATUS_FAILED, STATUS_OK
 from pipeline.statistics.ranking import Ranking
 from pipeline.statistics.resampling import bca_intervals
 
@@ -36,7 +37,7 @@ def cluster_run(run: Store, labels: Sequence[int], ranking: Ranking, seed: int =
     """
     if "maps" not in run.tables:
         raise InputError(f"{run.path}: stores no maps; run the audit with `maps = 56` in its [audit] section")
-    images = _identified(run, ranking.images[ranking.images["label"].isin(labels)])
+    images = _identified(run, ranking, labels)
     results = [
         _cluster_class(run, label, images[images["label"] == label], ranking, seed) for label in labels
     ]
@@ -44,11 +45,21 @@ def cluster_run(run: Store, labels: Sequence[int], ranking: Ranking, seed: int =
     return [summary for summary, _ in results]
 
 
-def _identified(run: Store, images: pd.DataFrame) -> pd.DataFrame:
-    """Ranked images with their ``example_id``, in the same order."""
-    chosen = pc.field("index").isin(images["index"].tolist())
-    ids = run.read("examples", ["example_id", "index"], chosen).to_pandas()
-    return images.merge(ids, on="index", how="left", validate="one_to_one")
+def _identified(run: Store, ranking: Ranking, labels: Sequence[int]) -> pd.DataFrame:
+    """The images of some classes that the ranking counts, by label and index, with ``example_id``.
+
+    Beside them those that it would count if they had a usable box: their ``adjusted_lift`` is nan.
+    """
+    chosen = pc.field("label").isin(labels) & (pc.field("status").cast(pa.string()) != STATUS_FAILED)
+    rows = run.read("examples", ["example_id", "index", "label", "status", "correct"], chosen).to_pandas()
+    ranked = ranking.images.set_index("index")["adjusted_lift"]
+    counted = rows["index"].isin(ranked.index)
+    unboxed = (rows["status"].astype(str) != STATUS_OK) & (
+        rows["correct"].eq(True) | (ranking.settings.images == "all")
+    )
+    rows = rows[counted | unboxed].assign(adjusted_lift=rows["index"].map(ranked))
+    columns = ["index", "label", "adjusted_lift", "example_id"]
+    return rows.sort_values(["label", "index"], kind="stable")[columns].reset_index(drop=True)
 
 
 def _cluster_class(
@@ -95,9 +106,10 @@ def _clusters(strategies: Strategies, rows: pd.DataFrame, relevant: float, seed:
     for c in range(strategies.k):
         member = strategies.cluster == c
         lift = rows["adjusted_lift"].to_numpy(float)[member]
+        lift = lift[np.isfinite(lift)]  # where it looks, only images with a box say
         low, high = (
             bca_intervals(lift, np.array([0, len(lift)]), 1000, seed)
-            if np.isfinite(lift).all()
+            if len(lift)
             else (np.full(1, np.nan), np.full(1, np.nan))
         )
         apart = strategies.k > 1 and strategies.separability[c] > strategies.tau_null
@@ -107,7 +119,7 @@ def _clusters(strategies: Strategies, rows: pd.DataFrame, relevant: float, seed:
                 n=int(member.sum()),
                 share=float(member.mean()),
                 separability=float(strategies.separability[c]),
-                adjusted_lift=_number(lift.mean()),
+                adjusted_lift=_number(lift.mean()) if len(lift) else None,
                 low=_number(low[0]),
                 high=_number(high[0]),
                 candidate=bool(apart and len(lift) >= FEWEST_IN_CANDIDATE and high[0] < relevant),

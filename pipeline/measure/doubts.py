@@ -83,7 +83,12 @@ def _usual(card: ModelCard) -> Iterator[tuple[str, ModelCard]]:
 def _about_boxes(seen: Seen) -> Iterator[str]:
     boxes = seen.boxes
     corners = [value for _, _, record in seen.rows for value in record.boxes.reshape(-1).tolist()]
-    if not boxes.visible:
+    if not boxes.stored:
+        yield (
+            "no image of the sample has a box: classes without boxes are not tested and stay undecided; "
+            "`hansaudit boxes` lists the images of the finished run on which boxes would decide most"
+        )
+    elif not boxes.visible:
         yield "no image of the sample has a box that the network sees: there is nothing to measure"
     if corners and all(0 <= value <= 1 for value in corners):
         yield "the boxes look like shares of the picture (all corners are from 0 to 1); valid are pixels"

@@ -56,10 +56,15 @@ class Images:
         return len(self.index)
 
     @property
+    def boxed(self) -> NDArray[np.bool_]:
+        """There is a box that the network sees, and something beside it."""
+        return self.status == STATUSES.index(STATUS_OK)
+
+    @property
     def ok(self) -> NDArray[np.bool_]:
         """Localisation is defined: status ok, a finite lift and an area between 0 and 1."""
         usable = np.isfinite(self.scores["lift"]) & (self.area > 0) & (self.area < 1)
-        return (self.status == STATUSES.index(STATUS_OK)) & usable & np.isfinite(self.distance)
+        return self.boxed & usable & np.isfinite(self.distance)
 
 
 def read_images(store: Store, method: str, metrics: Sequence[str] = METRICS) -> Images:

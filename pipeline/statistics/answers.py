@@ -42,18 +42,19 @@ class Answers:
         return len(self.example_id)
 
 
-def read_answers(table: pa.Table) -> dict[int, Answers]:
+def read_answers(table: pa.Table, classes: int = 0) -> dict[int, Answers]:
     """Label -> answers, from rows of the table ``interventions`` in any order; a row counts once.
 
     With two classes no background is :attr:`Answers.pulled`: what does not speak for the one speaks for the
-    other, so leaving it out would leave out what is asked for.
+    other, so leaving it out would leave out what is asked for. ``classes``: of the dataset, of which the
+    table may hold fewer (only two have boxes, say).
     """
     columns = ["example_id", "label", "edit", "donor", "probability", "predicted"]
     rows = table.select(columns).to_pandas().drop_duplicates(["label", "example_id", "edit"])
     rows["edit"] = rows["edit"].astype(str)
     rows["hit"] = (rows["predicted"] == rows["label"]).astype(float)
     rows["donor"] = rows["donor"].fillna("")
-    rows["pulled"] = _pulled(rows) if rows["label"].nunique() > 2 else False
+    rows["pulled"] = _pulled(rows) if max(classes, rows["label"].nunique()) > 2 else False
     return {int(label): _answers(of_class) for label, of_class in rows.groupby("label", sort=True)}
 
 

@@ -46,6 +46,7 @@ def describe(images: Images, used: Flags, dataset: dict[str, Any]) -> pd.DataFra
             "accuracy": mean(images.correct.astype(float), images.predicted),
             "confidence": mean(images.confidence, images.predicted),
             "box_area": mean(area, used),
+            "n_boxed": total(ones, labelled & images.boxed).astype(np.int64),
             "n_undefined": total(ones, labelled & ~images.ok).astype(np.int64),
             "ratio": mean(scores["ratio"], used),
             "ratio_pooled": pooled if {"relevance_in", "relevance_out"} <= images.stored else np.nan,

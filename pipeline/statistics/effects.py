@@ -99,7 +99,9 @@ def evidence(store: Store, config: RankingConfig) -> Evidence | None:
         InputError: a part of the table cannot be used.
     """
     table = read_edited(store)
-    return None if table is None else judge(read_answers(table), config)
+    if table is None:
+        return None
+    return judge(read_answers(table, len(store.manifest["dataset"]["class_names"])), config)
 
 
 def undecided_classes(table: pa.Table) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ def image_effects(store: Store) -> pd.DataFrame | None:
     if table is None:
         return None
     pieces = []
-    for answers in read_answers(table).values():
+    for answers in read_answers(table, len(store.manifest["dataset"]["class_names"])).values():
         effects = effects_of(answers)
         chosen = {name: effects[name] for name in DECIDING}
         pieces.append(pd.DataFrame(chosen, index=list(answers.example_id)))

@@ -66,7 +66,7 @@ def _steps(
         return (*said, *steps.see_changes(run, undecided))
     if check.statistic in BY_EDITS or check.statistic in OF_RUN:
         return (*said, *steps.test_more(run.path, undecided))
-    return (*said, *steps.audit_more(undecided, check.statistic))
+    return (*said, *steps.audit_more(run.path, undecided, check.statistic))
 
 
 def _measured(check: Check, run: GatedRun, asked: Asked) -> Measured:

@@ -13,8 +13,8 @@ from reports.gate.operators import Estimate
 Row = Mapping[str, Any]  # of the ranking
 
 BY_EDITS: Final = frozenset({"verdict", *OF_EDITS})
-_BY_ALL_IMAGES: Final = frozenset({"n_images", "n_correct", "accuracy", "confidence", "box_area"})
-COUNTS: Final = frozenset({"n", "n_images", "n_correct", "n_undefined", "n_edited", "n_needed"})
+BY_ALL_IMAGES: Final = frozenset({"n_images", "n_correct", "n_boxed", "accuracy", "confidence", "box_area"})
+COUNTS: Final = frozenset({"n", "n_images", "n_correct", "n_boxed", "n_undefined", "n_edited", "n_needed"})
 # column -> those of its interval
 _INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
     "adjusted_lift": ("low", "high"),
@@ -43,7 +43,7 @@ def images_behind(row: Row, statistic: str) -> int:
     """How many images a figure of the class rests on."""
     if statistic == "change":
         return max(int(row.get("n") or 0), int(row.get("n_edited") or 0))
-    column = "n_edited" if statistic in BY_EDITS else "n_images" if statistic in _BY_ALL_IMAGES else "n"
+    column = "n_edited" if statistic in BY_EDITS else "n_images" if statistic in BY_ALL_IMAGES else "n"
     return int(row.get(column) or 0)
 
 

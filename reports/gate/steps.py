@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Final
 
-from reports.gate.classes import Row, images_behind
+from pipeline.unboxed import command, is_unboxed, quoted, unboxed
+from reports.gate.classes import BY_ALL_IMAGES, Row, images_behind
 from reports.gate.gated_run import GatedRun
 
 NAMED: Final = 10  # classes that a command names
@@ -17,11 +17,13 @@ FINISH: Final = "the same `hansaudit run` on the same folder finishes the run"
 
 def test_more(run: str, rows: Sequence[Row]) -> list[str]:
     """How undecided classes become decided by edited images."""
+    bare = unboxed(rows)
+    rows = [row for row in rows if not is_unboxed(row)]
     tests = [row for row in rows if _wanted(row) > int(row.get("n_edited") or 0)]
-    steps = []
+    steps = [draw_boxes(run, len(bare))] if bare else []
     if tests:
         images = max(_wanted(row) for row in tests[:NAMED])
-        steps.append(f"`hansaudit confirm {_quoted(run)}{_named(tests)} --images {images}` tests more images")
+        steps.append(f"`hansaudit confirm {quoted(run)}{_named(tests)} --images {images}` tests more images")
     if spent := len(rows) - len(tests):
         steps.append(
             f"{_classes(spent, ('needs', 'need'))} more images than the run has: audit more, or waive for a "
@@ -47,8 +49,18 @@ def _wanted(row: Row) -> int:
     return min(max(2 * edited, needed, _MORE), present)
 
 
-def audit_more(rows: Sequence[Row], statistic: str) -> list[str]:
-    """How classes become decided that only more audited images decide."""
+def draw_boxes(run: str, classes: int) -> str:
+    """How classes without a box become tested."""
+    which = "1 class without a box" if classes == 1 else f"{classes} classes without a box"
+    return f"{which}: `{command(run, classes)}` lists the images on which boxes would decide most"
+
+
+def audit_more(run: str, rows: Sequence[Row], statistic: str) -> list[str]:
+    """How classes become decided that only more audited images, or boxes, decide."""
+    bare = [] if statistic in BY_ALL_IMAGES else unboxed(rows)
+    if bare:
+        more = [row for row in rows if not is_unboxed(row)]
+        return [draw_boxes(run, len(bare)), *audit_more(run, more, statistic)]
     if not rows:
         return []
     row = max(rows, key=lambda r: int(r.get("n_needed") or 0))
@@ -62,7 +74,7 @@ def look_at(run: str, rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     return [
-        f"`hansaudit clusters {_quoted(run)}{_named(rows)}` shows what these classes go by; mend data or "
+        f"`hansaudit clusters {quoted(run)}{_named(rows)}` shows what these classes go by; mend data or "
         "network, or waive them for a time in decisions.toml"
     ]
 
@@ -71,21 +83,16 @@ def see_changes(run: GatedRun, undecided: Sequence[Row]) -> list[str]:
     """What to do about changes since the baseline, and about those that are not known."""
     if run.baseline is None:
         return []
-    steps = [f"`hansaudit diff {_quoted(run.baseline.path)} {_quoted(run.path)}` shows what changed"]
+    steps = [f"`hansaudit diff {quoted(run.baseline.path)} {quoted(run.path)}` shows what changed"]
     if undecided:
         steps.append(f"audit more images of {len(undecided)} classes in both runs")
     return steps
 
 
 def _named(rows: Sequence[Row]) -> str:
-    return "".join(f" --class {_quoted(_key(row))}" for row in rows[:NAMED])
+    return "".join(f" --class {quoted(_key(row))}" for row in rows[:NAMED])
 
 
 def _key(row: Row) -> str:
     """What a command takes for a class: its id, where it has one."""
     return str(row.get("class_id") or row["class_name"])
-
-
-def _quoted(text: str) -> str:
-    """For a shell; what is not printable is escaped."""
-    return shlex.quote("".join(c if c.isprintable() else "?" for c in text))

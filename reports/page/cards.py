@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.run.documents import records
+from pipeline.unboxed import is_unboxed
 from pipeline.verdicts import ACCUSED, MapVerdict, Verdict
 from reports.page import edits, words
 from reports.page.data import Heat, RunData
@@ -157,6 +158,8 @@ def _facts(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 def sentence(row: dict[str, Any]) -> str:
     """What the heat maps of a class say, in one sentence, and how many images a statement would take."""
     n = int(row["n"])
+    if is_unboxed(row):
+        return "No image of it has a box, so it was not tested and nothing is said of its maps."
     if not n:
         return "No image of it could be used, so nothing can be said about it."
     images = words.count(n, "image")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pipeline.run.documents import records
+from pipeline.unboxed import unboxed
 from pipeline.verdicts import Verdict
 from reports.page.words import count, percent, spell
 
@@ -19,13 +21,23 @@ def tally(table: pd.DataFrame) -> dict[Verdict, int]:
     return {v: int((table["verdict"] == v).sum()) for v in Verdict}
 
 
-def headline(counts: Mapping[Verdict, int]) -> str:
-    """The verdict of the whole audit, without a full stop. ``counts``: classes per verdict."""
+def count_unboxed(table: pd.DataFrame) -> int:
+    """How many classes of a ranking's table have no image with a usable box."""
+    return len(unboxed(records(table[["n_boxed", "accuracy"]])))
+
+
+def headline(counts: Mapping[Verdict, int], unboxed: int = 0) -> str:
+    """The verdict of the whole audit, without a full stop.
+
+    ``counts``: classes per verdict; ``unboxed``: how many of them have no image with a usable box.
+    """
     total, undecided = sum(counts.values()), counts[Verdict.UNDECIDED]
     if n := counts[Verdict.CONFIRMED]:
         return f"{_of(n, total)} {'are' if n > 1 else 'is'} right for the wrong reason"
     if n := counts[Verdict.SUSPECTED]:
         return f"{_of(n, total)} {'are suspected by their' if n > 1 else 'is suspected by its'} heat maps"
+    if 0 < total == undecided == unboxed:
+        return "No class could be tested: no image has a usable box"
     if undecided == total:
         return "Too few images to say anything about any class"
     if _mostly_undecided(counts):
@@ -33,7 +45,7 @@ def headline(counts: Mapping[Verdict, int]) -> str:
     return "No class was found to be right for the wrong reason"
 
 
-def sentence(counts: Mapping[Verdict, int]) -> str:
+def sentence(counts: Mapping[Verdict, int], unboxed: int = 0) -> str:
     """The headline where nothing else stands beside it: how it is known, and the other verdicts counted."""
     told = {Verdict.CONFIRMED, Verdict.UNREMARKABLE}
     if not counts[Verdict.CONFIRMED]:
@@ -42,7 +54,7 @@ def sentence(counts: Mapping[Verdict, int]) -> str:
             told |= {Verdict.UNDECIDED}
     rest = ", ".join(f"{spell(n)} {v}" for v, n in counts.items() if n and v not in told)
     known = " (confirmed by interventions)" if counts[Verdict.CONFIRMED] else ""
-    return f"{headline(counts)}{known}{'; ' if rest else ''}{rest}."
+    return f"{headline(counts, unboxed)}{known}{'; ' if rest else ''}{rest}."
 
 
 def _of(n: int, total: int) -> str:

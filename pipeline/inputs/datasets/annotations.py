@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import defusedxml.ElementTree as SafeXml
 import numpy as np
 from defusedxml.common import DefusedXmlException
 
+from pipeline.csv_text import plain
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES
 from pipeline.inputs.limits import MAX_BOXES
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+REQUIRED = ("file", *SIDES)  # columns of a CSV
 GROUP = "group"  # the column that says an image's group, unless another one is named
 
 
@@ -116,7 +118,8 @@ def _number(value: Any, where: str) -> float:
 def _read_csv(path: Path, group: str = "") -> Annotations:
     """Columns file, xmin, ymin, xmax, ymax (0-based, inclusive), optionally label and group; a row per box.
 
-    A row with empty coordinates gives an image its label, or its group, without a box.
+    A row with empty coordinates gives an image its label, or its group, without a box. Columns width and
+    height, where there are any, state the size of the picture that the boxes were drawn on.
     """
     entries: dict[str, ImageBoxes] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -125,21 +128,46 @@ def _read_csv(path: Path, group: str = "") -> Annotations:
             name, where = row["file"], f"{path}, line {rows.line_num}"
             if not name:
                 raise InputError(f"{where}: the file is missing; valid: file, label, {', '.join(SIDES)}")
-            own = entries.setdefault(name, ImageBoxes((name,)))
+            own = entries.setdefault(name, ImageBoxes(tuple(dict.fromkeys((name, plain(name))))))
+            own.size = own.size or _stated(row, where)
+            label = plain((row.get("label") or "").strip())
             own.join((row.get(group or GROUP) or "").strip(), where)
-            sides = [row[side] for side in SIDES]
+            sides = [(row[side] or "").strip() for side in SIDES]
             if any(sides):
-                own.add(row.get("label") or "", [_number(side, where) for side in sides])
-            elif row.get("label"):
-                own.image_labels.append(str(row["label"]))
+                own.add(label, _box(sides, where))
+            elif label:
+                own.image_labels.append(label)
         column = group or (GROUP if GROUP in (rows.fieldnames or ()) else "")
     return Annotations(tuple(entries.values()), group=column)
+
+
+def _stated(row: Mapping[str, str], where: str) -> tuple[int, int] | None:
+    """Width and height of the picture, where the row states both."""
+    given = [(row.get(side) or "").strip() for side in ("width", "height")]
+    if not all(given):
+        return None
+    if not all(side.isdecimal() and 0 < int(side) < 10**9 for side in given if len(side) < 20):
+        raise InputError(
+            f"{where}: width and height are {given[0]!r} and {given[1]!r}; valid: pixels, or empty"
+        )
+    return int(given[0]), int(given[1])
+
+
+def _box(sides: Sequence[str], where: str) -> list[float]:
+    """The four numbers of a row. Raises :class:`InputError` where some are empty, or are no numbers."""
+    if empty := [name for name, side in zip(SIDES, sides, strict=True) if not side]:
+        given = [name for name in SIDES if name not in empty]
+        raise InputError(
+            f"{where}: the box is half filled, {', '.join(given)} without {', '.join(empty)}; valid: all "
+            "four of them, or none for an image without a box"
+        )
+    return [_number(side, where) for side in sides]
 
 
 def _rows(rows: csv.DictReader, path: Path, group: str) -> Iterator[dict[str, str]]:
     try:
         columns = rows.fieldnames or ()
-        if missing := {"file", *SIDES} - set(columns):
+        if missing := set(REQUIRED) - set(columns):
             raise InputError(
                 f"{path}: columns {sorted(missing)} are missing; valid: file, label, {', '.join(SIDES)}"
             )

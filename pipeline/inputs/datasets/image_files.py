@@ -6,14 +6,14 @@ import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES
-from pipeline.inputs.datasets.annotations import ImageBoxes
+from pipeline.inputs.datasets.annotations import Annotations, ImageBoxes
 from pipeline.seeds import ImageChoice
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
@@ -85,6 +85,21 @@ def choose_split(root: Path, names: Sequence[str], split: str) -> Path:
         f"{root}: its folders are splits ({', '.join(tops)}), not classes, and {asked}; choose one: "
         f"--split {tops[0]}, or give {root / tops[0]} as the dataset"
     )
+
+
+def below(annotations: Annotations, folders: Sequence[Path]) -> Annotations:
+    """``annotations`` whose absolute paths below one of the ``folders`` are given relative to it."""
+
+    def shortened(name: str) -> str:
+        path = PurePosixPath(name)
+        for folder in folders if path.is_absolute() else ():
+            for root in (folder.absolute(), folder.resolve()):
+                if path.is_relative_to(root):
+                    return path.relative_to(root).as_posix()
+        return name
+
+    entries = [replace(entry, names=tuple(map(shortened, entry.names))) for entry in annotations.entries]
+    return replace(annotations, entries=tuple(entries))
 
 
 def match(
@@ -178,7 +193,10 @@ class _Index:
     def _fitting(self, key: str, where: str) -> list[str]:
         slashed = key.replace("\\", "/")
         if slashed.startswith("/") or ".." in slashed.split("/"):
-            raise InputError(f"{where}: image name {key!r} points outside the folder; it is refused")
+            raise InputError(
+                f"{where}: image name {key!r} points outside the folder; it is refused; valid: a path below "
+                "the images' folder"
+            )
         for text in dict.fromkeys((_folded(key), _folded(slashed).removeprefix("./"))):
             for path in dict.fromkeys((text, text.removeprefix(self._prefix))):
                 if fitting := self._by_path.get(path) or self._by_base.get(path):

@@ -32,8 +32,8 @@ right for the wrong reason, on some of the images.</p>
 {% for k in c.clusters %}
 <li>
 <p><b class="tag">{{ k.number }}</b> {{ k.n | count("image") }} <small>{{ k.share | percent }}</small></p>
-<p>{% if k.candidate %}<span class="chip suspected">candidate</span>{% else %}<small>no
-candidate</small>{% endif %}</p>
+<p>{% if k.candidate %}<span class="chip suspected">candidate</span>{% elif k.lift is none %}<small>no
+boxes: where it looks is not known</small>{% else %}<small>no candidate</small>{% endif %}</p>
 <p>{{ k.whisker }} <b>{{ k.lift | signed }}</b></p>
 <p><small>separability {{ k.separability | number }}</small></p>
 <div class="pairs">
@@ -134,6 +134,8 @@ def _sentence(entry: ClassStrategies) -> str:
         return f"One strategy: its {words.count(entry.n, 'map')} form a single group."
     count = len(entry.candidates)
     candidates = words.count(count, "is a candidate", "are candidates") if count else "none is a candidate"
+    if all(k.adjusted_lift is None for k in entry.clusters):
+        candidates = "and no boxes that would tell whether one of them looks beside the object"
     return (
         f"{words.spell(n).capitalize()} groups among {words.count(entry.n, 'map')}, {candidates}. "
         f"Separability {words.number(entry.tau)}; chance alone reaches {words.number(entry.tau_null)}."

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline.run.documents import records
+from pipeline.unboxed import command, untested
 from pipeline.verdicts import SUSPECT, Tested, Verdict
 from reports.page import words
 from reports.page.data import RunData
 from reports.page.edits import interval
 from reports.page.figures import verdict_bar
-from reports.page.headline import headline, tally
+from reports.page.headline import count_unboxed, headline, tally
 from reports.page.sections import Section
 
 TEMPLATE = """
@@ -74,7 +75,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "model": run.manifest.get("model", {}).get("name") or "model",
         "dataset": run.manifest.get("dataset", {}).get("name") or "dataset",
         "date": started[:10],
-        "headline": headline(counts),
+        "headline": headline(counts, count_unboxed(table)),
         "verdict": verdict,
         "names": _names(named),
         "found": _found(run, counts, named),
@@ -118,6 +119,11 @@ def _found(run: RunData, counts: Mapping[Verdict, int], named: pd.DataFrame) -> 
     if len(named):
         return _suspected(run, named)
     judged = counts[Verdict.UNREMARKABLE] + counts[Verdict.CLEARED]
+    if not judged and count_unboxed(run.classes) == len(run.classes):
+        return (
+            "Whether the network needs what lies beside the objects can only be tested where the objects are "
+            "known. What needs no boxes is below; it accuses no class and clears none."
+        )
     if not judged:
         return (
             "Every class has fewer usable images, or a wider spread among them, than a statement takes. "
@@ -205,7 +211,10 @@ def _background_gap(run: RunData) -> list[dict[str, str]]:
 
 
 def _caveats(run: RunData) -> list[tuple[str, str]]:
-    return [("How sure is this?", _sure(run)), ("What could not be said?", _unsaid(run)), *_tests(run)]
+    caveats = [("How sure is this?", _sure(run)), ("What could not be said?", _unsaid(run)), *_tests(run)]
+    if bare := count_unboxed(run.classes):
+        caveats.append(("What would boxes add?", _boxes_add(run, bare)))
+    return caveats
 
 
 def _sure(run: RunData) -> str:
@@ -246,9 +255,22 @@ def _tests(run: RunData) -> list[tuple[str, str]]:
     return [("Was it put to the test?", " ".join(parts))]
 
 
+def _boxes_add(run: RunData, bare: int) -> str:
+    """What boxes on a dozen images of a class would tell, and the command that lists these images."""
+    return (
+        "With a box around the object on a dozen images of a class its background can be exchanged and its "
+        "object taken out: whether the network needs what lies beside the object is then tested, class by "
+        f"class. {command(run.store.path, bare)} lists the images on which boxes would decide most, in a CSV "
+        "to fill."
+    )
+
+
 def _unsaid(run: RunData) -> str:
     undecided = run.classes[run.classes["verdict"] == Verdict.UNDECIDED]
     parts = []
+    if bare := count_unboxed(run.classes):
+        parts.append(f"{untested(bare, len(run.classes))}.")
+        undecided = undecided[undecided["n_boxed"] != 0]
     if len(undecided):
         needed = undecided["n_needed"].dropna()
         text = f"{words.count(len(undecided), 'class is', 'classes are')} undecided"

@@ -348,7 +348,8 @@ def test_bad_folders_say_what_is_wrong(tmp_path: Path) -> None:
         open_dataset(DatasetConfig(source="folder", path=str(tmp_path / "none")))
     (tmp_path / "bare" / "cat").mkdir(parents=True)
     (tmp_path / "bare" / "cat" / "a.jpg").write_bytes(jpeg(8, 8))
-    with pytest.raises(InputError, match="no boxes"):
+    (tmp_path / "bare" / "cat" / "a.jpg").rename(tmp_path / "bare" / "a.jpg")
+    with pytest.raises(InputError, match="no image has a class; put images in one sub-folder per class"):
         open_dataset(DatasetConfig(source="folder", path=str(tmp_path / "bare")))
     shutil.rmtree(tmp_path / "bare")
     make_folder(tmp_path)

@@ -63,6 +63,7 @@ def test_hidden_and_system_folders_are_no_classes_and_that_is_said(tmp_path: Pat
     assert info.n_examples == 2
     assert info.decisions == (
         "boxes: annotations.csv, found in the images' folder",
+        "no boxes: annotations.csv has none; nothing that needs boxes is said",
         "images in hidden or system folders are ignored: .hidden.jpg (1), .ipynb_checkpoints (2), "
         "__MACOSX (1)",
     )
@@ -169,9 +170,12 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ("cat/a.jpg,cat,1,2\n", "line 2: None is not a number"),
+        ("cat/a.jpg,cat,1,2\n", "line 2: the box is half filled, xmin, ymin without xmax, ymax; valid: all"),
         (",cat,1,2,3,4\n", "line 2: the file is missing"),
-        ("cat/a.jpg,cat,1,2,3,\n", "line 2: '' is not a number"),
+        (
+            "cat/a.jpg,cat,1,2,3,\n",
+            "line 2: the box is half filled, xmin, ymin, xmax without ymax; valid: all",
+        ),
         ("cat/a.jpg,cat,1,2,3," + "9" * 5000 + "x\n", "is not a number"),
     ],
 )
@@ -189,6 +193,84 @@ def test_no_image_has_ten_thousand_boxes(tmp_path: Path) -> None:
     (tmp_path / "annotations.csv").write_text(HEADER + "cat/a.jpg,cat,1,2,3,4\n" * 10_001)
     with pytest.raises(InputError, match=r"cat/a\.jpg: more than 10000 boxes"):
         opened(tmp_path)
+
+
+def test_folders_without_annotations_are_images_without_boxes(tmp_path: Path) -> None:
+    write_images(tmp_path, "cat/a.jpg", "dog/b.jpg")
+    dataset = opened(tmp_path)
+    assert dataset.info.class_names == ("cat", "dog")
+    assert dataset.info.decisions == ("no boxes: there are no annotations; nothing that needs boxes is said",)
+    assert boxes_of(dataset) == {"cat/a.jpg": [], "dog/b.jpg": []}
+    with pytest.raises(InputError, match="no annotations, so no column 'place' for the groups"):
+        opened(tmp_path, group="place")
+
+
+def test_a_csv_that_nobody_filled_is_no_boxes_and_said(tmp_path: Path) -> None:
+    write_images(tmp_path, "cat/a.jpg", "dog/b.jpg")
+    (tmp_path / "boxes.csv").write_text(HEADER + "cat/a.jpg,cat,,,,\ndog/b.jpg,dog, , ,,\n")
+    info = opened(tmp_path, annotations=str(tmp_path / "boxes.csv")).info
+    assert info.decisions == ("no boxes: boxes.csv has none; nothing that needs boxes is said",)
+    assert info.fingerprint == opened(tmp_path).info.fingerprint
+
+
+def test_boxes_of_a_part_are_used_and_counted(tmp_path: Path) -> None:
+    write_images(tmp_path, "cat/a.jpg", "cat/b.jpg", "dog/c.jpg")
+    (tmp_path / "annotations.csv").write_text(HEADER + "cat/a.jpg,cat,1,2,3,4\ncat/b.jpg,cat,9,2,3,4\n")
+    info = opened(tmp_path).info
+    assert info.decisions[1:] == (
+        "boxes: of 2 of 3 images; none of 1 classes: dog",
+        "1 boxes are left out: xmax is below xmin, or ymax below ymin",
+    )
+    assert decoded(opened(tmp_path))[:2] == [
+        (schema.STATUS_OK, None),
+        (schema.STATUS_NO_BOX, "box 0 is inverted (9, 2, 3, 4)"),
+    ]
+
+
+def test_a_csv_states_the_size_of_its_pictures(tmp_path: Path) -> None:
+    """The stored picture is 60 x 40, viewers show it turned: boxes of either are placed, of others not."""
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "a.jpg").write_bytes(photo(6))
+    for size, status, seen in (("60,40", "ok", [60, 40]), (",", "ok", [40, 60]), ("9,9", "failed", [0, 0])):
+        (tmp_path / "annotations.csv").write_text(
+            f"file,xmin,ymin,xmax,ymax,width,height\ncat/a.jpg,1,2,3,4,{size}\n"
+        )
+        _, (found, _), shown = picture_of(tmp_path)
+        assert (found, shown) == (status, seen)
+    (tmp_path / "annotations.csv").write_text(
+        "file,xmin,ymin,xmax,ymax,width,height\ncat/a.jpg,1,2,3,4,-6,4\n"
+    )
+    with pytest.raises(InputError, match="line 2: width and height are '-6' and '4'; valid: pixels"):
+        opened(tmp_path)
+
+
+def test_absolute_paths_below_the_folder_find_their_images(tmp_path: Path) -> None:
+    write_images(tmp_path, "cat/a.jpg")
+    (tmp_path / "annotations.csv").write_text(HEADER + f"{tmp_path}/cat/a.jpg,cat,1,2.5,3,4\n")
+    assert boxes_of(opened(tmp_path)) == {"cat/a.jpg": [[1, 2.5, 3, 4]]}
+    (tmp_path / "annotations.csv").write_text(HEADER + f"{tmp_path.parent}/cat/a.jpg,cat,1,2,3,4\n")
+    with pytest.raises(InputError, match="points outside the folder; it is refused; valid: a path below"):
+        opened(tmp_path)
+
+
+def test_fractions_of_the_picture_are_no_pixels(tmp_path: Path) -> None:
+    write_images(tmp_path, "cat/a.jpg", "cat/b.jpg")
+    (tmp_path / "annotations.csv").write_text(HEADER + "cat/a.jpg,cat,0.1,0.2,0.9,1\n")
+    with pytest.raises(InputError, match=r"annotations\.csv: all coordinates lie between 0 and 1"):
+        opened(tmp_path)
+
+
+def test_names_that_a_spreadsheet_would_execute_come_back(tmp_path: Path) -> None:
+    """As this package writes them, with an apostrophe; and a file that is really called so."""
+    write_images(tmp_path, "=a/-x.jpg", "=a/y.jpg", "'=b/z.jpg")
+    (tmp_path / "annotations.csv").write_text(
+        HEADER + "'=a/-x.jpg,'=a,1,2,3,4\n=a/y.jpg,=a,5,6,7,8\n'=b/z.jpg,''=b,2,2,3,3\n"
+    )
+    assert boxes_of(opened(tmp_path)) == {
+        "=a/-x.jpg": [[1, 2, 3, 4]],
+        "=a/y.jpg": [[5, 6, 7, 8]],
+        "'=b/z.jpg": [[2, 2, 3, 3]],
+    }
 
 
 # -- COCO

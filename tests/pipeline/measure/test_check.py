@@ -189,7 +189,7 @@ def test_images_without_a_class_are_no_accuracy():
         (box(0.1, 0.2, 0.5, 0.75), "look like shares of the picture"),
         (box(5, 5, 40, 30), "the boxes of 24 of 24 images do not fit them"),
         (box(9, 7, 2, 2), "the boxes of 24 of 24 images do not fit them"),
-        (NO_BOXES, "no image of the sample has a box that the network sees"),
+        (NO_BOXES, "no image of the sample has a box: classes without boxes are not tested"),
     ],
 )
 def test_boxes_that_do_not_fit_are_said(boxes, said):

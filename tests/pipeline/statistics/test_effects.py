@@ -218,6 +218,12 @@ def test_of_two_classes_every_background_counts() -> None:
     np.testing.assert_allclose(effects["necessity"], [0.9 - 0.55], atol=1e-6)
 
 
+def test_two_classes_of_more_are_not_two_classes() -> None:
+    """Only two of three have edited images: a background that pulls still says nothing of the object."""
+    effects = effects_of(read_answers(exchanged({"b": 1, "c": 1}), classes=3)[0])
+    np.testing.assert_allclose(effects["necessity"], [0.9 - 0.8], atol=1e-6)
+
+
 def skewed(rng: np.random.Generator, shape: tuple[int, int], mean: float, kind: int) -> np.ndarray:
     """Values in [-1, 1] with this mean: rarely large, rarely very low, either extreme, normal, skewed."""
     u = rng.random(shape)

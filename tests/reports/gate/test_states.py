@@ -72,6 +72,17 @@ def test_a_class_without_images_never_makes_a_pass(check, words, data):
     assert after is not State.PASS or before is State.PASS
 
 
+@given(st.sampled_from(BY_EDITS), st.lists(st.sampled_from(MAPS), min_size=1, max_size=9), st.data())
+def test_boxes_alone_never_make_a_pass(check, maps, data):
+    """Some classes get boxes, and with them a word about their maps: with nothing edited, no pass."""
+    bare = [row(k, None, "undecided", 0) | {"n_images": 20, "n_boxed": 0} for k in range(len(maps))]
+    boxed = [
+        row(k, None, word) | {"n_boxed": 20} if data.draw(st.booleans()) else bare[k]
+        for k, word in enumerate(maps)
+    ]
+    assert state(check, boxed) is not State.PASS or state(check, bare) is State.PASS
+
+
 @given(st.sampled_from(CHECKS), classes, st.integers(0, 4))
 def test_nothing_passes_from_a_handful_of_images(check, words, n):
     rows = [row(k, tested, maps, n) for k, (tested, maps) in enumerate(words)]

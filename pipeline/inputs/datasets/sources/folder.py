@@ -1,8 +1,8 @@
-"""A folder of images with boxes from CSV, COCO JSON or VOC XML.
+"""A folder of images, with boxes from CSV, COCO JSON or VOC XML where there are any.
 
 The class of an image is its sub-folder (``<class>/<image>``); images that lie in the folder itself take their
 class from the annotations: the label column, the category or the object's name (of the largest box where an
-image has several, and then the boxes of that class only).
+image has several, and then the boxes of that class only). Without annotations every image is without a box.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from pipeline.inputs.datasets import (
     failed,
     register,
 )
-from pipeline.inputs.datasets.annotations import FORMATS, read_boxes
-from pipeline.inputs.datasets.image_files import ImageFile, choose_split, find_images, match, sample
+from pipeline.inputs.datasets.annotations import FORMATS, Annotations, read_boxes
+from pipeline.inputs.datasets.box_facts import told_boxes
+from pipeline.inputs.datasets.image_files import ImageFile, below, choose_split, find_images, match, sample
 from pipeline.inputs.shards import Shard
 
 
@@ -45,15 +46,18 @@ class FolderDataset:
         if self.root != top:
             names, ignored = find_images(self.root)
         where = self._boxes_from = _annotations(config, self.root, top)
-        annotations = read_boxes(where, config.annotations_format, config.group)
+        annotations = _read(where, config, (self.root, top))
         split = config.split if self.root != top else ""
-        images = match(names, annotations.entries, str(where), split)
+        images = match(names, annotations.entries, str(where or self.root), split)
         self._images = sample(images, config.limit)
         self._classes = _class_order(images, annotations.class_order)
         said = _decisions(self, images, ignored, annotations.class_order)
         self._decisions = (*said, *_groups(images, annotations.group))
         if not self._classes:
-            raise InputError(f"{self.root}: no image has a class; put images in one sub-folder per class")
+            raise InputError(
+                f"{self.root}: no image has a class; put images in one sub-folder per class, or name a CSV "
+                "with the columns file and label as annotations"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FolderDataset, (self.config,)
@@ -113,11 +117,13 @@ def _decisions(
     dataset: FolderDataset, images: Sequence[ImageFile], ignored: Counter[str], numbered: tuple[str, ...]
 ) -> Iterator[str]:
     """What was decided without being asked for."""
-    if not dataset.config.annotations:
-        yield f"boxes: {dataset._boxes_from.name}, found in the images' folder"
+    where = dataset._boxes_from
+    if where is not None and not dataset.config.annotations:
+        yield f"boxes: {where.name}, found in the images' folder"
+    yield from told_boxes([(image.label, image.boxes) for image in images if not image.error], where)
     if ignored:
-        where = ", ".join(f"{folder} ({count})" for folder, count in sorted(ignored.items()))
-        yield f"images in hidden or system folders are ignored: {where}"
+        folders = ", ".join(f"{folder} ({count})" for folder, count in sorted(ignored.items()))
+        yield f"images in hidden or system folders are ignored: {folders}"
     if numbered and dataset._classes == numbered:
         yield f"classes are in the order of the annotations' category ids: {', '.join(numbered[:5])}" + (
             ", ..." if len(numbered) > 5 else ""
@@ -136,8 +142,26 @@ def _groups(images: Sequence[ImageFile], column: str) -> Iterator[str]:
         yield f"groups: column {column!r}, {len(set(named))} different ones{unknown}"
 
 
-def _annotations(config: DatasetConfig, root: Path, top: Path) -> Path:
-    """What the configuration names, else what lies in the images' folder, or in the one of all splits."""
+def _read(where: Path | None, config: DatasetConfig, folders: tuple[Path, ...]) -> Annotations:
+    """The annotations, names of images below one of the ``folders``; none where there are none.
+
+    Raises :class:`InputError` as :func:`read_boxes` does, and for a group that nothing says.
+    """
+    if where is not None:
+        return below(read_boxes(where, config.annotations_format, config.group), folders)
+    if config.group:
+        raise InputError(
+            f"{folders[0]}: no annotations, so no column {config.group!r} for the groups; give a CSV that "
+            "has it"
+        )
+    return Annotations(())
+
+
+def _annotations(config: DatasetConfig, root: Path, top: Path) -> Path | None:
+    """What the configuration names, else what lies in the images' folder, or in the one of all splits.
+
+    None where there is nothing. Raises :class:`InputError` for a file that is named and not there.
+    """
     if config.annotations:
         path = Path(config.annotations)
         if not path.exists():
@@ -149,10 +173,7 @@ def _annotations(config: DatasetConfig, root: Path, top: Path) -> Path:
         for name in ("annotations.csv", "annotations.json", "annotations", "Annotations"):
             if (folder / name).exists():
                 return folder / name
-    raise InputError(
-        f"{root}: no boxes: name a CSV, COCO JSON or folder of VOC XML files as annotations, or put "
-        "annotations.csv into the folder"
-    )
+    return None
 
 
 def _section(text: str) -> dict[str, str] | None:
@@ -164,7 +185,7 @@ def _section(text: str) -> dict[str, str] | None:
 SOURCE = register(
     Source(
         name="folder",
-        about="a folder of images with boxes from CSV, COCO JSON or VOC XML",
+        about="a folder of images, with or without boxes from CSV, COCO JSON or VOC XML",
         open=FolderDataset,
         section=_section,
         glance=FolderDataset,
