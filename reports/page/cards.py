@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from reports.page import edits, words
 from reports.page.data import Heat, RunData
 from reports.page.edits import Shown
 from reports.page.pictures import heat_uri, mean_uri, photo_uri
+from reports.page.triptych import Triptych, triptychs
 
 SUSPECTS, CLOSEST, CONTRAST = 10, 3, 2  # cards: a page of pictures that a person looks through, and a few MB
 MOST, LEAST = 4, 2  # images shown of each kind
@@ -40,7 +41,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One class; ``groups`` are (heading, pictures), ``effects`` what its edited images showed."""
+    """One class; ``groups`` are (heading, pictures), ``effects`` what its edited images showed, of which
+    ``triptychs`` are some."""
 
     label: int
     rank: int
@@ -49,6 +51,7 @@ class Card:
     verdict: str
     maps: str
     sentence: str
+    triptychs: tuple[Triptych, ...]
     effects: tuple[Shown, ...]
     facts: tuple[tuple[str, str], ...]
     groups: tuple[tuple[str, tuple[Picture, ...]], ...]
@@ -94,17 +97,19 @@ def make_cards(run: RunData, classes: pd.DataFrame) -> tuple[Card, ...]:
     choices = [_Choice.of(run.of_class(int(row["label"]))) for row in rows]
     # one pass over the parts for all cards together
     ids = [i for choice in choices for i in choice.ids]
-    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids))
+    edited = triptychs(run, [int(row["label"]) for row in rows])
+    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids), edited)
     return tuple(_card(run, row, choice, stored) for row, choice in zip(rows, choices, strict=True))
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures and maps by example id."""
+    """Pictures and maps by example id; images as they were edited, by class."""
 
     size: tuple[int, int]
     thumbnails: dict[str, bytes]
     maps: dict[str, Heat]
+    edited: Mapping[int, tuple[Triptych, ...]] = field(default_factory=dict)
 
 
 def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -> Card:
@@ -123,6 +128,7 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         verdict=str(row["verdict"]),
         maps=str(row["map_verdict"]),
         sentence=" ".join(filter(None, (edits.sentence(row), sentence(row)))),
+        triptychs=stored.edited.get(int(row["label"]), ()),
         effects=_effects(run, row),
         facts=_facts(row),
         groups=(("Most suspicious images", most), ("Least suspicious images", least))

@@ -26,11 +26,13 @@ from pipeline.run.documents import (
     PropertiesDocument,
     SanityDocument,
 )
+from pipeline.run.edited_parts import read_edited
 from pipeline.run.folder import MANIFEST
 from pipeline.run.parts import Parts
 from pipeline.run.preflight import Preflight, read_preflight
 from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
+from reports.page import words
 
 if TYPE_CHECKING:
     from pipeline.statistics.effects import Judgement
@@ -149,6 +151,25 @@ class RunData:
     def edited(self) -> Mapping[int, Judgement]:
         """What edited images showed of the classes that have some, by label."""
         return self.ranking.judgements
+
+    @cached_property
+    def edited_rows(self) -> Mapping[int, pd.DataFrame]:
+        """Label -> what the network said to its edited images, a row per edit: those of the first pair of
+        backgrounds and the pictures as they are."""
+        table = read_edited(self.store) if self.edited else None
+        if table is None:
+            return {}
+        names = table["edit"].cast(pa.string())
+        first = pc.or_(pc.ends_with(names, ":0"), pc.invert(pc.match_substring(names, ":")))
+        rows = table.set_column(table.column_names.index("edit"), "edit", names).filter(first).to_pandas()
+        return {int(label): of_class for label, of_class in rows.groupby("label")}
+
+    def short_name(self, label: int) -> str:
+        """What prose calls a class of the dataset."""
+        dataset = self.manifest.get("dataset", {})
+        names, ids = dataset.get("class_names") or [], dataset.get("class_ids") or []
+        name = str(names[label]) if 0 <= label < len(names) else f"class {label}"
+        return words.short(name, str(ids[label]) if 0 <= label < len(ids) else "")
 
     @cached_property
     def sanity(self) -> SanityDocument | None:

@@ -115,7 +115,9 @@ def scatter(dots: Sequence[Dot], expected: Expected) -> Markup:
         f"Scatter plot of {len(dots)} classes: mean lift against mean box area; "
         f"{len(marked)} confirmed or suspected"
     )
-    return svg.figure(860, 454, label, body, "figure")
+    # an image has no parts that can be followed: where dots are links it is a group of them
+    role = "group" if any(d.link for d in dots) else "img"
+    return svg.figure(860, 454, label, body, "figure", role)
 
 
 def _labels(points: Sequence[tuple[float, float, str]], right: float) -> list[str]:

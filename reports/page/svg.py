@@ -48,10 +48,12 @@ def span(values: Sequence[float], margin: float = 0.06, floor: float = 0.5) -> t
     return float(low - pad), float(high + pad)
 
 
-def figure(width: float, height: float, label: str, body: Sequence[str], kind: str) -> Markup:
-    """A whole figure; ``label`` says in words what it shows."""
-    head = Markup('<svg class="{}" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">')
-    return head.format(kind, width, height, label) + Markup("".join(body)) + Markup("</svg>")
+def figure(
+    width: float, height: float, label: str, body: Sequence[str], kind: str, role: str = "img"
+) -> Markup:
+    """A whole figure; ``label`` says in words what it shows, ``role`` what it is to a screen reader."""
+    head = Markup('<svg class="{}" viewBox="0 0 {:g} {:g}" role="{}" aria-label="{}">')
+    return head.format(kind, width, height, role, label) + Markup("".join(body)) + Markup("</svg>")
 
 
 def text(x: float, y: float, content: object, kind: str = "", anchor: str = "middle") -> str:

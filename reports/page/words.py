@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 MINUS = "\u2212"
@@ -83,6 +84,14 @@ def listing(items: Sequence[str], limit: int = 5) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
+def short(name: str, class_id: str = "") -> str:
+    """``tench, Tinca tinca`` -> ``tench``: the first synonym of a synset (WordNet lists them with commas).
+
+    Other names keep their commas: only where ``class_id`` is that of a synset, they part synonyms.
+    """
+    return name.split(", ", 1)[0] if re.fullmatch(r"n\d{8}", class_id) else name
+
+
 def times_less(adjusted_lift: float) -> str:
     """An adjusted lift in words: e^|lift| as a factor of the odds of looking at the object."""
     factor = math.exp(min(abs(adjusted_lift), 20.0))
@@ -104,5 +113,6 @@ def duration(seconds: float | None) -> str:
 
 
 FILTERS = {
-    f.__name__: f for f in (number, signed, percent, probability, count, integer, spell, listing, duration)
+    f.__name__: f
+    for f in (number, signed, percent, probability, count, integer, spell, listing, duration, short)
 }

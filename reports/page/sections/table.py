@@ -46,6 +46,7 @@ TEMPLATE = """
 {{ verdict }} <b>{{ n | integer }}</b></button>
 {% endfor %}
 </div>
+<button type="button" class="reset" id="reset" hidden>Show all</button>
 <p class="shown" id="shown" role="status">{{ rows | length | count("class", "classes") }}</p>
 </div>
 <div class="scroll table" tabindex="0" role="region" aria-label="Table of all classes">
@@ -53,7 +54,7 @@ TEMPLATE = """
 <caption class="hidden">All classes, most suspicious first. The buttons in the heading sort.</caption>
 <thead><tr>
 {% for c in columns %}
-<th scope="col" class="c-{{ c.name }}{% if c.numeric %} num{% endif %}"
+<th scope="col" data-name="{{ c.name }}" class="c-{{ c.name }}{% if c.numeric %} num{% endif %}"
 aria-sort="{{ 'ascending' if c.name == 'rank' else 'none' }}"><button type="button" title="{{ c.about }}">{{
 c.heading }}
 </button></th>

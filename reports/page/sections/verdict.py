@@ -13,26 +13,49 @@ from pipeline.unboxed import command, untested
 from pipeline.verdicts import SUSPECT, Tested, Verdict
 from reports.page import words
 from reports.page.data import RunData
-from reports.page.edits import interval
+from reports.page.facts import run_facts
 from reports.page.figures import verdict_bar
 from reports.page.headline import count_unboxed, headline, tally
+from reports.page.next_steps import next_steps
 from reports.page.sections import Section
+from reports.page.triptych import Triptych, triptychs
 
 TEMPLATE = """
 <p class="kicker">Audit of <bdi>{{ model }}</bdi> on <bdi>{{ dataset }}</bdi>
 {%- if date %} · {{ date }}{% endif %}</p>
 <h1>{{ headline }}</h1>
+<div class="verdicts">
+{{ bar }}
+<ul>
+{% for verdict, n, meaning in verdicts %}
+<li class="{{ verdict }}{% if not n %} none{% endif %}"><a href="#table" data-only="{{ verdict }}"
+title="{{ meaning }}"><b>{{ n | integer }}</b> {{ verdict }}</a></li>
+{% endfor %}
+</ul>
+</div>
+<div class="opening{% if not shown %} alone{% endif %}">
 <div class="lede">
-{% if names %}
 <p>
 {%- for i in names -%}
-<a class="suspect {{ verdict }}" href="#{{ i.link }}"><bdi>{{ i.name }}</bdi></a>{{ i.glue }}
+<a class="suspect {{ verdict }}" href="#{{ i.link }}"><bdi
+title="{{ i.full }}">{{ i.name }}</bdi></a>{{ i.glue }}
 {%- endfor %}
 {{ found }}</p>
-{% else %}
-<p>{{ found }}</p>
+</div>
+{% if shown %}
+{{ m.triptych(shown, of) }}
 {% endif %}
 </div>
+{% if steps %}
+<div class="steps">
+<h2>What to do next</h2>
+<ol>
+{% for step in steps %}
+<li>{{ step.text }}{% if step.command %} <code>{{ step.command }}</code>{% endif %}</li>
+{% endfor %}
+</ol>
+</div>
+{% endif %}
 {% for warning in warnings %}
 <p class="answer bad" role="note">{{ warning }}</p>
 {% endfor %}
@@ -43,15 +66,6 @@ TEMPLATE = """
 <dd class="note">{{ fact.note }}</dd></div>
 {% endfor %}
 </dl>
-<div class="verdicts">
-{{ bar }}
-<ul>
-{% for verdict, n, meaning in verdicts %}
-<li class="{{ verdict }}{% if not n %} none{% endif %}"><b>{{ n | integer }}</b> {{ m.chip(verdict) }}
-<span class="meaning">{{ meaning }}</span></li>
-{% endfor %}
-</ul>
-</div>
 <div class="caveats">
 {% for title, text in caveats %}
 <div><h2>{{ title }}</h2><p>{{ text }}</p></div>
@@ -70,6 +84,7 @@ def build(run: RunData) -> dict[str, Any] | None:
     table, counts = run.classes, tally(run.classes)
     verdict = Verdict.CONFIRMED if counts[Verdict.CONFIRMED] else Verdict.SUSPECTED
     named = table[table["verdict"] == verdict]
+    of, shown = _shown(run, named)
     started = str((run.manifest.get("sessions") or [{}])[0].get("started", ""))
     return {
         "model": run.manifest.get("model", {}).get("name") or "model",
@@ -79,8 +94,11 @@ def build(run: RunData) -> dict[str, Any] | None:
         "verdict": verdict,
         "names": _names(named),
         "found": _found(run, counts, named),
+        "of": of,
+        "shown": shown,
+        "steps": next_steps(run),
         "warnings": _warnings(run),
-        "facts": _facts(run),
+        "facts": run_facts(run),
         "bar": verdict_bar(counts),
         "verdicts": [(v, counts[v], v.meaning) for v in Verdict],
         "caveats": _caveats(run),
@@ -100,9 +118,25 @@ def _warnings(run: RunData) -> list[str]:
     return told
 
 
+def _shown(run: RunData, named: pd.DataFrame) -> tuple[str, Triptych | None]:
+    """Name and edited image of the strongest of the ``named`` classes that has one."""
+    for row in records(named.head(6)):
+        made = triptychs(run, [int(row["label"])], typical=False)
+        if made:
+            return words.short(str(row["class_name"]), str(row["class_id"])), made[int(row["label"])][0]
+    return "", None
+
+
 def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
     """Names with links, and the word that follows each."""
-    names = [{"name": str(r["class_name"]), "link": f"row-{r['label']}"} for r in records(rows.head(6))]
+    names = [
+        {
+            "name": words.short(str(r["class_name"]), str(r["class_id"])),
+            "full": str(r["class_name"]),
+            "link": f"row-{r['label']}",
+        }
+        for r in records(rows.head(6))
+    ]
     rest = len(rows) - len(names)
     for i, item in enumerate(names):
         left = len(names) - 1 - i
@@ -162,52 +196,6 @@ def _suspected(run: RunData, named: pd.DataFrame) -> str:
         f"they should: the odds that relevance falls inside its box are {odds} times lower than on "
         f"comparable images of other classes{median}. {edits}"
     )
-
-
-def _facts(run: RunData) -> list[dict[str, str]]:
-    images, used = run.images, run.used
-    subset = run.rule("images")
-    predicted = images[images["prediction"].notna()]
-    median = used["mass"].median()
-    true = run.setting("audit", "target") == "label"
-    failed = int((images["status"] == "failed").sum())
-    return [
-        {
-            "label": "images audited",
-            "value": words.integer(len(images)),
-            "note": f"{words.integer(failed)} could not be read" if failed else "all of them could be read",
-        },
-        {
-            "label": "accuracy",
-            "value": words.percent(predicted["correct"].mean() if len(predicted) else None, 1),
-            "note": f"top-1, {words.count(len(run.classes), 'class', 'classes')}",
-        },
-        {
-            "label": "images that count",
-            "value": words.integer(len(used)),
-            "note": "correctly classified, with a usable box" if subset == "correct" else "with a usable box",
-        },
-        {
-            "label": "relevance on the object",
-            "value": words.percent(median),
-            "note": f"median image; its box covers {words.percent(used['box_area'].median())} of the picture",
-        },
-        {
-            "label": "explained by",
-            "value": run.method,
-            "note": "target: the true class" if true else "target: the predicted class",
-        },
-        *_background_gap(run),
-    ]
-
-
-def _background_gap(run: RunData) -> list[dict[str, str]]:
-    """The gap of ImageNet-9, where images were edited."""
-    gap = run.ranking.summary.get("background_gap")
-    if gap is None:
-        return []
-    note = f"accuracy lost on other classes' backgrounds {interval(gap['low'], gap['high'])}"
-    return [{"label": "background gap", "value": words.signed(gap["mean"]), "note": note}]
 
 
 def _caveats(run: RunData) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@
     const rows = [...body.rows];
     const heads = [...table.tHead.rows[0].cells];
     const find = document.getElementById("find");
+    const reset = document.getElementById("reset");
     const toggles = [...document.querySelectorAll(".toggle")];
     const text = new Map(rows.map((row) => [row, row.cells[1].textContent.toLowerCase()]));
 
@@ -16,6 +17,19 @@
       if (raw === "" || raw === "\u2013") return null;
       const number = Number(raw);
       return Number.isNaN(number) ? raw.toLowerCase() : number;
+    };
+
+    let sorted = "";  // column and direction, as the address has them; empty: by rank
+
+    // what is shown lives in the address, so that a filtered table can be sent to somebody
+    const remember = () => {
+      const state = new URLSearchParams();
+      const off = toggles.filter((t) => t.getAttribute("aria-pressed") === "false");
+      if (off.length) state.set("verdict", toggles.filter((t) => !off.includes(t)).map((t) => t.dataset.verdict).join(" "));
+      if (find.value) state.set("find", find.value);
+      if (sorted) state.set("sort", sorted);
+      const text = String(state);
+      if (text || location.hash.startsWith("#table?")) history.replaceState(null, "", text ? `#table?${text}` : "#table");
     };
 
     const sort = (column, descending) => {
@@ -29,6 +43,7 @@
       heads.forEach((head, i) => {
         head.setAttribute("aria-sort", i !== column ? "none" : descending ? "descending" : "ascending");
       });
+      sorted = column || descending ? `${descending ? "-" : ""}${heads[column].dataset.name}` : "";
     };
 
     const filter = () => {
@@ -44,27 +59,51 @@
       document.getElementById("shown").textContent =
         shown === rows.length ? `${all} classes` : `${grouped(shown)} of ${all} classes`;
       table.parentElement.querySelector(".nothing").hidden = shown > 0;
+      reset.hidden = shown === rows.length;
+    };
+
+    const only = (verdicts, words) => {
+      find.value = words;
+      toggles.forEach((t) => t.setAttribute("aria-pressed", String(!verdicts || verdicts.includes(t.dataset.verdict))));
+      filter();
+    };
+
+    const restore = () => {
+      const state = new URLSearchParams(location.hash.slice("#table?".length));
+      const name = state.get("sort") ?? "";
+      const column = heads.findIndex((head) => head.dataset.name === name.replace(/^-/, ""));
+      if (column >= 0) sort(column, name.startsWith("-"));
+      only(state.has("verdict") ? state.get("verdict").split(" ") : null, state.get("find") ?? "");
+      document.getElementById("table").scrollIntoView();
     };
 
     heads.forEach((head, i) => head.firstElementChild.addEventListener("click", () => {
       sort(i, head.getAttribute("aria-sort") === "ascending");
+      remember();
     }));
-    find.addEventListener("input", filter);
+    find.addEventListener("input", () => { filter(); remember(); });
     toggles.forEach((toggle) => toggle.addEventListener("click", () => {
       toggle.setAttribute("aria-pressed", String(toggle.getAttribute("aria-pressed") !== "true"));
       filter();
+      remember();
+    }));
+    reset.addEventListener("click", () => { only(null, ""); remember(); find.focus(); });
+    // a number of the first screen shows the classes that it counts
+    document.querySelectorAll("[data-only]").forEach((link) => link.addEventListener("click", () => {
+      only([link.dataset.only], "");
+      setTimeout(remember);  // after the link has set the address
     }));
     // a link to a row that the filter hides brings it back
     addEventListener("hashchange", () => {
+      if (location.hash.startsWith("#table?")) restore();
       const row = rows.find((r) => `#${r.id}` === location.hash);
       if (row && row.hidden) {
-        find.value = "";
-        toggles.forEach((t) => t.setAttribute("aria-pressed", "true"));
-        filter();
+        only(null, "");
         row.scrollIntoView({ block: "center" });
       }
     });
-    filter(); // browsers keep form values on reload
+    if (location.hash.startsWith("#table?")) restore();
+    else filter();  // browsers keep form values on reload
   }
 
   const zoom = document.getElementById("zoom");

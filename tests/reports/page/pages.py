@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from pipeline.run.documents import (
     PropertiesDocument,
     SanityDocument,
 )
+from pipeline.run.edited_parts import EditedParts
 from pipeline.run.folder import CLUSTERS_TABLE, MANIFEST, RunFolder
+from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
 from tests.edited_runs import write_edits
 from tests.tables import write_run
@@ -281,3 +284,32 @@ def write_everything(folder: Path, ranking: Ranking) -> Ranking:
     write_choice(folder)
     showed = {0: "depends", 1: "independent", 7: "depends", 4: "depends", 5: "rim", 6: "undecided"}
     return edited(folder, dict.fromkeys(range(12), "independent") | showed)
+
+
+def write_edited_images(folder: Path, labels: Sequence[int], n: int = 8) -> None:
+    """Edits of images that the run has, with donors: backgrounds say the class, objects do not.
+
+    The image ``n - 1`` of each class shows it most, the first least.
+    """
+    rows = ds.dataset(folder / "examples").to_table().to_pandas()
+    usable = rows[(rows["status"] == "ok") & rows["correct"]]
+    ids = {label: usable.loc[usable["label"] == label, "example_id"].tolist() for label in labels}
+    table = []
+    for label in labels:
+        others = ids[next(k for k in labels if k != label)]
+        for i, image in enumerate(ids[label][:n]):
+            strength = i / (8 * n)
+            answers = {
+                "full": (0.9375, None),
+                "same:0": (0.75 + strength, ids[label][i + 1]),
+                "other:0": (0.0625, others[i]),
+                "same_object:0": (0.875, ids[label][i + 1]),
+                "other_object:0": (0.125, others[i]),
+            }
+            for edit, (p, donor) in answers.items():
+                row = {"example_id": image, "label": label, "edit": edit, "donor": donor, "probability": p}
+                row |= {"logit": p, "predicted": label if p > 0.5 else 2, "confidence": max(p, 1 - p)}
+                table.append(row)
+    parts = EditedParts(Store(folder))
+    parts.drop_others((), "")
+    parts.write("all", pa.Table.from_pylist(table, schema=schema.INTERVENTIONS), {"passes": str(len(table))})

@@ -163,6 +163,37 @@ def test_filtering_by_name_and_verdict(open_page, ranking):
     assert rows(browser) == everything
 
 
+def address_of(browser) -> str:
+    browser.execute_async_script("setTimeout(arguments[0], 50)")
+    return browser.execute_script("return location.hash")
+
+
+def test_what_the_table_shows_is_in_the_address_and_comes_back_from_it(open_page, address, ranking):
+    browser = open_page()
+    everything = ranking.table["label"].tolist()
+    press(browser, "a[data-only='confirmed']")
+    confirmed = ranking.table.loc[ranking.table["verdict"] == "confirmed", "label"].tolist()
+    assert rows(browser) == confirmed
+    assert address_of(browser) == "#table?verdict=confirmed"
+    assert browser.execute_script("return !reset.hidden")
+    press(browser, ".c-n button")
+    assert address_of(browser) == "#table?verdict=confirmed&sort=n"
+    shown = rows(browser)
+    browser.get("about:blank")
+    browser.get(f"{address}#table?verdict=confirmed&sort=n")
+    assert rows(browser) == shown
+    press(browser, "#reset")
+    assert sorted(rows(browser)) == sorted(everything)
+    assert address_of(browser) == "#table?sort=n"
+    assert browser.execute_script("return reset.hidden")
+
+
+def test_nothing_that_can_be_pressed_lies_inside_a_picture(open_page):
+    """What axe-core calls nested-interactive (WCAG 2.2, 4.1.2)."""
+    inside = "return document.querySelectorAll('[role=img] a, [role=img] button, button a, a button').length"
+    assert open_page().execute_script(inside) == 0
+
+
 def test_pictures_enlarge_and_close(open_page):
     browser = open_page()
     press(browser, ".zoomable")
