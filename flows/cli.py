@@ -32,6 +32,7 @@ COMMANDS = (
     "check",
     "results",
     "diff",
+    "history",
     "clusters",
     "boxes",
     "confirm",

@@ -8,6 +8,7 @@ decision = "clever_hans"            # clever_hans, legitimate_context, label_or_
 reason = "the hands that hold the fish; new images are on their way"
 owner = "vision team"
 until = 2027-03-31                  # waives until then, that day included; without it nothing is waived
+decided = 2026-11-26                # on that day; may be left out
 check = "nothing confirmed"         # only there; without it in every check
 """
 
@@ -26,7 +27,7 @@ from reports.gate.reading import PolicyError
 
 DECISIONS_FILE: Final = "decisions.toml"
 _VERSION: Final = 1
-_KEYS: Final = ("class", "decision", "reason", "owner", "until", "check")
+_KEYS: Final = ("class", "decision", "reason", "owner", "until", "check", "decided")
 
 
 class Decision(Term):
@@ -51,6 +52,7 @@ class Waiver:
     owner: str
     until: date | None
     check: str = ""
+    decided: date | None = None
 
     def is_for(self, check: str) -> bool:
         """Whether it is for the check of this name."""
@@ -87,19 +89,24 @@ def parse_decisions(data: Mapping[str, Any], where: str = "decisions") -> tuple[
 
 def _waiver(data: Mapping[str, Any], where: str) -> Waiver:
     reading.only_keys(data, _KEYS, where)
-    until = data.get("until")
-    # a date with a time is a date, too, in Python
-    if until is not None and (not isinstance(until, date) or isinstance(until, datetime)):
-        raise PolicyError(f"{where}: until must be a date such as 2027-03-31, received {until!r}")
     decision = reading.text(data, "decision", where, needed=True)
     return Waiver(
         class_key=reading.text(data, "class", where, needed=True),
         decision=Decision(reading.one_of(decision, list(Decision), f"{where}: decision")),
         reason=reading.text(data, "reason", where, needed=True),
         owner=reading.text(data, "owner", where, needed=True),
-        until=until,
+        until=_day(data, "until", where),
         check=reading.text(data, "check", where),
+        decided=_day(data, "decided", where),
     )
+
+
+def _day(data: Mapping[str, Any], key: str, where: str) -> date | None:
+    day = data.get(key)
+    # a date with a time is a date, too, in Python
+    if day is not None and (not isinstance(day, date) or isinstance(day, datetime)):
+        raise PolicyError(f"{where}: {key} must be a date such as 2027-03-31, received {day!r}")
+    return day
 
 
 @dataclass(frozen=True)
