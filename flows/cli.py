@@ -45,6 +45,7 @@ COMMANDS = (
     "plan",
     "explain",
     "export",
+    "visualize",
 )
 # errors that a user can mend, looked up only in modules that are already loaded
 _INPUT_ERRORS = (

@@ -74,6 +74,14 @@ class ModelCard:
         inputs += np.tile(shift, width)
         return inputs.reshape(pictures.shape)
 
+    def pictures(self, inputs: np.ndarray) -> np.ndarray:
+        """The way back: ... h w c, inputs of the network -> ... h w 3 uint8 RGB, clipped to 0..255."""
+        low, high = self.low.astype(np.float64), self.high.astype(np.float64)
+        pixels = np.rint(255 * (inputs - low) / (high - low)).clip(0, 255).astype(np.uint8)
+        if self.channel_order == "gray":
+            return np.repeat(pixels, 3, axis=-1)
+        return pixels[..., ::-1] if self.channel_order == "bgr" else pixels
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, lists for tuples."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
