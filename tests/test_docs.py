@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -78,8 +79,8 @@ def test_the_verdict_of_a_class_is_the_one_that_is_documented() -> None:
         assert verdict(MapVerdict.UNDECIDED, tested) == (Verdict.UNDECIDED if rest else other)
 
 
-def test_the_monitor_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (source,) = re.findall(r"^```python\n(.*?)^```", (DOCS / "galleries.md").read_text(), re.M | re.S)
+def test_the_python_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = re.findall(r"^```python\n(.*?)^```", (DOCS / "galleries.md").read_text(), re.M | re.S)
     keras.utils.set_random_seed(0)
     layers = keras.layers
     model = keras.Sequential(
@@ -89,8 +90,11 @@ def test_the_monitor_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pyt
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
     card = planted_card(8, ("a", "b"))
-    given = {"model": model, "card": card, "pictures": pictures, "labels": np.arange(6) % 2}
+    given: dict[str, Any] = {"model": model, "card": card, "pictures": pictures, "labels": np.arange(6) % 2}
     monkeypatch.chdir(tmp_path)
-    exec(compile(source, "docs/galleries.md", "exec"), given | {"inputs": card.prepare(pictures)})
+    given |= {"inputs": card.prepare(pictures)}
+    for source in sources:
+        exec(compile(source, "docs/galleries.md", "exec"), given)
     for name in ("monitor.png", "monitor.html", "metrics.csv"):
         assert (tmp_path / "watch" / name).stat().st_size > 0
+    assert given["made"].pictures.shape == (3, 8, 8, 3)
