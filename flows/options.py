@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, ConfigError, parse_method, parse_named
@@ -39,10 +40,12 @@ class Settings:
         if text is None:
             self.set("dataset", annotations=annotations)
             return
-        from pipeline.inputs.datasets import section_of
+        from pipeline.inputs.datasets import INFO_FILE, section_of
 
         if annotations is None:
             section = section_of(text)
+        elif Path(text, INFO_FILE).is_file():
+            section = section_of(text) | {"annotations": annotations}
         else:
             section = {"source": "folder", "path": text, "annotations": annotations}
         # another source makes the file's own paths and names meaningless, a split or limit not

@@ -126,12 +126,18 @@ def annotation_rows(store: Store, chosen: Sequence[ClassToDraw]) -> Iterator[dic
         )
     rows = _known(store)
     ids = [example_id for of_class in chosen for example_id in of_class.images]
-    group = own_config(store).dataset.group or GROUP
+    dataset = own_config(store).dataset
+    of_folder = dataset.source == "folder"  # others have classes and groups themselves
+    group = dataset.group if of_folder and dataset.group else GROUP
     yield from (_row(row, group) for _, row in rows.loc[ids].iterrows())
     for _, row in rows.drop(index=ids).iterrows():
         boxes = [] if row["boxes"] is None else list(row["boxes"])
         yield from (_row(row, group, box) for box in boxes)
-        if not boxes and (_text(row["group"]) or ("/" not in row["file_name"] and _text(row["class_id"]))):
+        if (
+            of_folder
+            and not boxes
+            and (_text(row["group"]) or ("/" not in row["file_name"] and _text(row["class_id"])))
+        ):
             yield _row(row, group)
 
 
@@ -145,7 +151,7 @@ def _known(store: Store) -> pd.DataFrame:
 def _row(image: pd.Series, group: str, box: dict[str, float] | None = None) -> dict[str, Any]:
     sides = {side: f"{value:.8g}" for side, value in (box or {}).items()}
     return {
-        "file": image["file_name"],
+        "file": image["file_name"] or str(image.name),
         "label": _text(image["class_id"]),
         **{side: sides.get(side) for side in ("xmin", "ymin", "xmax", "ymax")},
         "width": None if pd.isna(image["width"]) else int(image["width"]),

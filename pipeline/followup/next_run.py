@@ -20,18 +20,13 @@ def config_text(store: Store, annotations: str) -> str:
     """The run's configuration as TOML, with the CSV ``annotations`` in the place of its own.
 
     Raises:
-        InputError: its dataset is no folder of images; or its classes are matched to outputs by their
-            position in COCO's order, which a CSV does not have.
+        InputError: the classes of its folder are matched to outputs by position in COCO's order, which a CSV
+            does not have.
     """
     config = own_config(store)
-    if config.dataset.source != "folder":
-        raise InputError(
-            f"{store.path}: boxes of a dataset of source {config.dataset.source!r} come from the dataset "
-            "itself; a CSV is read for a folder of images, one sub-folder per class"
-        )
     names = store.manifest["dataset"]["class_names"]
     matched = (store.manifest.get(KEY) or {}).get("classes", {}).get("by")
-    if list(names) != sorted(names) and matched == "position":
+    if config.dataset.source == "folder" and list(names) != sorted(names) and matched == "position":
         raise InputError(
             f"{store.path}: its classes are matched to the network's outputs by COCO's order, which a CSV "
             "does not have; name them in the model card (class_names) first"

@@ -21,7 +21,7 @@ def told_boxes(images: Sequence[tuple[str, np.ndarray]], where: Path | None) -> 
     Raises :class:`InputError` for boxes in fractions of the picture.
     """
     boxes = [of_one for _, of_one in images if len(of_one)]
-    _refuse_fractions(boxes, where)
+    refuse_fractions(boxes, where)
     source = "there are no annotations" if where is None else f"{where.name} has none"
     if not boxes:
         yield f"no boxes: {source}; nothing that needs boxes is said"
@@ -38,8 +38,8 @@ def told_boxes(images: Sequence[tuple[str, np.ndarray]], where: Path | None) -> 
         yield f"{swapped} boxes are left out: xmax is below xmin, or ymax below ymin"
 
 
-def _refuse_fractions(boxes: Sequence[np.ndarray], where: Path | None) -> None:
-    """Pixels are asked for; 0 to 1 all over, and not whole numbers, is another unit."""
+def refuse_fractions(boxes: Sequence[np.ndarray], where: Path | None) -> None:
+    """Pixels are asked for; 0 to 1 all over, and not whole numbers, is another unit: :class:`InputError`."""
     sides = np.concatenate(boxes) if boxes else np.zeros((0, 4))
     if len(sides) and sides.min() >= 0 and sides.max() <= 1 and (sides != np.rint(sides)).any():
         raise InputError(

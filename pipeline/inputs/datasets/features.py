@@ -19,7 +19,7 @@ _FILE_NAMES = ("file_name", "filename", "image/filename", "image_name")
 class FeaturePaths:
     """Paths with "/" between levels. ``relative``: boxes are TFDS's ymin, xmin, ymax, xmax in [0, 1].
 
-    ``group``: "" where no feature says where an image comes from.
+    ``boxes``: "" where the dataset has none; ``group``: "" where no feature says where an image comes from.
     """
 
     image: str
@@ -52,23 +52,32 @@ def _inner(tree: Any) -> Any:
 
 
 def find_features(features: Any, config: DatasetConfig) -> FeaturePaths:
-    """Take the configured paths, find the others by feature type.
+    """Take the configured paths, find the others by feature type; a dataset may have no boxes.
 
     Raises :class:`InputError` when a path does not exist or the choice is not clear.
     """
     known = dict(_walk(features))
     image = _choose("image", config.image, known, tfds.features.Image, ("image",))
     ours = "boxes" in known and "class_id" in known and not config.boxes
-    boxes = (
-        "boxes"
-        if ours
-        else _choose("boxes", config.boxes, known, tfds.features.BBoxFeature, ("objects/bbox", "bbox"))
-    )
+    boxes = "boxes" if ours else _boxes(config.boxes, known)
     sibling = f"{boxes.rpartition('/')[0]}/label"  # detection data: the label of each box
     label = _choose("label", config.label, known, tfds.features.ClassLabel, ("label", sibling))
     file_name = next((name for name in _FILE_NAMES if name in known), "")
-    relative = _is_relative(boxes, known[boxes])
+    if not boxes and _in_sequence(features, label):
+        raise InputError(
+            f"label feature {label!r} is a list per example, and no feature holds boxes; valid: one class "
+            "per example, or a box with each label"
+        )
+    relative = bool(boxes) and _is_relative(boxes, known[boxes])
     return FeaturePaths(image, label, boxes, file_name, relative, ours, _group(features, config.group, known))
+
+
+def _boxes(path: str, known: dict[str, Any]) -> str:
+    """``path``, else the feature that holds boxes; "" where there is none."""
+    kind = tfds.features.BBoxFeature
+    if not path and not any(isinstance(feature, kind) for feature in known.values()):
+        return ""
+    return _choose("boxes", path, known, kind, ("objects/bbox", "bbox"))
 
 
 def _group(features: Any, path: str, known: dict[str, Any]) -> str:

@@ -22,6 +22,8 @@ import tensorflow_datasets as tfds
 from pipeline.config import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record, failed, limited
+from pipeline.inputs.datasets.annotations import read_boxes
+from pipeline.inputs.datasets.box_facts import refuse_fractions
 from pipeline.inputs.datasets.features import FeaturePaths, find_features, pick, read_group
 from pipeline.inputs.datasets.prepared import METADATA_KEY
 from pipeline.inputs.datasets.recordfiles import READERS, Reader
@@ -33,6 +35,23 @@ from pipeline.seeds import Purpose
 
 FEATURES_FILE = "features.json"
 _CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
+
+
+def drawn_boxes(config: DatasetConfig) -> dict[str, np.ndarray]:
+    """Boxes (n, 4) by id or file name of an image, from the CSV of ``config``; they replace its own.
+
+    Raises :class:`InputError` for a file that cannot be used.
+    """
+    if not config.annotations:
+        return {}
+    if config.annotations_format not in ("", "csv") or not config.annotations.endswith(".csv"):
+        raise InputError(f"annotations {config.annotations}: of a dataset in the TFDS format, valid is a CSV")
+    entries = read_boxes(Path(config.annotations), "csv").entries
+    drawn = {
+        name: np.array(entry.boxes, np.float32) for entry in entries if entry.boxes for name in entry.names
+    }
+    refuse_fractions(list(drawn.values()), Path(config.annotations))
+    return drawn
 
 
 class TfdsDataset:
@@ -47,6 +66,7 @@ class TfdsDataset:
             raise InputError(f"{self._builder.data_dir}: stored as {form}; valid formats: {valid}")
         self._split = _choose_split(self._builder, config)
         self._paths: FeaturePaths = find_features(self._builder.info.features, config)
+        self._drawn = drawn_boxes(config)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TfdsDataset, (self.config,)
@@ -72,6 +92,16 @@ class TfdsDataset:
         splits, images = list(self._builder.info.splits), sum(f.take for f in self._files)
         if not self.config.split and len(splits) > 1:
             yield f"split {self._split}, since none was chosen; there are {', '.join(splits)}"
+        if self._drawn:
+            yield (
+                f"boxes of {len(self._drawn)} images are those of {Path(self.config.annotations).name}; a "
+                "name in it that no image has is not noticed"
+            )
+        elif not self._paths.boxes:
+            yield (
+                "no boxes: no feature of the dataset holds any (dataset.boxes names one); nothing that needs "
+                "boxes is said"
+            )
         if limited(images, self.config.limit) < images:
             which = "one of each stretch of the split, seeded" if self._chosen else "the first"
             yield f"{self.config.limit} of {images} images: {which}"
@@ -132,7 +162,8 @@ class TfdsDataset:
             if self._paths.group:
                 group = read_group(example, self._builder.info.features, self._paths.group)
                 record = replace(record, group=group)
-            return record
+            drawn = self._drawn.get(record.example_id, self._drawn.get(record.file_name))
+            return record if drawn is None or record.error else replace(record, boxes=drawn)
         except Exception as error:  # whatever a damaged record makes the parser raise costs this row only
             reason = f"{tfds_id}: the record does not hold an example: {type(error).__name__}: {error}"
             return failed(tfds_id, index, reason.splitlines()[0])
@@ -148,6 +179,7 @@ class TfdsDataset:
             list(pick(self._builder.info.features, self._paths.label).names),
             self._paths.to_list(),
             self.metadata,
+            *([sorted((name, boxes.tolist()) for name, boxes in self._drawn.items())] if self._drawn else []),
         ]
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -244,7 +276,7 @@ def _to_record(example: dict[str, Any], index: int, tfds_id: str, paths: Feature
     image = bytes(pick(example, paths.image))
     file_name = pick(example, paths.file_name).decode(errors="replace") if paths.file_name else ""
     example_id = file_name if paths.ids_from_names and file_name else tfds_id
-    boxes = np.asarray(pick(example, paths.boxes), np.float32).reshape(-1, 4)
+    boxes = np.asarray(pick(example, paths.boxes), np.float32).reshape(-1, 4) if paths.boxes else NO_BOXES
     error = None
     if paths.relative and len(boxes):
         try:

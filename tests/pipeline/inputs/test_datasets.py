@@ -210,13 +210,63 @@ def test_features_of_the_catalog_are_found_by_type(
     assert paths.relative
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("mnist", "boxes feature: none"), ("kitti", "several candidates")]
-)
-def test_features_that_are_not_clear_must_be_named(name: str, reason: str, tmp_path: Path) -> None:
-    features = tfds.builder(name, data_dir=str(tmp_path)).info.features
-    with pytest.raises(InputError, match=reason):
+def test_features_that_are_not_clear_must_be_named(tmp_path: Path) -> None:
+    features = tfds.builder("kitti", data_dir=str(tmp_path)).info.features
+    with pytest.raises(InputError, match="several candidates"):
         find_features(features, DatasetConfig())
+
+
+def test_a_dataset_may_have_no_boxes_but_not_several_labels_then(tmp_path: Path) -> None:
+    paths = find_features(tfds.builder("mnist", data_dir=str(tmp_path)).info.features, DatasetConfig())
+    assert (paths.image, paths.label, paths.boxes, paths.relative) == ("image", "label", "", False)
+    several = {
+        "image": tfds.features.Image(),
+        "labels": tfds.features.Sequence(tfds.features.ClassLabel(names=["a", "b"])),
+    }
+    with pytest.raises(InputError, match="'labels' is a list per example, and no feature holds boxes; valid"):
+        find_features(tfds.features.FeaturesDict(several), DatasetConfig())
+
+
+class Bare(tfds.core.GeneratorBasedBuilder):
+    """Pictures with a class and nothing else."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(names=["gull", "wren"]),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager: object) -> dict[str, object]:
+        return {"test": self._generate_examples()}
+
+    def _generate_examples(self):  # type: ignore[no-untyped-def]
+        for i in range(4):
+            yield i, {"image": jpeg(40, 30, i), "label": i % 2}
+
+
+def test_boxes_of_a_dataset_without_any_come_from_a_csv(tmp_path: Path) -> None:
+    """By the ids of its images; a path that is fractions, and a file that is not there, are refused."""
+    builder = Bare(data_dir=str(tmp_path))
+    builder.download_and_prepare()
+    config = DatasetConfig(source="tfds", path=str(builder.data_dir))
+    dataset = open_dataset(config)
+    assert [r.boxes.tolist() for r in read_all(dataset)] == [[]] * 4
+    assert dataset.info.decisions[0].startswith("no boxes: no feature of the dataset holds any")
+    ids = [record.example_id for record in read_all(dataset)]
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text(f"file,label,xmin,ymin,xmax,ymax\n{ids[2]},gull,1,2,30,20\n{ids[0]},gull,,,,\n")
+    drawn = open_dataset(config.model_copy(update={"annotations": str(boxes)}))
+    assert [r.boxes.tolist() for r in read_all(drawn)] == [[], [], [[1, 2, 30, 20]], []]
+    assert drawn.info.decisions[0].startswith("boxes of 1 images are those of boxes.csv")
+    assert drawn.info.fingerprint != dataset.info.fingerprint
+    assert pickle.loads(pickle.dumps(drawn)).info == drawn.info
+    boxes.write_text(f"file,xmin,ymin,xmax,ymax\n{ids[2]},0.1,0.2,0.5,0.5\n")
+    for change, reason in ((str(boxes), "between 0 and 1"), ("none.csv", "no such file; valid is a CSV")):
+        with pytest.raises(InputError, match=reason):
+            open_dataset(config.model_copy(update={"annotations": change}))
 
 
 def test_a_catalog_dataset_that_is_not_prepared_says_what_to_do(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ def _open(config: DatasetConfig) -> Dataset:
 
 
 def _glance(config: DatasetConfig) -> None:
-    """Refuse a place where no dataset is."""
+    """Refuse a place where no dataset is, and boxes that are not there."""
+    if config.annotations and not Path(config.annotations).is_file():
+        raise InputError(f"annotations {config.annotations}: no such file; valid is a CSV")
     if config.name:
         return
     if not config.path:
@@ -41,7 +43,7 @@ def _section(text: str) -> dict[str, str] | None:
 SOURCE = register(
     Source(
         name="tfds",
-        about="a folder made by `hansaudit prepare`, or any TFDS catalog dataset with a label and boxes",
+        about="a folder made by `hansaudit prepare`, or any TFDS catalog dataset of labelled images",
         open=_open,
         section=_section,
         glance=_glance,
