@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from sarif_pydantic import Sarif
 from typer.main import get_command
 
 from flows.cli import app
@@ -135,6 +136,7 @@ def test_json_holds_everything(run, judged):
 
 
 def test_sarif_has_a_result_for_what_does_not_pass(run, judged):
+    Sarif.model_validate_json(sarif(judged()))  # every field is one of SARIF 2.1.0
     (of_run,) = json.loads(sarif(judged()))["runs"]
     rules = {rule["id"] for rule in of_run["tool"]["driver"]["rules"]}
     assert {r["ruleId"] for r in of_run["results"]} <= rules
