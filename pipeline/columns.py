@@ -61,7 +61,7 @@ _COLUMNS: Final = (
     ),
     Column("n_undefined", "integer", "images whose localisation is not defined", "images"),
     Column(
-        "ratio", "number", "the chapter's measure: relevance inside over outside, mean over images", "ratio"
+        "ratio", "number", "Alber (2019): relevance inside over outside the box, mean over images", "ratio"
     ),
     Column("ratio_pooled", "number", "all relevance inside over all relevance outside", "ratio"),
     Column("ratio_rank", "integer", "place by the lowest ratio"),

@@ -13,7 +13,7 @@ from pipeline.verdicts import InterventionVerdict
 CLASS_ORDERS: Final = {
     "adjusted": "its heat maps alone",
     InterventionVerdict.CONFIRMED.value: "this audit's ranking",
-    "ratio": "the chapter's ratio",
+    "ratio": "ratio of Alber (2019)",
     "small_box": "small box",
 }
 

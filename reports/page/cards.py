@@ -8,12 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.columns import RANKING
 from pipeline.run.documents import records
 from pipeline.unboxed import is_unboxed
 from pipeline.verdicts import ACCUSED, MapVerdict, Verdict
 from reports.page import edits, words
 from reports.page.data import Heat, RunData
 from reports.page.edits import Shown
+from reports.page.framed import Seen, framed_uri
 from reports.page.pictures import heat_uri, mean_uri, photo_uri
 from reports.page.triptych import Triptych, triptychs
 
@@ -53,9 +55,10 @@ class Card:
     sentence: str
     triptychs: tuple[Triptych, ...]
     effects: tuple[Shown, ...]
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str, str], ...]
     groups: tuple[tuple[str, tuple[Picture, ...]], ...]
     mean: str | None
+    framed: str | None
     n_mean: int
     missing: str
 
@@ -115,10 +118,11 @@ class _Stored:
 def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -> Card:
     in_mean = [i for i in choice.averaged["example_id"] if i in stored.maps]
     # an average of one or two images is no average
-    mean = None
+    mean = framed = None
     if len(in_mean) >= 3:
         jpegs = [stored.thumbnails[i] for i in in_mean if i in stored.thumbnails]
         mean = mean_uri(jpegs, [stored.maps[i] for i in in_mean], stored.size)
+        framed = framed_uri(_seen(choice.averaged, stored), stored.size)
     most, least = (_pictures(part, stored) for part in (choice.most, choice.least))
     return Card(
         label=int(row["label"]),
@@ -130,14 +134,25 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         sentence=" ".join(filter(None, (edits.sentence(row), sentence(row)))),
         triptychs=stored.edited.get(int(row["label"]), ()),
         effects=_effects(run, row),
-        facts=_facts(row),
+        facts=_facts(run, row),
         groups=(("Most suspicious images", most), ("Least suspicious images", least))
         if least
         else (("Its images" if len(most) > 1 else "Its only image", most),),
         mean=mean,
+        framed=framed,
         n_mean=len(in_mean),
         missing=_missing(run, choice, stored),
     )
+
+
+def _seen(images: pd.DataFrame, stored: _Stored) -> list[Seen]:
+    """The images with a map and one box: with several it is not known which one the mark goes with."""
+    rects = zip(images["example_id"], map(rectangles, images["boxes_model"]), strict=True)
+    return [
+        Seen(stored.thumbnails.get(i), stored.maps[i], boxes[0])
+        for i, boxes in rects
+        if i in stored.maps and len(boxes) == 1
+    ]
 
 
 def _effects(run: RunData, row: dict[str, Any]) -> tuple[Shown, ...]:
@@ -148,17 +163,20 @@ def _effects(run: RunData, row: dict[str, Any]) -> tuple[Shown, ...]:
     return tuple(e for e in edits.shown_effects(judgement, str(row["verdict"]), heads) if e is not None)
 
 
-def _facts(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _facts(run: RunData, row: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """Label, value, and what it is."""
     interval = f"{words.signed(row['low'], 1)} … {words.signed(row['high'], 1)}"
-    return (
-        ("maps say", str(row["map_verdict"])),
-        ("adjusted lift", words.signed(row["adjusted_lift"])),
-        ("95 % interval", interval if words.given(row["low"]) else words.DASH),
-        ("images used", f"{words.integer(row['n'])} of {words.integer(row['n_images'])}"),
-        ("accuracy", words.percent(row["accuracy"])),
-        ("mean box", words.percent(row["box_area"])),
-        ("q relative", words.probability(row["q_relative"])),
+    enough = int(row["n"]) >= int(run.rule("n_min")) and words.given(row["low"])
+    facts = (
+        ("map_verdict", "maps say", str(row["map_verdict"])),
+        ("adjusted_lift", "adjusted lift", words.signed(row["adjusted_lift"])),
+        ("low", "95 % interval", interval if enough else words.DASH),
+        ("n", "images used", f"{words.integer(row['n'])} of {words.integer(row['n_images'])}"),
+        ("accuracy", "accuracy", words.percent(row["accuracy"])),
+        ("box_area", "mean box", words.percent(row["box_area"])),
+        ("q_relative", "q relative", words.probability(row["q_relative"])),
     )
+    return tuple((label, value, RANKING[column].about) for column, label, value in facts)
 
 
 def sentence(row: dict[str, Any]) -> str:
@@ -174,8 +192,10 @@ def sentence(row: dict[str, Any]) -> str:
     odds = words.times_less(float(row["adjusted_lift"]))
     open_yet = row["verdict"] in (Verdict.UNDECIDED, Verdict.SUSPECTED)
     unsure = " so far" if row["map_verdict"] == MapVerdict.UNDECIDED else ""
+    between = words.times_between(row["low"], row["high"])
     text = (
-        f"On {images}, the odds that relevance falls on the object are{unsure} {odds} on comparable images."
+        f"On {images}, the odds that relevance falls on the object are{unsure} {odds} on comparable images"
+        f"{f' (95 % interval: {between})' if between else ''}."
     )
     if words.given(row["mass"]) and words.given(row["box_area"]):
         text += (

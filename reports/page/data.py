@@ -164,12 +164,23 @@ class RunData:
         rows = table.set_column(table.column_names.index("edit"), "edit", names).filter(first).to_pandas()
         return {int(label): of_class for label, of_class in rows.groupby("label")}
 
+    @cached_property
+    def _class_names(self) -> list[str]:
+        return [str(name) for name in self.manifest.get("dataset", {}).get("class_names") or []]
+
+    @cached_property
+    def _short_names(self) -> dict[str, str]:
+        ids = self.manifest.get("dataset", {}).get("class_ids") or []
+        return words.short_names(self._class_names, [str(i) for i in ids])
+
+    def short(self, name: object) -> str:
+        """What prose and tables call the class of this full name: its first synonym."""
+        return self._short_names.get(str(name), str(name))
+
     def short_name(self, label: int) -> str:
-        """What prose calls a class of the dataset."""
-        dataset = self.manifest.get("dataset", {})
-        names, ids = dataset.get("class_names") or [], dataset.get("class_ids") or []
-        name = str(names[label]) if 0 <= label < len(names) else f"class {label}"
-        return words.short(name, str(ids[label]) if 0 <= label < len(ids) else "")
+        """The same by label; any class of the dataset."""
+        names = self._class_names
+        return self.short(names[label]) if 0 <= label < len(names) else f"class {label}"
 
     @cached_property
     def sanity(self) -> SanityDocument | None:

@@ -15,7 +15,7 @@ from reports.page import words
 from reports.page.figures import whisker
 from reports.page.svg import Axis
 
-AXIS: Final = Axis(-0.3, 1.0, 4, 116)  # of all effects, so that they can be compared
+AXIS: Final = Axis(-0.3, 1.05, 4, 116)  # of all effects, so that they can be compared
 # what is shown besides the contrasts that name a heading themselves: effect -> (heading, what it is)
 _OTHERS: Final = {
     "wide_sufficiency": (

@@ -20,12 +20,12 @@ from reports.page.words import count, given, number, percent, signed
 WHISKER = (120, 18)
 
 
-def whisker_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
-    """One scale for all rows of the table: the bulk of the intervals; what is beyond gets an arrow head."""
-    ends = np.asarray([v for v in (*lows, *highs) if given(v) and np.isfinite(v)], dtype=float)
-    low, high = np.quantile(ends, (0.01, 0.99)) if len(ends) else (-1.0, 1.0)
-    low, high = span([low, high])
-    return Axis(max(low, -6.0), min(high, 6.0), 4, WHISKER[0] - 4)
+def whisker_axis(ends: Sequence[float], whole: Sequence[float] = ()) -> Axis:
+    """One scale for all rows of the table: the bulk of the interval ``ends`` and all of ``whole``, those that
+    a reader compares; what is beyond gets an arrow head."""
+    bulk, all_of = ([v for v in values if given(v) and np.isfinite(v)] for values in (ends, whole))
+    low, high = np.quantile(bulk, (0.01, 0.99)) if bulk else (-1.0, 1.0)
+    return Axis(*span([max(low, -6.0), min(high, 6.0), *all_of]), 4, WHISKER[0] - 4)
 
 
 def whisker(axis: Axis, low: float | None, middle: float | None, high: float | None, kind: str) -> Markup:

@@ -45,7 +45,7 @@ def write_report(run_dir: str | Path, ranking: Ranking, out: str | Path | None =
 
 def render(run: RunData) -> str:
     """The page as text."""
-    templates = _templates()
+    templates = _templates(run)
     macros = templates.get_template("macros.html.j2").module
     built = [(s, s.build(run)) for s in all_sections()]
     shown = [(s, _section(templates, macros, s, c)) for s, c in built if c is not None]
@@ -57,9 +57,9 @@ def render(run: RunData) -> str:
     )
 
 
-def _templates() -> Environment:
+def _templates(run: RunData) -> Environment:
     templates = environment(_PACKAGE)
-    templates.filters.update(words.FILTERS)
+    templates.filters.update(words.FILTERS | {"short": run.short})
     templates.tests["given"] = words.given
     return templates
 

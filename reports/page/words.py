@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 MINUS = "\u2212"
@@ -84,12 +85,18 @@ def listing(items: Sequence[str], limit: int = 5) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
-def short(name: str, class_id: str = "") -> str:
-    """``tench, Tinca tinca`` -> ``tench``: the first synonym of a synset (WordNet lists them with commas).
+def short_names(names: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
+    """``tench, Tinca tinca`` -> ``tench``: the first synonym of each synset, as WordNet lists them.
 
-    Other names keep their commas: only where ``class_id`` is that of a synset, they part synonyms.
+    Other names keep their commas (only where an id is that of a synset, they part synonyms), and so do those
+    of classes whose first synonym is the same (ImageNet has two cranes).
     """
-    return name.split(", ", 1)[0] if re.fullmatch(r"n\d{8}", class_id) else name
+    firsts = {
+        name: name.split(", ", 1)[0] if re.fullmatch(r"n\d{8}", i) else name
+        for name, i in zip(names, ids, strict=False)
+    }
+    uses = Counter(firsts.values())
+    return {name: first for name, first in firsts.items() if uses[first] == 1}
 
 
 def times_less(adjusted_lift: float) -> str:
@@ -97,7 +104,20 @@ def times_less(adjusted_lift: float) -> str:
     factor = math.exp(min(abs(adjusted_lift), 20.0))
     if factor < 1.1:
         return "about as high as"
-    return f"{number(factor, 1)} times {'lower' if adjusted_lift < 0 else 'higher'} than"
+    return f"about {_rounded(factor)} times {'lower' if adjusted_lift < 0 else 'higher'} than"
+
+
+def times_between(low: float | None, high: float | None) -> str:
+    """The interval of an adjusted lift as factors: ``8 to 15 times``; empty if unknown or about 0."""
+    if not given(low) or not given(high) or low is None or high is None or low * high <= 0:
+        return ""
+    ends = sorted(math.exp(min(abs(end), 20.0)) for end in (low, high))
+    return f"{_rounded(ends[0])} to {_rounded(ends[1])} times"
+
+
+def _rounded(factor: float) -> str:
+    """Two digits: ``1.6``, ``11``, ``120``."""
+    return number(factor, 1) if factor < 10 else integer(float(f"{factor:.2g}"))
 
 
 def duration(seconds: float | None) -> str:
@@ -113,6 +133,5 @@ def duration(seconds: float | None) -> str:
 
 
 FILTERS = {
-    f.__name__: f
-    for f in (number, signed, percent, probability, count, integer, spell, listing, duration, short)
+    f.__name__: f for f in (number, signed, percent, probability, count, integer, spell, listing, duration)
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pipeline.run.documents import records
-from pipeline.verdicts import Verdict
+from pipeline.verdicts import ACCUSED, Verdict
 from reports.page.data import RunData
 from reports.page.figures import Dot, legend_mark, scatter
 from reports.page.sections import Section
@@ -24,9 +26,10 @@ TEMPLATE = """
 the size of the box. The band shows what images of this run reach for a box of that size: it is the size's
 doing,
 not the class's. The maps accuse a class not because it is low, or far to the left, but because its images lie
-lower than the band too consistently for chance. The colours say what the whole audit says: a class that
-edited
-images confirm may lie anywhere.</p>
+lower than the band too consistently for chance. The colours say what the whole audit says
+{%- if accused %}: of {{ accused | count("confirmed or suspected class", "confirmed or suspected classes") }}
+here, {{ below | integer }} lie{{ "s" if below == 1 }} below the band; for the others edited images spoke, or
+other tests of the maps{% endif %}.</p>
 {% else %}
 <p class="missing">No class has an image with a usable box, so there is nothing to plot.</p>
 {% endif %}
@@ -41,13 +44,17 @@ def build(run: RunData) -> dict[str, Any]:
         Dot(
             float(areas.get(r["label"], r["box_area"])),
             float(r["lift"]),
-            str(r["class_name"]),
+            run.short(r["class_name"]),
             str(r["verdict"]),
             f"row-{r['label']}",
         )
         for r in rows
     ]
+    accused = [d for d in dots if d.verdict in ACCUSED]
+    low = run.expected.low
     return {
+        "accused": len(accused) if len(low) else 0,
+        "below": sum(d.y < np.interp(d.x, run.expected.area, low) for d in accused) if len(low) else 0,
         "plot": scatter(dots, run.expected) if dots else None,
         "marks": [(v, legend_mark(v)) for v in Verdict],
     }

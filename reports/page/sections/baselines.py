@@ -15,7 +15,7 @@ TOP = 10
 
 # baseline (see pipeline.columns.BASELINES) -> heading, what it is
 HEADINGS = {
-    "ratio": ("the chapter's ratio", "lowest mean ratio of relevance inside to outside the box"),
+    "ratio": ("ratio of Alber (2019)", "lowest mean ratio of relevance inside to outside the box"),
     "small_box": ("small box", "smallest mean box: no model and no heat map needed"),
     "constant_map": ("constant map", "the ratio that a map without any idea gets"),
     "low_accuracy": ("low accuracy", "least often right: no heat map needed"),
@@ -57,7 +57,7 @@ def build(run: RunData) -> dict[str, Any] | None:
     ranks = [("rank", "this audit"), *listed]
     return {
         "n": len(table),
-        "tops": [(title, _top(table, column)) for column, title in ranks],
+        "tops": [(title, _top(run, table, column)) for column, title in ranks],
         "baselines": [
             {"title": title, "about": about, "value": values.get(name), "bar": correlation(values.get(name))}
             for name, (title, about) in HEADINGS.items()
@@ -65,10 +65,11 @@ def build(run: RunData) -> dict[str, Any] | None:
     }
 
 
-def _top(table: pd.DataFrame, column: str) -> list[dict[str, str]]:
+def _top(run: RunData, table: pd.DataFrame, column: str) -> list[dict[str, str]]:
     rows = table[table[column].notna()].sort_values(column, kind="stable").head(TOP)
     return [
-        {"name": str(n), "verdict": str(v)} for n, v in zip(rows["class_name"], rows["verdict"], strict=True)
+        {"name": run.short(n), "verdict": str(v)}
+        for n, v in zip(rows["class_name"], rows["verdict"], strict=True)
     ]
 
 

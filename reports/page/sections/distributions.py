@@ -40,7 +40,7 @@ def build(run: RunData) -> dict[str, Any]:
     used = run.used[run.used["excess"].notna()]
     rows = [
         Strip(
-            str(r["class_name"]),
+            run.short(r["class_name"]),
             used.loc[used["label"] == r["label"], "excess"].to_numpy(float),
             r["verdict"],
         )

@@ -72,7 +72,7 @@ AOPC is the mean drop along a curve.</p>
 def build(run: RunData) -> dict[str, Any] | None:
     if "curves" not in run.tables:
         return None
-    names = dict(zip(run.classes["label"], run.classes["class_name"].astype(str), strict=True))
+    names = dict(zip(run.classes["label"], run.classes["class_name"].map(run.short), strict=True))
     first = list(names)[:CLASSES]
     of_class = run.images.loc[run.images["label"].isin(first), ["example_id", "label"]]
     label_of = dict(of_class.itertuples(index=False, name=None))

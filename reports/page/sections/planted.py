@@ -49,7 +49,7 @@ TEMPLATE = """
 </table>
 </div>
 <p class="fine">{% if more %}{{ more }} more planted classes are in the table of all classes. {% endif %}
-The last columns: rank by this audit, by the chapter's ratio, by the smallest box and by
+The last columns: rank by this audit, by the ratio of Alber (2019), by the smallest box and by
 the lowest
 accuracy.</p>
 {% endif %}

@@ -31,8 +31,8 @@ means odds
 with: how far the figure would move
 with other
 pictures of the same kind.</dd></div>
-<div><dt>Ratio</dt><dd>Relevance inside over relevance outside the box, as in the book chapter this audit
-follows.
+<div><dt>Ratio</dt><dd>Relevance inside over relevance outside the box: the measure of Alber (2019,
+Software and Application Patterns for Explanation Methods), whose question this audit follows.
 Shown because it is known, not because it ranks well: it falls with the size of the box.</dd></div>
 <div><dt>Effect</dt><dd>What a background of the own class adds to the probability of the class over one
 of another
@@ -88,4 +88,4 @@ def build(run: RunData) -> dict[str, Any]:
     }
 
 
-SECTION = Section("reading", "How to read this", "How to read", 80, TEMPLATE, build)
+SECTION = Section("reading", "How to read this", "How to read this", 80, TEMPLATE, build)

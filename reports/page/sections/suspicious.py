@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.verdicts import ACCUSED
-from reports.page.cards import carded, make_cards
+from reports.page.cards import Card, carded, make_cards
 from reports.page.data import RunData
 from reports.page.sections import Section
 
@@ -14,7 +15,10 @@ TEMPLATE = """
 <p class="key"><span class="swatch box"></span> the object's box <span class="swatch heat"></span>
 relevance, from
 none to the strongest of the picture (every map has its own scale)</p>
-{% for card in suspects %}
+{% for card, between in suspects %}
+{% if between %}
+<p class="between">{{ between }}</p>
+{% endif %}
 {{ m.card(card, size) }}
 {% endfor %}
 {% if left_out %}
@@ -42,11 +46,22 @@ def build(run: RunData) -> dict[str, Any]:
     )
     return {
         "intro": intro,
-        "suspects": make_cards(run, suspects),
+        "suspects": _with_gaps(make_cards(run, suspects)),
         "contrast": make_cards(run, contrast),
         "left_out": max(0, named - len(suspects)),
         "size": run.size,
     }
+
+
+def _with_gaps(cards: Sequence[Card]) -> list[tuple[Card, str]]:
+    """Each card, and what is said before it where it does not follow the one above in the ranking."""
+    out, last = [], 0
+    for card in cards:
+        first, before = last + 1, card.rank - 1
+        ranks = f"Rank {first} is" if first == before else f"Ranks {first} to {before} are"
+        out.append((card, f"{ranks} neither confirmed nor suspected." if first <= before else ""))
+        last = card.rank
+    return out
 
 
 SECTION = Section("classes", "The classes in pictures", "Pictures", 20, TEMPLATE, build)

@@ -7,13 +7,14 @@ from typing import Any
 from pipeline.columns import RANKING
 from pipeline.run.documents import records
 from pipeline.run.ranking_settings import ranking_files
-from pipeline.verdicts import Verdict
+from pipeline.verdicts import ACCUSED, Verdict
 from reports.page import words
 from reports.page.cards import carded
 from reports.page.data import RunData
 from reports.page.edits import AXIS
 from reports.page.figures import whisker, whisker_axis
 from reports.page.sections import Section
+from reports.page.svg import Axis
 
 # (column of the ranking, heading, what a reader of the table must know besides)
 HEADINGS = (
@@ -80,7 +81,9 @@ title="{{ r.effect_low | signed }} … {{ r.effect_high | signed }}">{{ r.effect
 <td class="num" data-s="{{ r.n }}">{{ r.n | integer }}<small>/{{ r.n_images | integer }}</small></td>
 <td class="num">{{ r.accuracy | percent }}</td>
 <td class="num strong">{{ r.adjusted | signed }}</td>
-<td data-s="{{ r.high if r.high is given else '' }}" title="{{ r.low | signed }} … {{ r.high | signed }}">
+<td data-s="{{ r.high if r.high is given else '' }}"
+title="{% if r.high is given %}{{ r.low | signed }} … {{ r.high | signed }}{% else %}{{ too_few }}
+{%- endif %}">
 {{- r.whisker }}</td>
 <td class="num">{{ r.ratio | number }}</td>
 <td class="num">{{ r.ratio_rank | integer }}</td>
@@ -109,7 +112,10 @@ heading for its meaning. The same table is in <code>{{ files.table }}</code> and
 def build(run: RunData) -> dict[str, Any]:
     table = run.classes
     with_card = {int(label) for part in carded(table) for label in part["label"]}
-    axis = whisker_axis(table["low"].tolist(), table["high"].tolist())
+    accused = table[table["verdict"].isin(ACCUSED)]
+    ends, compared = ([*t["low"], *t["high"]] for t in (table, accused))
+    axis = whisker_axis(ends, compared)
+    enough = int(run.rule("n_min"))
     rows = [
         {
             "label": int(r["label"]),
@@ -128,9 +134,7 @@ def build(run: RunData) -> dict[str, Any]:
             "n_images": int(r["n_images"]),
             "accuracy": r["accuracy"],
             "adjusted": r["adjusted_lift"],
-            "high": _round(r["high"]),
-            "low": _round(r["low"]),
-            "whisker": whisker(axis, r["low"], r["adjusted_lift"], r["high"], r["verdict"]),
+            **_interval(r, axis, enough),
             "ratio": r["ratio"],
             "ratio_rank": r["ratio_rank"],
             "box": r["box_area"],
@@ -153,7 +157,15 @@ def build(run: RunData) -> dict[str, Any]:
         "counts": counts,
         "needs": needs,
         "edited": edited,
+        "too_few": f"no interval of fewer than {words.count(enough, 'image')}",
     }
+
+
+def _interval(row: dict[str, Any], axis: Axis, enough: int) -> dict[str, Any]:
+    """The interval of the adjusted lift; none of fewer images than a verdict takes."""
+    low, high = (row["low"], row["high"]) if int(row["n"]) >= enough else (None, None)
+    bar = whisker(axis, low, row["adjusted_lift"], high, row["verdict"])
+    return {"low": _round(low), "high": _round(high), "whisker": bar}
 
 
 def _heading(name: str, heading: str, note: str) -> dict[str, Any]:

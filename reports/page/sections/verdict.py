@@ -92,7 +92,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "date": started[:10],
         "headline": headline(counts, count_unboxed(table)),
         "verdict": verdict,
-        "names": _names(named),
+        "names": _names(run, named),
         "found": _found(run, counts, named),
         "of": of,
         "shown": shown,
@@ -123,15 +123,15 @@ def _shown(run: RunData, named: pd.DataFrame) -> tuple[str, Triptych | None]:
     for row in records(named.head(6)):
         made = triptychs(run, [int(row["label"])], typical=False)
         if made:
-            return words.short(str(row["class_name"]), str(row["class_id"])), made[int(row["label"])][0]
+            return run.short(row["class_name"]), made[int(row["label"])][0]
     return "", None
 
 
-def _names(rows: pd.DataFrame) -> list[dict[str, str]]:
+def _names(run: RunData, rows: pd.DataFrame) -> list[dict[str, str]]:
     """Names with links, and the word that follows each."""
     names = [
         {
-            "name": words.short(str(r["class_name"]), str(r["class_id"])),
+            "name": run.short(r["class_name"]),
             "full": str(r["class_name"]),
             "link": f"row-{r['label']}",
         }
@@ -239,7 +239,9 @@ def _tests(run: RunData) -> list[tuple[str, str]]:
         (table["tested"] == Tested.RIM, Tested.RIM.meaning),
     ):
         if chosen.any():
-            parts.append(f"{words.listing([*table.loc[chosen, 'class_name']], 4)}: {meaning}.")
+            parts.append(
+                f"{words.listing([run.short(n) for n in table.loc[chosen, 'class_name']], 4)}: {meaning}."
+            )
     return [("Was it put to the test?", " ".join(parts))]
 
 

@@ -8,7 +8,7 @@
     const find = document.getElementById("find");
     const reset = document.getElementById("reset");
     const toggles = [...document.querySelectorAll(".toggle")];
-    const text = new Map(rows.map((row) => [row, row.cells[1].textContent.toLowerCase()]));
+    const text = new Map(rows.map((row) => [row, `${row.cells[1].textContent} ${row.cells[1].querySelector(".name").title}`.toLowerCase()]));
 
     // what a cell sorts by: data-s where the text is rounded, else the number in the text, else the text
     const value = (row, column) => {
@@ -50,11 +50,15 @@
       const words = find.value.toLowerCase().trim();
       const on = new Set(toggles.filter((t) => t.getAttribute("aria-pressed") === "true").map((t) => t.dataset.verdict));
       let shown = 0;
+      const counts = new Map();  // per verdict, of what the search leaves
       for (const row of rows) {
-        row.hidden = !(on.has(row.dataset.v) && text.get(row).includes(words));
+        const named = text.get(row).includes(words);
+        row.hidden = !(on.has(row.dataset.v) && named);
         shown += !row.hidden;
+        if (named) counts.set(row.dataset.v, (counts.get(row.dataset.v) ?? 0) + 1);
       }
       const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+      toggles.forEach((t) => { t.querySelector("b").textContent = grouped(counts.get(t.dataset.verdict) ?? 0); });
       const all = grouped(rows.length);
       document.getElementById("shown").textContent =
         shown === rows.length ? `${all} classes` : `${grouped(shown)} of ${all} classes`;

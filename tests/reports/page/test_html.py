@@ -139,7 +139,7 @@ def test_suspicious_classes_have_cards_with_photograph_and_heat_map(page, source
         images = Page(card[0]).all("img")
         assert sum("photograph with" in str(a["alt"]) for a in images) == cards.MOST + cards.LEAST
         assert sum("heat map," in str(a["alt"]) for a in images) == cards.MOST + cards.LEAST
-        assert sum("Average heat map" in str(a["alt"]) for a in images) == 1
+        assert sum("Average heat map" in str(a["alt"]) for a in images) == 2  # in the picture, about the box
 
 
 def test_the_headline_and_the_planted_statement(page):
@@ -311,8 +311,12 @@ def test_more_numbers():
     assert words.listing(list("abcdefg"), 3) == "a, b, c and 4 more"
     assert words.duration(75) == "1 min 15 s"
     assert words.duration(7380) == "2 h 3 min"
-    assert words.times_less(-np.log(2.5)) == "2.5 times lower than"
-    assert words.times_less(np.log(2.5)) == "2.5 times higher than"
+    assert words.times_less(-np.log(2.5)) == "about 2.5 times lower than"
+    assert words.times_less(np.log(2.5)) == "about 2.5 times higher than"
+    assert words.times_less(-np.log(11.4)) == "about 11 times lower than"
+    assert words.times_less(np.log(1234)) == "about 1\u202f200 times higher than"
+    assert words.times_between(-np.log(15), -np.log(8)) == "8.0 to 15 times"
+    assert words.times_between(-0.5, 0.1) == words.times_between(None, None) == ""
     assert words.times_less(0.01) == "about as high as"
 
 
@@ -320,6 +324,8 @@ def test_a_sentence_about_a_class():
     row = {
         "n": 12,
         "adjusted_lift": -np.log(4),
+        "low": -np.log(8),
+        "high": -np.log(2),
         "mass": 0.2,
         "box_area": 0.4,
         "verdict": "undecided",
@@ -329,7 +335,9 @@ def test_a_sentence_about_a_class():
     }
     text = cards.sentence(row)
     assert "On 12 images" in text
-    assert "4.0 times lower" in text
+    assert (
+        "are so far about 4.0 times lower than on comparable images (95 % interval: 2.0 to 8.0 times)" in text
+    )
     assert "20\u202f% of the relevance lies inside boxes that cover 40\u202f%" in text
     assert "A statement would take about 31 images" in text
     assert "No image of it could be used" in cards.sentence(row | {"n": 0})
@@ -362,11 +370,20 @@ def test_scatter_puts_a_dot_where_it_belongs_and_escapes_its_name(ranking):
 
 
 def test_whiskers_share_one_scale_and_point_beyond_it():
-    axis = whisker_axis([-1.0] * 200 + [-50.0], [1.0] * 201)
+    axis = whisker_axis([-1.0] * 200 + [-50.0] + [1.0] * 201)
     inside, beyond = str(whisker(axis, -1, 0, 1, "x")), str(whisker(axis, -50, -1, 1, "x"))
     assert inside.count("<path") == 2
     assert beyond.count("<path") == 3
     assert str(whisker(axis, np.nan, np.nan, np.nan, "x")).count("<path") == 1
+    accused = whisker_axis([-1.0] * 200 + [-9.0] + [1.0] * 201, [-9.0, -7.5])
+    assert accused(-9.0) < accused(-7.5), "those that a reader compares are told apart"
+
+
+def test_names_of_synsets_are_shortened_where_that_is_no_other_name():
+    names = ["tench, Tinca tinca", "crane", "crane, Grus", "Smith, John"]
+    ids = ["n01440764", "n03126707", "n02012849", "s1"]
+    assert words.short_names(names, ids) == {"tench, Tinca tinca": "tench", "Smith, John": "Smith, John"}
+    assert words.short_names(names, []) == {}
 
 
 def test_bars_add_up():
