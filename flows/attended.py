@@ -11,7 +11,7 @@ from flows.metrics_file import MetricsFile
 from flows.server import start_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, parse_config
-from pipeline.measure.beforehand import glance
+from pipeline.measure.beforehand import glance, glance_reference
 from pipeline.run.costs import duration
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
@@ -47,12 +47,13 @@ def _audit(config: Config, out: str, report: bool, trust: Trust, seconds: float 
     if seconds is not None:
         config = foresight.begun(config, run)
     dataset = glance(config, trust, run)
+    glance_reference(config, trust)
     config = run.settled(config)
     _get_ready(config, trust, dataset)
     if seconds is not None:
         config = _fitted(config, trust, run, seconds)
     from flows.run import RANKING, REPORT, TooManyFailed, run_audit
-    from pipeline.run.documents import GroupsDocument, SanityDocument
+    from pipeline.run.documents import GroupsDocument, ReferenceDocument, SanityDocument
 
     try:
         with progress.looks_shown_by(terminal.print_decisions):
@@ -62,6 +63,8 @@ def _audit(config: Config, out: str, report: bool, trust: Trust, seconds: float 
         raise
     terminal.print_result(result)
     terminal.print_groups(GroupsDocument.current(run))
+    if result.ranking is not None:
+        terminal.print_reference(ReferenceDocument.current(run), result.ranking)
     checks = SanityDocument.read(run)
     terminal.print_unchecked((checks and checks.unchecked) or {})
     return result

@@ -23,6 +23,7 @@ from flows import foresight, progress, runners  # noqa: E402
 from flows.editing import edit_classes  # noqa: E402
 from flows.followups import cluster_accused  # noqa: E402
 from flows.lifeline import follow_master  # noqa: E402
+from flows.reference import compare_with_reference  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.server import start_server  # noqa: E402
 from pipeline.busy import Busy, Done  # noqa: E402
@@ -30,6 +31,7 @@ from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.run.costs import clocked  # noqa: E402
 from pipeline.run.edited_parts import EditedParts  # noqa: E402
+from pipeline.run.reference import drop_reference  # noqa: E402
 from pipeline.run.store import Session, Store  # noqa: E402
 from pipeline.schema import STATUS_FAILED  # noqa: E402
 from pipeline.trust import NOTHING, Trust  # noqa: E402
@@ -142,12 +144,26 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
                 edit_classes(store, bench.config, given)
             store.record(session)
             result.edited_passes = EditedParts(store).passes
+            _compare(store, bench, session, trust)
         if images > failed and end != TABLES:
             _conclude(store, bench, result, report=end == REPORT)
         store.record(session)
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)
     return result
+
+
+def _compare(store: Store, bench: Bench, session: Session, trust: Trust) -> None:
+    """Compare with the reference network, where the configuration names one."""
+
+    def shards(keys: Sequence[str], given: dict[str, Any]) -> int:
+        return runners.run_shards(audit_task, keys, given, bench.config.execution)
+
+    if not bench.config.reference.source:
+        drop_reference(store)
+        return
+    with clocked(session.spent, "reference"):
+        compare_with_reference(store, bench.config, trust, shards)
 
 
 def _foresee(store: Store, bench: Bench) -> list[dict[str, Any]]:

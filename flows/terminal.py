@@ -19,14 +19,14 @@ from pipeline.unboxed import command, untested
 from pipeline.verdicts import Verdict
 from reports.gate.state import State
 from reports.gate.text import details
-from reports.page.headline import count_unboxed, sentence, tally, worst_group
+from reports.page.headline import beside_reference, count_unboxed, sentence, tally, worst_group
 from reports.page.words import THIN
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from flows.run import AuditResult
-    from pipeline.run.documents import ChoiceDocument, GroupsDocument, MethodSanity
+    from pipeline.run.documents import ChoiceDocument, GroupsDocument, MethodSanity, ReferenceDocument
     from pipeline.run.preflight import Preflight
     from pipeline.statistics.ranking import Ranking
     from reports.gate.outcome import Outcome
@@ -98,6 +98,16 @@ def print_groups(groups: GroupsDocument | None) -> None:
     if groups is not None:
         told = worst_group(groups).replace(THIN, " ")  # a space that terminals do not all have
         print_line(f"{'worst group' if groups.worst else 'groups'}: {told}")
+
+
+def print_reference(reference: ReferenceDocument | None, ranking: Ranking) -> None:
+    """What the reference network of a run says, where it has one, and what to know of the comparison."""
+    if reference is None:
+        return
+    told = beside_reference(reference, ranking.table, ranking.settings.level)
+    print_line(f"reference: {told.replace(THIN, ' ')}")
+    for note in reference.notes:
+        console.print(Text(shown(f"reference: {note}"), style="dim"), soft_wrap=True)
 
 
 def print_preflight(seen: Preflight) -> None:

@@ -127,6 +127,31 @@ _COLUMNS: Final = (
         "accuracy on backgrounds of the own class minus that on others (ImageNet-9: Mixed-Same, Mixed-Rand)",
         "difference of accuracy",
     ),
+    Column(
+        "n_reference", "integer", "images that a reference network explains for this class, too", "images"
+    ),
+    Column(
+        "reference_lift",
+        "number",
+        "lift minus the reference network's on the same images, over that of other classes",
+        "log odds",
+    ),
+    Column("reference_low", "number", "lower end of the 95 % interval of this difference", "log odds"),
+    Column("reference_high", "number", "upper end of the 95 % interval of this difference", "log odds"),
+    Column(
+        "q_reference",
+        "number",
+        "does it lie below the other classes? False discovery rate controlled",
+        "probability",
+    ),
+    Column(
+        "reference_effect",
+        "number",
+        "what the background adds for this network and not for the reference: sufficiency or necessity",
+        _OF_P,
+    ),
+    Column("reference_effect_low", "number", "lower end of the 95 % interval of this difference", _OF_P),
+    Column("reference_effect_high", "number", "upper end of the 95 % interval of this difference", _OF_P),
     Column("n_needed", "integer", "images that a statement would take, of undecided classes", "images"),
     Column("small_box_rank", "integer", "place by the smallest box"),
     Column("low_accuracy_rank", "integer", "place by the lowest accuracy"),
@@ -147,4 +172,15 @@ OF_EDITS: Final = (
     "sufficiency",
     "necessity",
     "background_gap",
+)
+# what a run on a reference network, on the same images, says of a class; undefined without one
+OF_REFERENCE: Final = (
+    "n_reference",
+    "reference_lift",
+    "reference_low",
+    "reference_high",
+    "q_reference",
+    "reference_effect",
+    "reference_effect_low",
+    "reference_effect_high",
 )

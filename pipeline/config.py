@@ -37,7 +37,7 @@ class _Section(BaseModel):
 AUTO = "auto"  # in place of a method: the run chooses, see pipeline.measure.choice
 
 # sections that change no stored table of the audit itself
-AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions")
+AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions", "reference")
 EARLIER = "confirm"  # a section of earlier versions: what `interventions` is now
 
 
@@ -241,6 +241,20 @@ class InterventionsConfig(_Section):
     seed: int = Field(default=0, ge=0)
 
 
+class ReferenceConfig(_Section):
+    """Another network that the audited one is compared with, on the same images; no part of the run id."""
+
+    source: str = ""  # a model as model.source names one, or the folder of a finished run; empty: none
+    weights: str = "imagenet"  # as model.weights
+    card: str = ""  # as model.card
+    unsafe: bool = False  # as model.unsafe
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network as the audited one is described."""
+        return ModelConfig(**self.model_dump())
+
+
 class Config(_Section):
     """Everything about one audit."""
 
@@ -254,6 +268,7 @@ class Config(_Section):
     sanity: SanityConfig = SanityConfig()
     strategies: StrategiesConfig = StrategiesConfig()
     interventions: InterventionsConfig = InterventionsConfig()
+    reference: ReferenceConfig = ReferenceConfig()
 
     @model_validator(mode="before")
     @classmethod

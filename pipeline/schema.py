@@ -194,6 +194,18 @@ CLUSTERS: Final = pa.schema(
     ]
 )
 
+# What a reference network shows of the same images, for the same class; labels are the run's.
+REFERENCE: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples"),
+        _field("index", pa.int64(), "position in the split", "count from 0"),
+        _field("label", pa.int32(), "true class; explained by the reference", "class index"),
+        _field("lift", pa.float64(), "lift of the reference's map; null where it is undefined", "log odds"),
+        _field("sufficiency", pa.float64(), "of the edited image; null where it was not", "probability"),
+        _field("necessity", pa.float64(), "of the edited image; null where it was not", "probability"),
+    ]
+)
+
 CONFIRM: Final = pa.schema(
     [
         _field("label", pa.int32(), "class whose images were edited", "class index"),

@@ -127,7 +127,9 @@ SHOWED: Final[Mapping[str, Tested]] = {
 }
 
 
-def verdict(maps: MapVerdict, tested: Tested | None, maps_hold: bool = True) -> Verdict:
+def verdict(
+    maps: MapVerdict, tested: Tested | None, maps_hold: bool = True, outlier: bool = False
+) -> Verdict:
     """What is said of a class, from all that is known of it.
 
     ====================  =======================  ================================================
@@ -140,13 +142,15 @@ def verdict(maps: MapVerdict, tested: Tested | None, maps_hold: bool = True) -> 
     not edited            suspected                unremarkable where the maps say so, else undecided
     ====================  =======================  ================================================
 
+    A class that is an outlier against a reference network counts as suspicious, whatever its maps say alone.
     Only the edits can confirm or clear. Maps whose method failed its sanity check speak neither for nor
     against a class: it is judged by the edits alone, and without any it is undecided.
 
     ``maps``: what its heat maps say; ``tested``: what editing its images showed, None where none were edited;
-    ``maps_hold``: the method of the maps did not fail its sanity check.
+    ``maps_hold``: the method of the maps did not fail its sanity check; ``outlier``: less of the explanation
+    lies on the object than a reference network has there, and than other classes differ from it.
     """
-    suspect = maps_hold and maps in SUSPECT
+    suspect = maps_hold and (maps in SUSPECT or outlier)
     if tested is None:
         unremarkable = maps_hold and maps == MapVerdict.UNREMARKABLE
         return Verdict.SUSPECTED if suspect else Verdict.UNREMARKABLE if unremarkable else Verdict.UNDECIDED

@@ -53,7 +53,7 @@ def rank(
     """
     from flows import terminal
     from flows.report import changed_settings, files_of, rank_run
-    from pipeline.run.documents import GroupsDocument
+    from pipeline.run.documents import GroupsDocument, ReferenceDocument
     from pipeline.run.folder import RunFolder
     from pipeline.run.store import Store
 
@@ -64,6 +64,7 @@ def rank(
     terminal.print_ranking(ranking, top, files_of(RunFolder(run), ranking).table)
     terminal.print_unboxed(ranking, run)
     terminal.print_groups(GroupsDocument.current(RunFolder(run)))
+    terminal.print_reference(ReferenceDocument.current(RunFolder(run)), ranking)
     _print_written(run, ranking)
 
 

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
             "run --dataset data/ilsvrc --model squeezenet.keras --method lrp.preset_a --out runs/squeezenet",
             "run --dataset data/ilsvrc --model ResNet50 --method gradient --method lrp.epsilon --out runs/50",
             "run --dataset photos --annotations boxes.csv --model my.h5 --card my.toml --out runs/photos",
+            "run --dataset photos --model new.keras --reference last-release.keras --out runs/new",
             "run --config audit.toml --limit 100 --out runs/trial",
         ),
     )(run)
@@ -80,6 +81,11 @@ def run(
     max_failed: Annotated[
         float | None, typer.Option(help="Share of images that may fail before the exit code is 2.")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Another network to compare with on the same images: a model, or a finished run."),
+    ] = None,
+    reference_card: Annotated[str | None, typer.Option(help="Model card of --reference.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     time: Annotated[str | None, typer.Option(help=TIME)] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
@@ -97,6 +103,7 @@ def run(
     settings.dataset(dataset, annotations)
     settings.set("dataset", split=split, limit=limit, group=group)
     settings.set("model", source=model, card=card, weights=weights, unsafe=unsafe or None)
+    settings.set("reference", source=reference, card=reference_card, unsafe=unsafe or None)
     settings.methods(method)
     settings.set(
         "audit", target=target, pooling=pooling, maps=maps, seed=seed, metrics=options.listed(metrics)
@@ -109,7 +116,7 @@ def run(
         workers=workers,
         max_failed_fraction=max_failed,
     )
-    trust = options.trust(unsafe, model)
+    trust = options.trust(unsafe, model, reference)
     attended.audit(settings.config(), out, report, trust, options.seconds(time), metrics_file)
 
 

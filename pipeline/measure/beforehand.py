@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Config, DatasetConfig, ModelConfig, parse_config
+from pipeline.config import Config, DatasetConfig, ModelConfig, ReferenceConfig, parse_config
 from pipeline.errors import InputError
 from pipeline.inputs.batches import map_classes
 from pipeline.inputs.card import ModelCard
@@ -20,6 +20,8 @@ from pipeline.measure.metrics import get_metric
 from pipeline.run.folder import MANIFEST
 from pipeline.run.store import Store
 from pipeline.trust import Trust, is_function
+
+_FILES = (".keras", ".h5", ".hdf5")  # of models
 
 
 def glance(config: Config, trust: Trust, run: Store | None = None) -> Dataset | None:
@@ -59,7 +61,37 @@ def glance_model(config: ModelConfig, trust: Trust) -> ModelCard | None:
         return read_card(config.card).card
     if path.suffix and not is_function(config.source):
         refuse_missing(path, "model file")
-    return find_card(config, path).card if path.suffix.lower() in (".keras", ".h5", ".hdf5") else None
+    return find_card(config, path).card if path.suffix.lower() in _FILES else None
+
+
+def given_run(reference: ReferenceConfig) -> Store | None:
+    """The finished run that the configuration names; None where it names a model."""
+    if is_function(reference.source) or reference.source.endswith(_FILES):
+        return None
+    run = Store(reference.source)
+    return run if run.exists else None
+
+
+def glance_reference(config: Config, trust: Trust) -> None:
+    """Check what can be told of the reference before a framework is loaded.
+
+    Raises:
+        InputError: there is no such model, run or card, or it is the audited network itself.
+    """
+    reference = config.reference
+    if not reference.source or given_run(reference) is not None:
+        return
+    try:
+        glance_model(reference.model, trust)
+    except InputError as error:
+        told = str(error).replace("--card", "--reference-card")
+        raise InputError(f"reference: {told}") from None
+    files = [source for source in (config.model.source, reference.source) if source.endswith(_FILES)]
+    if len(files) == 2 and file_sha256(files[0]) == file_sha256(files[1]):
+        raise InputError(
+            f"reference {reference.source}: the same network as the audited one, {config.model.source}: "
+            "nothing could differ; give the last release, a public network, or one trained on other data"
+        )
 
 
 def refuse_missing(path: str | Path, what: str) -> None:

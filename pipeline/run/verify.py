@@ -25,6 +25,7 @@ from pipeline.run.documents import (
     MethodsDocument,
     PropertiesDocument,
     RankingDocument,
+    ReferenceDocument,
     SanityDocument,
 )
 from pipeline.run.edited_parts import EditedParts
@@ -53,6 +54,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     ClustersDocument,
     MethodsDocument,
     PropertiesDocument,
+    ReferenceDocument,
     CanaryDocument,
 )
 

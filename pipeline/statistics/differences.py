@@ -76,8 +76,11 @@ class Changes:
     q: Floats
 
 
-def measure_change(pairs: Pairs, n_min: int) -> MeasuredChange:
-    """Mean change of every class with 95 % interval and tests; none of a class of fewer than ``n_min``."""
+def measure_change(pairs: Pairs, n_min: int, level: float = LEVEL) -> MeasuredChange:
+    """Mean change of every class with interval and tests; none of a class of fewer than ``n_min`` images.
+
+    ``level``: of the interval.
+    """
     label, first, n = np.unique(pairs.label, return_index=True, return_counts=True)
     if len(label) == 0:
         nothing = np.empty(0)
@@ -90,7 +93,7 @@ def measure_change(pairs: Pairs, n_min: int) -> MeasuredChange:
     # images that are all alike have no spread to be uncertain by
     error = np.where(enough, np.maximum(error, 1e-12), np.nan)
     freedom = PRIOR_DF + n - 1
-    half = special.stdtrit(freedom, 1 - LEVEL / 2) * error
+    half = special.stdtrit(freedom, 1 - level / 2) * error
     above = special.stdtr(freedom, -(mean - pairs.relevant) / error)  # p of: not above relevant
     below = special.stdtr(freedom, (mean + pairs.relevant) / error)
     p_worse, p_better = (above, below) if pairs.worse == 1 else (below, above)

@@ -24,6 +24,7 @@ from pipeline.run.documents import (
     records,
     sanity_failures,
 )
+from pipeline.run.documents.ranking import reference_hash
 from pipeline.run.edited import edited_hash
 from pipeline.run.folder import SCHEMA_VERSION
 from pipeline.run.images import Images, read_images
@@ -36,6 +37,7 @@ from pipeline.statistics.describe import describe
 from pipeline.statistics.earlier import earlier_evidence
 from pipeline.statistics.effects import Evidence, Judgement
 from pipeline.statistics.effects import evidence as edited_evidence
+from pipeline.statistics.reference_columns import with_reference
 from pipeline.statistics.resampling import discovery_rates, images_needed
 from pipeline.statistics.summary import summarise
 from pipeline.statistics.verdict import edited_summary, with_verdicts
@@ -53,7 +55,7 @@ class Ranking:
         summary: counts per verdict, rank correlations with the trivial baselines, numbers of images.
         edits: what the edited images of the run showed; None where there are none.
         run_id, shards, edited: what it is a ranking of: the run, the shards that were finished, and a hash of
-            what the network said to edited images (:mod:`pipeline.run.edited`).
+            what the network said to edited images (:mod:`pipeline.run.edited`); likewise ``reference``.
     """
 
     table: pd.DataFrame
@@ -64,6 +66,7 @@ class Ranking:
     run_id: str
     shards: ShardsSeen
     edited: str | None
+    reference: str | None = None
 
     @property
     def judgements(self) -> Mapping[int, Judgement]:
@@ -100,6 +103,7 @@ class Ranking:
             method=self.method,
             shards=self.shards,
             edited=self.edited,
+            reference=self.reference,
             summary=self.summary,
             classes=cast(list[RankedClass], records(self.table)),
         )
@@ -123,7 +127,8 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     by_maps = class_table(describe(images, used, manifest["dataset"]), evidence, config)
     edits = edited_evidence(store, config) or earlier_evidence(store)
     maps_hold = not sanity_failures(store, images.method)
-    table = with_verdicts(by_maps, edits.judgements if edits else {}, maps_hold)[list(RANKING)]
+    by_maps, outliers = with_reference(by_maps, store, images, np.flatnonzero(used), config)
+    table = with_verdicts(by_maps, edits.judgements if edits else {}, maps_hold, outliers)[list(RANKING)]
     counts = summarise(store, table, images, evidence, config)
     return Ranking(
         table=table,
@@ -134,6 +139,7 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
         run_id=manifest["run_id"],
         shards=ShardsSeen.of(store),
         edited=edited_hash(store),
+        reference=reference_hash(store),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -15,12 +15,17 @@ from pipeline.statistics.samples import Effect
 from pipeline.verdicts import MapVerdict, Verdict, verdict
 
 
-def with_verdicts(table: pd.DataFrame, judgements: Mapping[int, Judgement], maps_hold: bool) -> pd.DataFrame:
+def with_verdicts(
+    table: pd.DataFrame,
+    judgements: Mapping[int, Judgement],
+    maps_hold: bool,
+    outliers: Collection[int] = (),
+) -> pd.DataFrame:
     """The classes of ``table`` (``label``, ``map_verdict``, ``adjusted_lift``, ``n_needed`` of the maps ...)
     with what the edits show, their verdict and their place, in order.
 
     ``judgements``: by label, of the classes whose images were edited; ``maps_hold``: the method of the maps
-    did not fail its sanity check.
+    did not fail its sanity check; ``outliers``: labels of those that are, against a reference network.
     Order: by verdict, inside it by the shrunk effect, then by the adjusted lift.
     """
     judged = [judgements.get(label) for label in table["label"].tolist()]
@@ -29,8 +34,8 @@ def with_verdicts(table: pd.DataFrame, judgements: Mapping[int, Judgement], maps
         **{name: pd.Series([c[name] for c in columns], table.index, dtype) for name, dtype in _EDITS.items()}
     )
     table["verdict"] = [
-        verdict(MapVerdict(maps), judgement.tested if judgement else None, maps_hold)
-        for maps, judgement in zip(table["map_verdict"], judged, strict=True)
+        verdict(MapVerdict(maps), judgement.tested if judgement else None, maps_hold, label in outliers)
+        for label, maps, judgement in zip(table["label"], table["map_verdict"], judged, strict=True)
     ]
     table["n_needed"] = pd.Series(
         [

@@ -14,13 +14,17 @@ Row = Mapping[str, Any]  # of the ranking
 
 BY_EDITS: Final = frozenset({"verdict", *OF_EDITS})
 BY_ALL_IMAGES: Final = frozenset({"n_images", "n_correct", "n_boxed", "accuracy", "confidence", "box_area"})
-COUNTS: Final = frozenset({"n", "n_images", "n_correct", "n_boxed", "n_undefined", "n_edited", "n_needed"})
+COUNTS: Final = frozenset(
+    {"n", "n_images", "n_correct", "n_boxed", "n_undefined", "n_edited", "n_needed", "n_reference"}
+)
 # column -> those of its interval
 _INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
     "adjusted_lift": ("low", "high"),
     "adjusted_lift_raw": ("low", "high"),
     "effect": ("effect_low", "effect_high"),
     "effect_shrunk": ("effect_low", "effect_high"),
+    "reference_lift": ("reference_low", "reference_high"),
+    "reference_effect": ("reference_effect_low", "reference_effect_high"),
 }
 # what a class may become once it is decided
 _BY_WORD: Final[Mapping[str, Mapping[str | None, tuple[str, ...]]]] = {

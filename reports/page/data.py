@@ -24,6 +24,7 @@ from pipeline.run.documents import (
     GroupsDocument,
     MethodsDocument,
     PropertiesDocument,
+    ReferenceDocument,
     SanityDocument,
 )
 from pipeline.run.edited_parts import read_edited
@@ -141,6 +142,7 @@ class RunData:
             GroupsDocument,
             MethodsDocument,
             PropertiesDocument,
+            ReferenceDocument,
             SanityDocument,
             CanaryDocument,
         )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from pipeline.run.documents import records
 from pipeline.unboxed import unboxed
 from pipeline.verdicts import Verdict
-from reports.page.words import count, percent, spell
+from reports.page.words import count, listing, percent, spell
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.run.documents import GroupsDocument
+    from pipeline.run.documents import GroupsDocument, ReferenceDocument
 
 
 def tally(table: pd.DataFrame) -> dict[Verdict, int]:
@@ -63,6 +63,26 @@ def _of(n: int, total: int) -> str:
 
 def _mostly_undecided(counts: Mapping[Verdict, int]) -> bool:
     return counts[Verdict.UNDECIDED] > sum(counts.values()) / 2
+
+
+def beside_reference(reference: ReferenceDocument, table: pd.DataFrame, level: float) -> str:
+    """How many classes of a ranking's ``table`` are outliers against the reference network, in one line."""
+    compared = (
+        f"{reference.name}, {count(reference.images, 'image')} of "
+        f"{count(reference.classes, 'class', 'classes')} compared"
+    )
+    if not table["q_reference"].notna().any():
+        return f"{compared}: too few classes with enough images for a test"
+    beyond = table[reference_outliers(table, level)]
+    if beyond.empty:
+        return f"{compared}: no class lies further beside its objects than the others do"
+    names = listing([str(name) for name in beyond.sort_values("reference_lift")["class_name"]])
+    return f"{compared}: beside their objects more than there, and than other classes: {names}"
+
+
+def reference_outliers(table: pd.DataFrame, level: float) -> pd.Series:
+    """Which rows of a ranking's table are outliers against the reference network."""
+    return (table["q_reference"] <= level) & (table["reference_high"] < 0)
 
 
 def worst_group(groups: GroupsDocument) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -41,6 +41,8 @@ class Block:
         edited: the classes that are edited; the others only give backgrounds.
         allowance: images that may be edited in all; the first look always is. None: all that there are.
         full: position -> the picture as it is.
+        drawn_as: label -> the number that its random choices are drawn with, where it is not the label: the
+            class is called so in the run whose edits are made again with another network.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Block:
     edited: frozenset[int]
     full: Mapping[int, Unedited]
     allowance: int | None = None
+    drawn_as: Mapping[int, int] = field(default_factory=dict)
 
 
 def passes_per_image(pairs: int) -> int:

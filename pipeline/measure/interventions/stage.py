@@ -128,7 +128,7 @@ class _Herd:
     def _asked(self, label: int, ids: Mapping[str, int], look: int) -> list[Asked]:
         foreign = {k: s for other, of_one in self.scenes.items() if other != label for k, s in of_one.items()}
         donors = Donors(self.scenes[label], foreign, self.settings.pairs, self.taken[label])
-        rng = Purpose.DONORS.rng(self.settings.seed, label, look)
+        rng = Purpose.DONORS.rng(self.settings.seed, self.block.drawn_as.get(label, label), look)
         subjects = donors.subjects(list(ids), rng)
         return [Asked(k, p, label, subject) for (k, p), subject in zip(ids.items(), subjects, strict=True)]
 

@@ -18,6 +18,7 @@ from pipeline.run.documents.ranking import (
     RankingDocument,
     RankingSummary,
 )
+from pipeline.run.documents.reference import ReferenceDocument
 from pipeline.run.documents.sanity import FAILURES, MethodSanity, SanityDocument, sanity_failures
 from pipeline.run.inventory import ShardsSeen
 
@@ -48,6 +49,7 @@ __all__ = [
     "RankedMethod",
     "RankingDocument",
     "RankingSummary",
+    "ReferenceDocument",
     "Role",
     "SanityDocument",
     "ShardsSeen",

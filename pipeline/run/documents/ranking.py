@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic reads typing's only from Pyt
 from pipeline.columns import RANKING
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
+from pipeline.run.documents.reference import ReferenceDocument
 from pipeline.run.edited import edited_hash
 from pipeline.run.folder import READABLE_VERSIONS, SCHEMA_VERSION, VERSIONS_READ, RunFolder
 from pipeline.run.ranking_settings import differing_settings, read_settings
@@ -103,6 +104,12 @@ def _with_typed_columns(row: RankedClass) -> RankedClass:
     return row
 
 
+def reference_hash(run: RunFolder) -> str | None:
+    """sha256 of what a reference network shows of the images of ``run``; None where there is none."""
+    document = ReferenceDocument.current(run)
+    return None if document is None else document.table_sha256
+
+
 @dataclass(frozen=True, kw_only=True)
 class RankingDocument(Document):
     """A stored ranking, and what it is a ranking of.
@@ -110,6 +117,7 @@ class RankingDocument(Document):
     Attributes:
         method: key of the method whose maps it ranks by; its settings are ``summary["config"]``.
         edited: hash of what the network said to edited images (:mod:`pipeline.run.edited`), None: nothing.
+        reference: hash of what a reference network shows of the same images, None: there is none.
         classes: most suspicious first.
     """
 
@@ -120,6 +128,7 @@ class RankingDocument(Document):
     schema_version: int
     method: str
     edited: str | None = None
+    reference: str | None = None
     summary: RankingSummary
     classes: list[Annotated[RankedClass, AfterValidator(_with_typed_columns)]]
 
@@ -139,6 +148,8 @@ class RankingDocument(Document):
             return f"is of {seen} finished shards, the run has {len(done)}"
         if self.edited != edited_hash(run):
             return "rests on other edited images than the run has"
+        if self.reference != reference_hash(run):
+            return "rests on another comparison with a reference network than the run has"
         return super().misfit(run) or self._other_settings(run)
 
     def _other_settings(self, run: RunFolder) -> str | None:

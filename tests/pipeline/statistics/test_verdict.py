@@ -47,6 +47,14 @@ def test_the_table(tested, maps):
     assert verdict(MapVerdict(maps), shown, maps_hold=False) == UNSOUND[tested]
 
 
+@pytest.mark.parametrize("tested", TABLE)
+@pytest.mark.parametrize("maps", MAPS)
+def test_an_outlier_against_a_reference_counts_as_suspicious(tested, maps):
+    shown = None if tested is None else Tested(tested)
+    assert verdict(MapVerdict(maps), shown, outlier=True) == TABLE[tested][MAPS.index("suspicious")]
+    assert verdict(MapVerdict(maps), shown, maps_hold=False, outlier=True) == UNSOUND[tested]
+
+
 ACCUSED = {Verdict.CONFIRMED, Verdict.SUSPECTED, Verdict.UNDECIDED}
 TESTED = st.sampled_from([None, *Tested])
 
