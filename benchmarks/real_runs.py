@@ -77,11 +77,17 @@ def _ranking_of(out: Path) -> Path:
 
 
 def maps_only(
-    out: Path, dataset: Mapping[str, Any], model: Path, methods: Sequence[str], trust_images: int = 0
+    out: Path,
+    dataset: Mapping[str, Any],
+    model: Path,
+    methods: Sequence[str],
+    trust_images: int = 0,
+    target: str = "predicted",
 ) -> Any:
     """The audited run (a Store) with the localisation scores of several methods and nothing else.
 
-    In this process, resumable. ``trust_images``: images of the sanity checks; 0: none.
+    In this process, resumable. ``trust_images``: images of the sanity checks, 0: none; ``target``: class that
+    is explained.
     """
     from pipeline.config import parse_config, parse_method
     from pipeline.measure.audit import audit_run
@@ -93,7 +99,7 @@ def maps_only(
             "dataset": dict(dataset),
             "model": {"source": str(model)},
             "methods": [parse_method(name).model_dump() for name in methods],
-            "audit": {"maps": 0, "thumbnails": False},
+            "audit": {"maps": 0, "thumbnails": False, "target": target},
             "sanity": {"images": trust_images},
             "perturbation": False,
         }
