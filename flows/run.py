@@ -157,7 +157,7 @@ def _compare(store: Store, bench: Bench, session: Session, trust: Trust) -> None
     """Compare with the reference network, where the configuration names one."""
 
     def shards(keys: Sequence[str], given: dict[str, Any]) -> int:
-        return runners.run_shards(audit_task, keys, given, bench.config.execution)
+        return runners.run_shards(audit_task, keys, given, bench.config.execution).amount
 
     if not bench.config.reference.source:
         drop_reference(store)

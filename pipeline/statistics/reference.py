@@ -27,7 +27,7 @@ from pipeline.statistics.adjust import Adjusted, adjust
 from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.differences import RELEVANT_LIFT
 from pipeline.statistics.relative import effective_freedom, moderated_variances, ordinary_variance
-from pipeline.statistics.resampling import PRIOR_DF, class_means, discovery_rates
+from pipeline.statistics.resampling import class_means, discovery_rates
 
 FAR: Final = 4.0  # robust standard deviations above the ordinary class
 _CHI2: Final = 0.4549364231195724  # median of chi-square with one degree of freedom
@@ -84,7 +84,7 @@ def _test(
     with np.errstate(divide="ignore", invalid="ignore"):
         doubt = np.full(len(n), tau2 + np.mean(variance[standard]))
         # a mean of few images is no normal one, however well their spread is known
-        df = effective_freedom(tau2 + variance, (doubt, classes), (image, PRIOR_DF + n - 1))
+        df = effective_freedom(tau2 + variance, (doubt, classes), (image, np.maximum(n - 1, 1)))
         p = stats.t.cdf(mean / np.sqrt(tau2 + variance), df)
         own, freedom = moderated_variances(values, bounds)
         error = own / n + adjusted.curve_variance
