@@ -52,7 +52,7 @@ def test_a_model_is_measured_on_the_same_images_and_the_same_edits(
     assert edited(tmp_path / "run" / REFERENCE_RUN) == edited(tmp_path / "run")
     assert not verify(run).faults + verify(nested).faults
     table = pd.read_csv(tmp_path / "run" / "ranking.csv")
-    assert table["n_reference"].tolist() == table["n"].tolist()
+    assert table["n_reference"].fillna(0).tolist() == table["n"].tolist()
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "Beside another network" in page
     parts = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("part-*")}

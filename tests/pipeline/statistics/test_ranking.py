@@ -72,7 +72,8 @@ def test_columns_and_means_follow_the_truth(run, ranking):
         assert row[name] == pytest.approx(value, rel=1e-5), name
 
 
-STORED = """rank label class_id class_name n n_images n_correct accuracy confidence box_area n_undefined
+STORED = """rank label class_id class_name n n_images n_correct accuracy confidence
+    box_area n_boxed n_undefined
     ratio ratio_pooled ratio_rank mass lift adjusted_lift adjusted_lift_raw low high p_relative q_relative
     p_absolute p_exchange p_shift q_absolute power_absolute verdict map_verdict tested n_edited
     effect effect_shrunk effect_low effect_high q_effect sufficiency necessity background_gap n_reference
