@@ -57,6 +57,7 @@ def test_columns_and_means_follow_the_truth(run, ranking):
     used = own[(own["status"] == "ok") & own["correct"]]
     assert (row["n"], row["n_images"]) == (len(used), 40)
     assert row["n_undefined"] == (own["status"] != "ok").sum()
+    assert row["n_boxed"] == (own["status"] == "ok").sum()
     assert row["n_correct"] == seen["correct"].sum()
     odds = used["mass"] / (1 - used["mass"])
     expected = {
