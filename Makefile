@@ -15,7 +15,7 @@ OLDEST_TESTS := tests/flows/test_hostile_run.py tests/pipeline/inputs/test_limit
   tests/pipeline/statistics/test_ranking.py tests/reports/gate tests/explainers/rules tests/flows/test_cli.py \
   tests/flows/test_schedule.py
 
-.PHONY: demo gate-jobs docs test test-oldest test-latest check fuzz kill soak package format benchmarks clean
+.PHONY: demo gate-jobs docs test test-oldest test-latest check fuzz kill runners soak package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -90,6 +90,10 @@ fuzz: $(STAMP)
 # Commands are killed at N random moments and started again: make kill N=50 (about half an hour on 2 cores).
 kill: $(STAMP)
 	$(BIN)/python -m tests.kill --n $(or $(N),50) --seed $(or $(SEED),0)
+
+# Whole audits by processes, Dask and Ray, a worker killed in the middle: the same tables (some minutes).
+runners: $(STAMP)
+	$(BIN)/python -m tests.runners
 
 # 200 runs in one process: memory, files, threads and temporary files stay flat (about a quarter of an hour).
 soak: $(STAMP)

@@ -23,13 +23,14 @@ EDITING = runners.Work("block of classes", "edited images", "classes")
 def edit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]) -> int:
     """Edit the images of one block of classes and write its part; returns the number of its classes."""
     load_tensorflow()
-    from pipeline.measure.benches import bench_without_methods
+    from pipeline.measure.benches import bench_without_methods, refuse_other_bench
     from pipeline.measure.interventions.plan import block_of
     from pipeline.measure.interventions.stage import edit_part
     from pipeline.statistics.effects import undecided_classes
 
     bench = bench_without_methods(parse_config(config), Trust.from_dict(trust))
     store = Store(out)
+    refuse_other_bench(store, bench)
     return edit_part(store, bench, block_of(store, bench.config.interventions, key), undecided_classes)
 
 

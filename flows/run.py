@@ -84,10 +84,12 @@ def audit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]
     """Audit one shard and write its parts; returns its number of images, and where the time went."""
     load_tensorflow()
     from pipeline.measure.audit import audit_part
-    from pipeline.measure.benches import bench_for
+    from pipeline.measure.benches import bench_for, refuse_other_bench
 
-    bench, busy = bench_for(parse_config(config), Trust.from_dict(trust)), Busy()
-    images = audit_part(Store(out), bench, key, lambda images: progress.report(key, images), busy)
+    store, busy = Store(out), Busy()
+    bench = bench_for(parse_config(config), Trust.from_dict(trust))
+    refuse_other_bench(store, bench)
+    images = audit_part(store, bench, key, lambda images: progress.report(key, images), busy)
     return Done(images, busy.rounded)
 
 
@@ -127,7 +129,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     bench = bench_for(store.settled(config), trust)
     config = bench.config  # with the method that was chosen: workers choose none
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
-    with store.lock():
+    with store.lock(), runners.kept_workers(config.execution, out):
         busy: dict[str, float] = {}
 
         def finish(keys: Sequence[str]) -> int:

@@ -1,12 +1,14 @@
-"""How the tasks of a run are spread: one after the other here, or over the processes of a task runner."""
+"""How the tasks of a run are spread: one after the other here, or over the workers of a pool.
+
+Either way Prefect sees a task per key, of this process: workers need no way to its API.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import active_children
 from typing import Any
 
 from flows.settings import prepare_prefect
@@ -14,12 +16,14 @@ from flows.settings import prepare_prefect
 prepare_prefect()
 
 from prefect import Task  # noqa: E402 - its settings are read at import
+from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.futures import as_completed  # noqa: E402
-from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner  # noqa: E402
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner  # noqa: E402
 
 from flows import interrupts, progress  # noqa: E402
-from flows.lifeline import follow_parent  # noqa: E402
+from flows.pools import Pool, WorkerDied  # noqa: E402
 from flows.progress import Meter  # noqa: E402
+from flows.worker import packed  # noqa: E402
 from pipeline.busy import Busy, Done  # noqa: E402
 from pipeline.config import ExecutionConfig  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
@@ -62,12 +66,14 @@ def run_tasks(
     keys = list(sizes)
     with progress.metering(sum(sizes.values()), work.name, work.unit) as meter:
         results = _Results(meter)
-        if execution.workers == 1:
+        if execution.workers == 1 and not execution.address:
             for key in keys:
                 interrupts.stop_if_interrupted()
                 results.finish(key, task(key, **given))
         elif keys:
-            _Spread(task, given, execution, results, work).twice(keys)
+            with _workers_for(execution, str(given.get("out", ""))) as workers:
+                call = packed(task.fn, given)
+                _Spread(task, call, workers, execution, results).twice(keys, work.task)
         return Done(meter.done, results.busy.rounded)
 
 
@@ -85,22 +91,70 @@ class _Results:
         self.meter.finish(key, done.amount)
 
 
+class Workers:
+    """The workers of a run: started by its first task, kept for its later stages."""
+
+    def __init__(self, execution: ExecutionConfig, folder: str) -> None:
+        self._execution, self._folder, self._lock = execution, folder, threading.Lock()
+        self._started: Pool | None = None
+
+    @property
+    def pool(self) -> Pool:
+        """They, started. Raises InputError where they cannot be, or are not as this process is."""
+        with self._lock:
+            if self._started is None:
+                self._started = open_pool(self._execution, self._folder)
+            return self._started
+
+    def close(self, at_once: bool = False) -> None:
+        """End them; those at work included where ``at_once``. They start anew when they are asked for."""
+        started, self._started = self._started, None
+        if started is not None:
+            started.close(at_once)
+
+
+_kept: Workers | None = None  # of the run of this process
+
+
+@contextmanager
+def kept_workers(execution: ExecutionConfig, folder: str) -> Iterator[None]:
+    """Context of a run into ``folder``, whose stages share their workers: each loads its model once."""
+    global _kept
+    _kept = workers = Workers(execution, folder)
+    try:
+        yield
+    finally:
+        _kept = None
+        workers.close()
+
+
+@contextmanager
+def _workers_for(execution: ExecutionConfig, folder: str) -> Iterator[Workers]:
+    if _kept is not None:
+        yield _kept
+        return
+    with kept_workers(execution, folder):
+        assert _kept is not None
+        yield _kept
+
+
 @dataclass(frozen=True)
 class _Spread:
-    """Tasks over several workers."""
+    """Tasks over several workers: Prefect's tasks are here, what they do is done there."""
 
     task: Task
-    given: Mapping[str, Any]
+    call: bytes
+    workers: Workers
     execution: ExecutionConfig
     results: _Results
-    work: Work
 
-    def twice(self, keys: Sequence[str]) -> None:
+    def twice(self, keys: Sequence[str], unit: str) -> None:
         """What a worker that died has left is done by new ones, once."""
-        of = f"{len(keys)} {self.work.task}s"
+        of = f"{len(keys)} {unit}s"
         left = self.once(keys)
         if left:
             progress.say(f"a worker died; new ones go on with {len(left)} of {of}")
+            self.workers.close(at_once=True)
             left = self.once(left)
         if left:
             raise InputError(
@@ -110,43 +164,55 @@ class _Spread:
             )
 
     def once(self, keys: Sequence[str]) -> list[str]:
-        """Run the tasks in new workers; returns the keys that are left because a worker died."""
-        left = set(keys)
-        with task_runner(self.execution) as runner, _workers_end_with_an_interruption():
-            with interrupts.hidden_from_children():
-                futures: dict[Any, str] = {
-                    runner.submit(self.task, {"key": k, **self.given}): k for k in keys
-                }
+        """Run the tasks; returns the keys that are left because a worker died."""
+        _ = self.workers.pool  # a cluster that does not answer is said once, not by every task
+        left, tracked = set(keys), self._tracked()
+        waiting: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2 * self.execution.workers)
+        with waiting as runner, self._interruptible():
+            futures: dict[Any, str] = {runner.submit(tracked, {"key": key}): key for key in keys}
             for future in as_completed(list(futures)):
                 interrupts.stop_if_interrupted()
                 try:
                     self.results.finish(futures[future], future.result())
-                except BrokenExecutor:
+                except WorkerDied:
                     continue
                 left.remove(futures[future])
         return [key for key in keys if key in left]
 
+    def _tracked(self) -> Task:
+        """A task for Prefect's eyes, which waits while a worker does what it stands for."""
 
-@contextmanager
-def _workers_end_with_an_interruption() -> Iterator[None]:
-    """An interrupted run does not wait for the shards under way: parts are written whole or not at all."""
-    try:
-        yield
-    except BaseException as error:
-        if interrupts.is_interruption(error):
-            for child in active_children():
-                child.kill()
-        raise
+        def waits(key: str) -> Any:
+            return self.workers.pool.run(self.call, key)
+
+        return Task(
+            fn=waits,
+            name=self.task.name,
+            task_run_name="{key}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """An interrupted run does not wait for the shards under way: parts are whole or absent."""
+        try:
+            yield
+        except BaseException as error:
+            if interrupts.is_interruption(error):
+                self.workers.close(at_once=True)
+            raise
 
 
-def task_runner(execution: ExecutionConfig) -> TaskRunner:
-    """The runner that ``execution`` names; each of its processes loads the model once.
+def open_pool(execution: ExecutionConfig, folder: str) -> Pool:
+    """The workers that ``execution`` names, for a run into ``folder``.
 
     Raises:
-        InputError: its package is not installed.
+        InputError: the package of the runner is not installed, its address does not answer, or a worker has
+            another version of this program.
     """
     try:
-        return RUNNERS[execution.runner](execution.workers)
+        return RUNNERS[execution.runner](execution, folder)
     except ImportError:
         raise InputError(
             f"execution.runner = {execution.runner!r}: its package is not installed; "
@@ -154,20 +220,26 @@ def task_runner(execution: ExecutionConfig) -> TaskRunner:
         ) from None
 
 
-def _processes(workers: int) -> TaskRunner:
-    return ProcessPoolTaskRunner(max_workers=workers, initializer=follow_parent)
+def _processes(execution: ExecutionConfig, folder: str) -> Pool:
+    from flows.pools.processes import Processes
+
+    return Processes(execution, folder)
 
 
-def _dask(workers: int) -> TaskRunner:
-    from prefect_dask import DaskTaskRunner
+def _dask(execution: ExecutionConfig, folder: str) -> Pool:
+    from flows.pools.on_dask import OnDask
 
-    return DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
-
-
-def _ray(workers: int) -> TaskRunner:
-    from prefect_ray import RayTaskRunner
-
-    return RayTaskRunner(init_kwargs={"num_cpus": workers})
+    return OnDask(execution, folder)
 
 
-RUNNERS: Mapping[str, Callable[[int], TaskRunner]] = {"processes": _processes, "dask": _dask, "ray": _ray}
+def _ray(execution: ExecutionConfig, folder: str) -> Pool:
+    from flows.pools.on_ray import OnRay
+
+    return OnRay(execution, folder)
+
+
+RUNNERS: Mapping[str, Callable[[ExecutionConfig, str], Pool]] = {
+    "processes": _processes,
+    "dask": _dask,
+    "ray": _ray,
+}

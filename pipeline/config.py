@@ -198,7 +198,16 @@ class ExecutionConfig(_Section):
     )
     workers: int = Field(default=1, ge=1, description="shards at the same time, each with its own model")
     runner: Literal["processes", "dask", "ray"] = "processes"  # what runs them when workers > 1
+    address: str = Field(default="", description="of a Dask scheduler or a Ray head; empty: this machine")
     max_failed_fraction: float = Field(default=0.01, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _cluster(self) -> ExecutionConfig:
+        if self.address and self.runner == "processes":
+            raise ValueError(
+                f'address {self.address!r} is that of a cluster; say which: runner = "dask" or "ray"'
+            )
+        return self
 
 
 class RankingConfig(_Section):

@@ -78,6 +78,12 @@ def run(
     batch_size: Annotated[int | None, typer.Option(help="Images per batch.")] = None,
     shard_size: Annotated[int | None, typer.Option(help="Images per shard: one task, one part.")] = None,
     workers: Annotated[int | None, typer.Option(help="Shards at the same time.")] = None,
+    runner: Annotated[
+        str | None, typer.Option(help="What runs them with several workers: processes, dask or ray.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Dask scheduler or Ray head of a cluster; default this machine.")
+    ] = None,
     max_failed: Annotated[
         float | None, typer.Option(help="Share of images that may fail before the exit code is 2.")
     ] = None,
@@ -114,6 +120,8 @@ def run(
         batch_size=batch_size,
         shard_size=shard_size,
         workers=workers,
+        runner=runner,
+        address=address,
         max_failed_fraction=max_failed,
     )
     trust = options.trust(unsafe, model, reference)

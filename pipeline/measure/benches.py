@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from dataclasses import replace
 
 from pipeline.config import Config
+from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, open_dataset
 from pipeline.inputs.models import load_model
 from pipeline.measure.bench import Bench, open_bench, warm_up
 from pipeline.measure.choice import choose
+from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
 _lock = threading.Lock()
@@ -57,6 +60,24 @@ def bench_without_methods(config: Config, trust: Trust = NOTHING) -> Bench:
         bench = Bench(config, dataset, load_model(config.model, dataset, trust), {})
         _kept[f"no methods {key}"] = bench
         return bench
+
+
+def refuse_other_bench(run: Store, bench: Bench) -> None:
+    """Refuse work for ``run`` where a file of the same name holds something else, on another machine maybe.
+
+    Raises:
+        InputError: the weights or the data here are not those that the run was begun with.
+    """
+    manifest = run.manifest
+    for what, here, there in (
+        ("weights", bench.model.sha256, manifest["model"].get("sha256")),
+        ("data", bench.dataset.info.fingerprint, manifest["dataset"].get("fingerprint")),
+    ):
+        if there is not None and here != there:
+            raise InputError(
+                f"worker on {socket.gethostname()}: its {what} are not the run's ({here[:12]} instead of "
+                f"{there[:12]}); give every worker the same files"
+            )
 
 
 def keep(bench: Bench, trust: Trust = NOTHING) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import builtins
 import os
 import signal
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+import sys
 from contextlib import suppress
-from typing import ClassVar, get_args
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
 import pytest
 
+from flows.pools import WorkerDied
+from flows.worker import run_call
 from pipeline.config import ExecutionConfig
 from pipeline.errors import InputError
 from pipeline.inputs.shards import plan_shards
+
+# tasks outside a flow have nowhere to log to
+pytestmark = pytest.mark.filterwarnings("ignore:Logger 'prefect.task_runs' attempted to send logs")
 
 
 def test_every_runner_that_can_be_configured_is_there():
@@ -24,20 +28,22 @@ def test_every_runner_that_can_be_configured_is_there():
     assert set(RUNNERS) == set(get_args(ExecutionConfig.model_fields["runner"].annotation))
 
 
-@pytest.mark.parametrize("name", ["dask", "ray"])
-def test_a_runner_whose_package_is_missing_says_what_to_install(name: str, monkeypatch):
-    from flows.runners import task_runner
+@pytest.mark.parametrize(("name", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_runner_whose_package_is_missing_says_what_to_install(name: str, package: str, monkeypatch):
+    from flows.runners import open_pool
 
+    for module in (f"flows.pools.on_{name}", package):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     real = builtins.__import__
 
     def without(module: str, *rest):
-        if module == f"prefect_{name}":
+        if module.partition(".")[0] == package:
             raise ImportError(module)
         return real(module, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=rf"'{name}': its package .* pip install 'hansaudit\[{name}\]'"):
-        task_runner(ExecutionConfig(runner=name, workers=2))
+        open_pool(ExecutionConfig(runner=name, workers=2), "")
 
 
 def test_one_worker_runs_the_shards_in_order_and_sums_their_images():
@@ -56,65 +62,78 @@ def test_one_worker_runs_the_shards_in_order_and_sums_their_images():
 
 
 class Mortal:
-    """A runner whose workers die of the keys in ``deadly``, each as often as it says there."""
+    """A pool whose workers die of the keys in ``deadly``, each as often as it says there; in this process."""
 
     deadly: ClassVar[dict[str, int]] = {}
     started = 0
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, execution: ExecutionConfig, folder: str) -> None:
         type(self).started += 1
 
-    def __enter__(self) -> Mortal:
-        return self
+    def run(self, call: bytes, key: str) -> int:
+        if self.deadly.get(key, 0):
+            self.deadly[key] -= 1
+            raise WorkerDied("terminated abruptly")
+        return run_call(call, key)
 
-    def __exit__(self, *_: object) -> None:
+    def close(self, at_once: bool) -> None:
         pass
-
-    def submit(self, task: Callable[..., int], parameters: dict[str, str]) -> Future[int]:
-        future: Future[int] = Future()
-        if self.deadly.get(parameters["key"], 0):
-            self.deadly[parameters["key"]] -= 1
-            future.set_exception(BrokenProcessPool("terminated abruptly"))
-        else:
-            future.set_result(task(**parameters))
-        return future
 
 
 @pytest.fixture
-def mortal(monkeypatch) -> type[Mortal]:
+def mortal(monkeypatch, prefect_api: str) -> type[Mortal]:
     from flows import runners
 
     monkeypatch.setattr(Mortal, "started", 0)
     monkeypatch.setattr(runners, "RUNNERS", {"processes": Mortal})
-    monkeypatch.setattr(runners, "as_completed", list)
     return Mortal
 
 
-def test_what_a_dead_worker_left_is_done_once_more_by_itself(mortal: type[Mortal], monkeypatch):
+def counting(done: Path) -> Any:
+    """A task that says in the folder ``done`` which shards it did, and how often."""
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    @task(name="count", cache_policy=NO_CACHE, persist_result=False)
+    def count(key: str) -> int:
+        with open(done / key, "a") as file:
+            file.write("x")
+        return int(key[-9:]) - int(key[-19:-10])
+
+    return count
+
+
+def test_what_a_dead_worker_left_is_done_once_more(mortal: type[Mortal], monkeypatch, tmp_path: Path):
     from flows.runners import run_shards
 
     keys = [shard.key for shard in plan_shards("d", "validation", 20, 8)]
     monkeypatch.setattr(mortal, "deadly", {keys[1]: 1})
-    done: list[str] = []
-
-    def task(key: str) -> int:
-        done.append(key)
-        return int(key[-9:]) - int(key[-19:-10])
-
-    assert run_shards(task, keys, {}, ExecutionConfig(workers=2)).amount == 20  # type: ignore[arg-type]
-    assert done == [keys[0], keys[2], keys[1]]
+    assert run_shards(counting(tmp_path), keys, {}, ExecutionConfig(workers=2)).amount == 20
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(keys, "x")
     assert mortal.started == 2
 
 
-def test_workers_that_die_again_say_what_to_do(mortal: type[Mortal], monkeypatch):
+def test_workers_that_die_again_say_what_to_do(mortal: type[Mortal], monkeypatch, tmp_path: Path):
     from flows.runners import run_shards
 
     keys = [shard.key for shard in plan_shards("d", "validation", 20, 8)]
     monkeypatch.setattr(mortal, "deadly", {keys[0]: 9, keys[2]: 1})
     said = r"workers died twice, 1 of 3 shards are left.*run the same command again.*fewer than 2 workers"
     with pytest.raises(InputError, match=said):
-        run_shards(lambda key: 1, keys, {}, ExecutionConfig(workers=2))  # type: ignore[arg-type]
+        run_shards(counting(tmp_path), keys, {}, ExecutionConfig(workers=2))
     assert mortal.started == 2
+
+
+def test_the_stages_of_a_run_share_their_workers(mortal: type[Mortal], monkeypatch, tmp_path: Path):
+    from flows.runners import kept_workers, run_shards
+
+    keys = [shard.key for shard in plan_shards("d", "validation", 20, 8)]
+    execution = ExecutionConfig(workers=2)
+    with kept_workers(execution, ""):
+        assert mortal.started == 0, "where nothing is left to do nobody is started"
+        run_shards(counting(tmp_path), keys, {}, execution)
+        run_shards(counting(tmp_path), keys, {}, execution)
+    assert mortal.started == 1
 
 
 def test_what_must_not_be_torn_is_finished_before_an_interruption():
