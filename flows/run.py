@@ -23,6 +23,7 @@ from flows import foresight, progress, runners  # noqa: E402
 from flows.editing import edit_classes  # noqa: E402
 from flows.followups import cluster_accused  # noqa: E402
 from flows.lifeline import follow_master  # noqa: E402
+from flows.pasting import paste_windows  # noqa: E402
 from flows.reference import compare_with_reference  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.server import start_server  # noqa: E402
@@ -33,6 +34,7 @@ from pipeline.run.costs import clocked  # noqa: E402
 from pipeline.run.edited_parts import EditedParts  # noqa: E402
 from pipeline.run.reference import drop_reference  # noqa: E402
 from pipeline.run.store import Session, Store  # noqa: E402
+from pipeline.run.transfer_parts import TransferParts  # noqa: E402
 from pipeline.schema import STATUS_FAILED  # noqa: E402
 from pipeline.trust import NOTHING, Trust  # noqa: E402
 
@@ -51,8 +53,8 @@ _EXAMPLES_TOLD = 3  # failed images that an error names
 class AuditResult:
     """What an audit ends with. ``failed`` of ``images`` rows could not be read or explained.
 
-    ``edited_passes``: forward passes that the edited images of the run took. ``session``: what it took, stage
-    by stage, and what was forecast.
+    ``edited_passes``, ``pasted_passes``: forward passes that the edited images and the pasted windows of the
+    run took. ``session``: what it took, stage by stage, and what was forecast.
     """
 
     out: str
@@ -63,6 +65,7 @@ class AuditResult:
     ranking: Ranking | None = None
     report: str | None = None
     edited_passes: int = 0
+    pasted_passes: int = 0
     session: Session = field(default_factory=Session)
 
 
@@ -146,6 +149,10 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
                 edit_classes(store, bench.config, given)
             store.record(session)
             result.edited_passes = EditedParts(store).passes
+            with clocked(session.spent, "transfer"):
+                paste_windows(store, bench.config, given)
+            store.record(session)
+            result.pasted_passes = TransferParts(store).passes
             _compare(store, bench, session, trust)
         if images > failed and end != TABLES:
             _conclude(store, bench, result, report=end == REPORT)

@@ -80,6 +80,8 @@ def print_result(result: AuditResult) -> None:
         print_unboxed(result.ranking, result.out)
     if result.edited_passes:
         print_line(f"edited images: {result.edited_passes:,} passes through the network")
+    if result.pasted_passes:
+        print_line(f"pasted windows: {result.pasted_passes:,} passes through the network")
     if spent := compared(result.session.forecast, result.session.spent):
         console.print(Text(spent, style="dim"), soft_wrap=True)
     if result.report:

@@ -45,6 +45,7 @@ def rank_column(baseline: str) -> str:
 
 
 _OF_P: Final = "difference of probability"
+_LOG_ODDS: Final = "difference of log odds"
 _COLUMNS: Final = (
     Column("rank", "integer", "place in the ranking, 1 is the most suspicious"),
     Column("label", "integer", "the true class", "class index", identifies=True),
@@ -152,6 +153,37 @@ _COLUMNS: Final = (
     ),
     Column("reference_effect_low", "number", "lower end of the 95 % interval of this difference", _OF_P),
     Column("reference_effect_high", "number", "upper end of the 95 % interval of this difference", _OF_P),
+    Column("transferred", "text", "what its pasted windows showed; empty where none were pasted"),
+    Column("n_windows", "integer", "images whose most relevant window was pasted onto others", "images"),
+    Column(
+        "transfer",
+        "number",
+        "what these windows add to the class over windows of other classes, same place, same recipients",
+        _LOG_ODDS,
+    ),
+    Column("transfer_low", "number", "lower end of its 95 % interval", _LOG_ODDS),
+    Column("transfer_high", "number", "upper end of its 95 % interval", _LOG_ODDS),
+    Column(
+        "transfer_upper",
+        "number",
+        "best quarter of the windows less the best quarter of those of other classes",
+        _LOG_ODDS,
+    ),
+    Column("transfer_share", "number", "share of the windows that gain more than 2 log odds", "fraction"),
+    Column("transfer_added", "number", "what the windows add to the class on other images", _OF_P),
+    Column("transfer_control", "number", "what windows of other classes add to it there", _OF_P),
+    Column(
+        "transfer_elsewhere",
+        "number",
+        "the same as transfer, of windows that lie where other images are explained",
+        _LOG_ODDS,
+    ),
+    Column(
+        "q_transfer",
+        "number",
+        "is it relevant, in the mean or in a part of the windows? False discovery rate controlled",
+        "probability",
+    ),
     Column("n_needed", "integer", "images that a statement would take, of undecided classes", "images"),
     Column("small_box_rank", "integer", "place by the smallest box"),
     Column("low_accuracy_rank", "integer", "place by the lowest accuracy"),
@@ -183,4 +215,18 @@ OF_REFERENCE: Final = (
     "reference_effect",
     "reference_effect_low",
     "reference_effect_high",
+)
+# what only pasted windows say of a class; undefined without them
+OF_TRANSFER: Final = (
+    "transferred",
+    "n_windows",
+    "transfer",
+    "transfer_low",
+    "transfer_high",
+    "transfer_upper",
+    "transfer_share",
+    "transfer_added",
+    "transfer_control",
+    "transfer_elsewhere",
+    "q_transfer",
 )

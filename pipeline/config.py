@@ -37,7 +37,7 @@ class _Section(BaseModel):
 AUTO = "auto"  # in place of a method: the run chooses, see pipeline.measure.choice
 
 # sections that change no stored table of the audit itself
-AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions", "reference")
+AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions", "transfer", "reference")
 EARLIER = "confirm"  # a section of earlier versions: what `interventions` is now
 
 
@@ -264,6 +264,21 @@ class ReferenceConfig(_Section):
         return ModelConfig(**self.model_dump())
 
 
+class TransferConfig(_Section):
+    """Windows of images pasted onto images of other classes (a stage of every run that stores maps); no part
+    of the run id."""
+
+    images: int = Field(default=20, ge=0, description="images per class that give a window; 0 = none")
+    recipients: int = Field(default=2, ge=1, description="images that every window is pasted onto")
+    passes: int = Field(
+        default=0,
+        ge=0,
+        description="forward passes of the run in all, beyond one image per class; 0 = 1.6 per image of the "
+        "run, and 10,000 where those are fewer",
+    )
+    seed: int = Field(default=0, ge=0)
+
+
 class Config(_Section):
     """Everything about one audit."""
 
@@ -278,6 +293,7 @@ class Config(_Section):
     strategies: StrategiesConfig = StrategiesConfig()
     interventions: InterventionsConfig = InterventionsConfig()
     reference: ReferenceConfig = ReferenceConfig()
+    transfer: TransferConfig = TransferConfig()
 
     @model_validator(mode="before")
     @classmethod

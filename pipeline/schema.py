@@ -11,7 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline.terms import CurveOrder, FileProperty
+from pipeline.terms import CurveOrder, FileProperty, Window
 
 # What happened to one image. Localisation is defined for "ok" only; predictions exist for all but "failed".
 STATUS_OK: Final = "ok"
@@ -177,6 +177,33 @@ INTERVENTIONS: Final = pa.schema(
         _field("logit", pa.float32(), "the network's output for the class `label`", "logit"),
         _field("predicted", pa.int32(), "top-1 class of the edited picture", "class index"),
         _field("confidence", pa.float32(), "probability of that class", "probability"),
+    ]
+)
+
+# A part per block of classes. Two rows for each recipient of a window: one of the window itself (`relevant`),
+# one of the window of another class that was pasted at the same place of the same recipient (`other_place`).
+TRANSFER: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples: the picture that the window is cut from"),
+        _field("label", pa.int32(), "its class", "class index"),
+        _field("method", _NAME, "key of the explanation method whose maps say where the window lies"),
+        _field("window", _NAME, "one of: " + ", ".join(Window)),
+        _field("beside", pa.bool_(), "the picture has boxes, and the window touches none; else false"),
+        _field("x", pa.int16(), "left edge of the window in the model's input, count from 0", "pixel"),
+        _field("y", pa.int16(), "upper edge, count from 0", "pixel"),
+        _field("width", pa.int16(), "width of the window", "pixel"),
+        _field("height", pa.int16(), "height of the window", "pixel"),
+        _field("relevance", pa.float32(), "share of the picture's relevance in it; null at another place"),
+        _field("recipient", pa.string(), "example_id of the picture that it was pasted onto"),
+        _field("before", pa.float32(), "probability of `label` for the recipient as it is", "probability"),
+        _field("probability", pa.float32(), "probability of `label` with the window", "probability"),
+        _field(
+            "control",
+            pa.float32(),
+            "probability of `label` with a window of another class at the same place of the same recipient",
+            "probability",
+        ),
+        _field("picture", pa.binary(), "the window, PNG; of the best few of a class, on their first row"),
     ]
 )
 

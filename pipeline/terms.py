@@ -44,6 +44,13 @@ class CurveOrder(Term):
         return self in (CurveOrder.DELETION, CurveOrder.INSERTION)
 
 
+class Window(Term):
+    """Which window of a picture is pasted onto others."""
+
+    RELEVANT = "relevant", "the one with most relevance beside the object"
+    OTHER_PLACE = "other_place", "one at the place of another picture's most relevant window"
+
+
 class FileProperty(Term):
     """What is said of a picture without any network; a class that one of them tells has a shortcut.
 

@@ -23,8 +23,8 @@ class Verdict(Term):
     )
     SUSPECTED = (
         "suspected",
-        "the heat maps lie beside the object; edited images have not told yet whether the network needs "
-        "what is there",
+        "the heat maps lie beside the object, or what lies there carries the class to other images; edited "
+        "images have not shown that the network needs what is there",
     )
     UNDECIDED = (
         "undecided",
@@ -62,6 +62,24 @@ class Tested(Term):
     INDEPENDENT = (
         "independent",
         "what lies beside the object matters less than the limit",
+    )
+
+
+class Transferred(Term):
+    """What the windows of a class say that were pasted onto images of others."""
+
+    TRANSFERS = (
+        "transfers",
+        "windows beside the object carry the class to images of others, beyond what windows of other classes "
+        "do",
+    )
+    UNDECIDED = (
+        "undecided",
+        "too few windows, or too much spread among them, for a statement either way",
+    )
+    NOTHING = (
+        "nothing",
+        "windows beside the object carry less of the class to other images than matters",
     )
 
 
@@ -128,7 +146,11 @@ SHOWED: Final[Mapping[str, Tested]] = {
 
 
 def verdict(
-    maps: MapVerdict, tested: Tested | None, maps_hold: bool = True, outlier: bool = False
+    maps: MapVerdict,
+    tested: Tested | None,
+    maps_hold: bool = True,
+    outlier: bool = False,
+    transfers: bool = False,
 ) -> Verdict:
     """What is said of a class, from all that is known of it.
 
@@ -143,13 +165,18 @@ def verdict(
     ====================  =======================  ================================================
 
     A class that is an outlier against a reference network counts as suspicious, whatever its maps say alone.
-    Only the edits can confirm or clear. Maps whose method failed its sanity check speak neither for nor
-    against a class: it is judged by the edits alone, and without any it is undecided.
+    One whose windows beside the object carry it to images of other classes, and that is not confirmed, is
+    suspected whatever else is known. Only the edits can confirm or clear. Maps whose method failed its sanity
+    check speak neither for nor against a class: it is judged by the edits alone, and without any it is
+    undecided.
 
     ``maps``: what its heat maps say; ``tested``: what editing its images showed, None where none were edited;
     ``maps_hold``: the method of the maps did not fail its sanity check; ``outlier``: less of the explanation
-    lies on the object than a reference network has there, and than other classes differ from it.
+    lies on the object than a reference network has there, and than other classes differ from it;
+    ``transfers``: its windows were shown to transfer (:class:`Transferred`).
     """
+    if transfers and tested != Tested.DEPENDS:
+        return Verdict.SUSPECTED
     suspect = maps_hold and (maps in SUSPECT or outlier)
     if tested is None:
         unremarkable = maps_hold and maps == MapVerdict.UNREMARKABLE

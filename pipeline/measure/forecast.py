@@ -14,10 +14,13 @@ from pipeline.measure.interventions.plan import passes_needed, passes_per_image
 from pipeline.measure.metrics.perturbation import Grid
 from pipeline.measure.sanity import STAGES as SHUFFLED
 from pipeline.measure.sanity import images_checked
+from pipeline.measure.transfer.plan import images_per_class
+from pipeline.measure.transfer.plan import passes_needed as windows_passes
 from pipeline.run.costs import Forecast, StageCost
 
 BLENDING = 1.04  # variants of a picture / plain forward passes: python -m benchmarks.perturbation
 EDIT_BYTES = 20  # of a row of the table of interventions, compressed
+PASTED_BYTES = 120  # of a row of the table of pasted windows, compressed, with the pictures of the best
 CURVE_BYTES = 6  # of a stored value of a curve or a score, compressed
 
 
@@ -114,9 +117,23 @@ def _interventions(config: Config, work: Work, speeds: Speeds) -> StageCost | No
     return StageCost("interventions", images, first, first * each, first * EDIT_BYTES, most * each)
 
 
+def _transfer(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
+    """Windows of every class, each with its control on every recipient, and the recipients as they are."""
+    settings = config.transfer
+    if settings.images == 0 or config.audit.maps == 0 or work.classes < 2:
+        return None
+    per_class = [work.images // work.classes] * work.classes
+    n = images_per_class(per_class, settings, work.images)
+    passes = windows_passes(per_class, settings, work.images)
+    images = sum(min(n, count) for count in per_class)
+    stored = 2 * settings.recipients * images * PASTED_BYTES
+    return StageCost("transfer", images, passes, passes * (speeds.forward + speeds.edit), stored)
+
+
 STAGES: tuple[Callable[[Config, Work, Speeds], StageCost | None], ...] = (
     _audit,
     _curves,
     _sanity,
     _interventions,
+    _transfer,
 )

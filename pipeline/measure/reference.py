@@ -15,7 +15,7 @@ from pipeline.measure.bench import Bench
 from pipeline.measure.interventions.kinds import FULL
 from pipeline.measure.interventions.plan import Block, block_of, stored_answers
 from pipeline.measure.interventions.stage import edit_block
-from pipeline.run.edited_parts import FURTHER, EditedParts
+from pipeline.run.edited_parts import EditedParts
 from pipeline.run.folder import REFERENCE_RUN, RunFolder
 from pipeline.run.reference import match_classes
 from pipeline.run.store import Store
@@ -81,7 +81,7 @@ def _settings(reference: Store) -> str:
 
 
 def _is_block(key: str) -> bool:
-    return not key.startswith(FURTHER)
+    return not key.startswith(EditedParts.FURTHER)
 
 
 def _edited(rows: pa.Table) -> dict[int, int]:

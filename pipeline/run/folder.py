@@ -70,6 +70,7 @@ class RankingFiles:
 INVENTORY: Final = hashes.INVENTORY  # folder
 # table of what the network says to edited images: a part per block of classes
 EDITED: Final = "interventions"
+TRANSFER: Final = "transfer"  # the same of windows that were pasted onto other images
 COMMIT: Final = "examples"  # the table whose part is written last: with it a shard is finished
 _PREFIX, _SUFFIX = "part-", ".parquet"
 

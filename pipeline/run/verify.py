@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.inputs.shards import parse_key
+from pipeline.run.block_parts import BlockParts
 from pipeline.run.documents import (
     CanaryDocument,
     ChoiceDocument,
@@ -43,6 +44,7 @@ from pipeline.run.hashes import HASH, bytes_hash, carries_hash
 from pipeline.run.inventory import Contents, Fault
 from pipeline.run.parts import FAULTY, Parts, open_parquet, unreadable
 from pipeline.run.store import Store
+from pipeline.run.transfer_parts import TransferParts
 from pipeline.schema import TABLES
 
 DOCUMENTS: tuple[type[Document], ...] = (
@@ -57,6 +59,9 @@ DOCUMENTS: tuple[type[Document], ...] = (
     ReferenceDocument,
     CanaryDocument,
 )
+
+
+BY_BLOCK: tuple[type[BlockParts], ...] = (EditedParts, TransferParts)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ def verify(run: Store) -> Verification:
     contents = Contents(run)
     shards = [fault for key in sorted(contents.done) for fault in _shard(run, contents, key)]
     documents = [fault for of_one in _documents(run) for fault in _document(run, *of_one)]
-    faults = (*contents.strangers(), *shards, *EditedParts(run).faults(), *documents, *_pages(run))
+    edited = [fault for kind in BY_BLOCK for fault in kind(run).faults()]
+    faults = (*contents.strangers(), *shards, *edited, *documents, *_pages(run))
     return Verification(faults, tuple(_lacking(run, contents)), (len(contents.done), len(manifest["shards"])))
 
 

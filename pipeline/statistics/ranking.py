@@ -40,7 +40,8 @@ from pipeline.statistics.effects import evidence as edited_evidence
 from pipeline.statistics.reference_columns import with_reference
 from pipeline.statistics.resampling import discovery_rates, images_needed
 from pipeline.statistics.summary import summarise
-from pipeline.statistics.verdict import edited_summary, with_verdicts
+from pipeline.statistics.transfer import Carried, transfer_evidence
+from pipeline.statistics.verdict import edited_summary, transfer_summary, with_verdicts
 from pipeline.verdicts import MapVerdict
 
 
@@ -54,6 +55,7 @@ class Ranking:
         method: key of the explanation method.
         summary: counts per verdict, rank correlations with the trivial baselines, numbers of images.
         edits: what the edited images of the run showed; None where there are none.
+        carried: what the pasted windows of each class showed that has some, by label.
         run_id, shards, edited: what it is a ranking of: the run, the shards that were finished, and a hash of
             what the network said to edited images (:mod:`pipeline.run.edited`); likewise ``reference``.
     """
@@ -63,6 +65,7 @@ class Ranking:
     method: str
     summary: RankingSummary
     edits: Evidence | None
+    carried: Mapping[int, Carried]
     run_id: str
     shards: ShardsSeen
     edited: str | None
@@ -128,14 +131,17 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     edits = edited_evidence(store, config) or earlier_evidence(store)
     maps_hold = not sanity_failures(store, images.method)
     by_maps, outliers = with_reference(by_maps, store, images, np.flatnonzero(used), config)
-    table = with_verdicts(by_maps, edits.judgements if edits else {}, maps_hold, outliers)[list(RANKING)]
+    carried = transfer_evidence(store, config)
+    judged = edits.judgements if edits else {}
+    table = with_verdicts(by_maps, judged, maps_hold, outliers, carried)[list(RANKING)]
     counts = summarise(store, table, images, evidence, config)
     return Ranking(
         table=table,
         images=evidence.images,
         method=images.method,
-        summary=cast(RankingSummary, counts | edited_summary(edits)),
+        summary=cast(RankingSummary, counts | edited_summary(edits) | transfer_summary(carried)),
         edits=edits,
+        carried=carried,
         run_id=manifest["run_id"],
         shards=ShardsSeen.of(store),
         edited=edited_hash(store),

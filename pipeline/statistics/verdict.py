@@ -8,11 +8,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from pipeline.columns import OF_EDITS, RANKING
-from pipeline.run.documents import EditedSummary, MeanEffect
+from pipeline.columns import OF_EDITS, OF_TRANSFER, RANKING
+from pipeline.run.documents import EditedSummary, MeanEffect, TransferSummary
 from pipeline.statistics.effects import Evidence, Judgement
 from pipeline.statistics.samples import Effect
-from pipeline.verdicts import MapVerdict, Verdict, verdict
+from pipeline.statistics.transfer import Carried
+from pipeline.verdicts import MapVerdict, Transferred, Verdict, verdict
 
 
 def with_verdicts(
@@ -20,22 +21,33 @@ def with_verdicts(
     judgements: Mapping[int, Judgement],
     maps_hold: bool,
     outliers: Collection[int] = (),
+    carried: Mapping[int, Carried] | None = None,
 ) -> pd.DataFrame:
     """The classes of ``table`` (``label``, ``map_verdict``, ``adjusted_lift``, ``n_needed`` of the maps ...)
     with what the edits show, their verdict and their place, in order.
 
     ``judgements``: by label, of the classes whose images were edited; ``maps_hold``: the method of the maps
-    did not fail its sanity check; ``outliers``: labels of those that are, against a reference network.
+    did not fail its sanity check; ``outliers``: labels of those that are, against a reference network;
+    ``carried``: by label, of the classes whose windows were pasted.
     Order: by verdict, inside it by the shrunk effect, then by the adjusted lift.
     """
     judged = [judgements.get(label) for label in table["label"].tolist()]
-    columns = [_of_edits(judgement) for judgement in judged]
+    pasted = [(carried or {}).get(label) for label in table["label"].tolist()]
+    columns = [_of_edits(j) | _of_transfer(c) for j, c in zip(judged, pasted, strict=True)]
     table = table.assign(
-        **{name: pd.Series([c[name] for c in columns], table.index, dtype) for name, dtype in _EDITS.items()}
+        **{name: pd.Series([c[name] for c in columns], table.index, dtype) for name, dtype in _ADDED.items()}
     )
     table["verdict"] = [
-        verdict(MapVerdict(maps), judgement.tested if judgement else None, maps_hold, label in outliers)
-        for label, maps, judgement in zip(table["label"], table["map_verdict"], judged, strict=True)
+        verdict(
+            MapVerdict(maps),
+            judgement.tested if judgement else None,
+            maps_hold,
+            outlier=label in outliers,
+            transfers=accuses(windows),
+        )
+        for label, maps, judgement, windows in zip(
+            table["label"], table["map_verdict"], judged, pasted, strict=True
+        )
     ]
     table["n_needed"] = pd.Series(
         [
@@ -61,6 +73,20 @@ def edited_summary(evidence: Evidence | None) -> EditedSummary:
     }
 
 
+def accuses(carried: Carried | None) -> bool:
+    """Whether windows of a class transfer that lie beside boxes: without boxes it may be the object."""
+    return carried is not None and carried.beside and carried.transferred == Transferred.TRANSFERS
+
+
+def transfer_summary(carried: Mapping[int, Carried]) -> TransferSummary:
+    """What a ranking's summary says of the pasted windows."""
+    return {
+        "n_classes_pasted": len(carried),
+        "n_windows": sum(of_one.n for of_one in carried.values()),
+        "n_transfer": sum(of_one.transferred == Transferred.TRANSFERS for of_one in carried.values()),
+    }
+
+
 def _stored(effect: Effect) -> MeanEffect | None:
     """As a document stores it; None where it is not defined."""
     if not np.isfinite([effect.mean, effect.low, effect.high]).all():
@@ -69,14 +95,14 @@ def _stored(effect: Effect) -> MeanEffect | None:
 
 
 _DTYPES: Final = {"text": "object", "integer": "Int64", "number": "float64"}
-# columns of the ranking that the edited images fill, and their types
-_EDITS: Final = {name: _DTYPES[RANKING[name].kind] for name in OF_EDITS}
+# columns of the ranking that edited images and pasted windows fill, and their types
+_ADDED: Final = {name: _DTYPES[RANKING[name].kind] for name in (*OF_EDITS, *OF_TRANSFER)}
 
 
 def _of_edits(judgement: Judgement | None) -> dict[str, Any]:
     """Column -> value of one class; all None where its images were not edited."""
     if judgement is None:
-        return dict.fromkeys(_EDITS)
+        return dict.fromkeys(OF_EDITS)
     means = {name: effect.mean for name, effect in judgement.effects.items()}
     return {
         "tested": judgement.tested,
@@ -89,6 +115,25 @@ def _of_edits(judgement: Judgement | None) -> dict[str, Any]:
         "sufficiency": means.get("sufficiency"),
         "necessity": means.get("necessity"),
         "background_gap": means.get("background_gap"),
+    }
+
+
+def _of_transfer(carried: Carried | None) -> dict[str, Any]:
+    """Column -> value of one class; all None where none of its windows were pasted."""
+    if carried is None:
+        return dict.fromkeys(OF_TRANSFER)
+    return {
+        "transferred": carried.transferred,
+        "n_windows": carried.n,
+        "transfer": carried.mean,
+        "transfer_low": carried.low,
+        "transfer_high": carried.high,
+        "transfer_upper": carried.upper,
+        "transfer_share": carried.strong,
+        "transfer_added": carried.added,
+        "transfer_control": carried.control_added,
+        "transfer_elsewhere": carried.elsewhere,
+        "q_transfer": carried.q,
     }
 
 

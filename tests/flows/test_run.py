@@ -17,6 +17,7 @@ import pytest
 from flows import cli
 from pipeline.run.edited_parts import EditedParts
 from pipeline.run.store import Store
+from pipeline.run.transfer_parts import TransferParts
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +57,7 @@ def test_a_time_limits_the_images_and_a_begun_run_keeps_them(
 
 def test_what_it_cost_stands_beside_the_forecast(finished: Path):
     (session,) = Store(finished).manifest["sessions"]
-    stages = ["audit", "sanity", "interventions"]
+    stages = ["audit", "sanity", "interventions", "transfer"]
     assert [of_stage["stage"] for of_stage in session["forecast"]] == stages
     assert session["forecast"][0]["images"] == 24
     assert list(session["spent"]) == [*stages, "ranking", "follow-ups", "report"]
@@ -65,10 +66,17 @@ def test_what_it_cost_stands_beside_the_forecast(finished: Path):
     assert 0 < session["busy"]["forward and backward"] + session["busy"]["writing"] <= session["seconds"]
 
 
+def edited_keys(store: Store) -> list[str]:
+    """Of the parts that belong to blocks of classes."""
+    keys = [*EditedParts(store).keys, *TransferParts(store).keys]
+    assert len(EditedParts(store).keys) == len(TransferParts(store).keys) == 1
+    return keys
+
+
 def test_a_run_leaves_parts_ranking_and_report(finished: Path):
     store = Store(finished)
     assert store.missing() == ()
-    assert len(parts(finished)) == 3 * 5 + len(EditedParts(store).keys)
+    assert len(parts(finished)) == 3 * 5 + len(edited_keys(store))
     for name in ("ranking.csv", "ranking.json", "report.html"):
         assert (finished / name).stat().st_size > 0
     session = store.manifest["sessions"][0]
@@ -89,7 +97,7 @@ def test_prefect_saw_one_task_per_shard_and_both_artifacts(finished: Path):
         flows = client.read_flow_runs(flow_run_filter=named)
         artifacts = client.read_artifacts(flow_run_filter=named)
     store = Store(finished)
-    assert sorted(t.name for t in tasks) == sorted([*store.manifest["shards"], *EditedParts(store).keys])
+    assert sorted(t.name for t in tasks) == sorted([*store.manifest["shards"], *edited_keys(store)])
     assert {t.state_name for t in tasks} == {"Completed"}
     assert [f.state_name for f in flows] == ["Completed"]
     assert {a.key: a.type for a in artifacts} == {"ranking": "table", "verdict": "markdown"}

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.config import InterventionsConfig
 from pipeline.measure.interventions.plan import CLASSES_A_BLOCK, Block, editable, stored_answers
-from pipeline.run.edited_parts import FURTHER, edited_key, read_edited
+from pipeline.run.block_parts import block_key
+from pipeline.run.edited_parts import EditedParts, read_edited
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose
 
@@ -53,4 +54,4 @@ def _block(
         "edited": sorted(edited),
     }
     full = stored_answers(store, [p for of_class in images.values() for p in of_class])
-    return Block(edited_key(FURTHER, of), images, edited, full)
+    return Block(block_key(EditedParts.FURTHER, of), images, edited, full)

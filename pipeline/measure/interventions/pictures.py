@@ -106,6 +106,7 @@ def replace(picture: np.ndarray, where: np.ndarray, other: np.ndarray) -> np.nda
 
 
 def window_sums(mask: np.ndarray, h: int, w: int) -> np.ndarray:
-    """Pixels of the mask under an ``h`` x ``w`` window at every place."""
-    total = np.pad(mask.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    """Pixels of the mask under an ``h`` x ``w`` window at every place; of an array of numbers, their sum."""
+    values = mask.astype(np.int64) if mask.dtype == bool else mask.astype(np.float64)
+    total = np.pad(values.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     return total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]

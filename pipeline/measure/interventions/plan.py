@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.config import InterventionsConfig
 from pipeline.measure.interventions.kinds import FULL, all_interventions
-from pipeline.run.edited_parts import edited_key
+from pipeline.run.block_parts import block_key
 from pipeline.run.inventory import ShardsSeen
 from pipeline.run.store import Store
 from pipeline.schema import STATUS_OK
@@ -118,7 +118,7 @@ def plan_blocks(store: Store, settings: InterventionsConfig) -> tuple[Block, ...
             "images": sorted(of_block.items()),
         }
         share = allowed * len(part) // len(labels)
-        key = edited_key(f"block-{number:04d}", of)
+        key = block_key(f"block-{number:04d}", of)
         blocks.append(Block(key, of_block, frozenset(of_block), full, share))
     return tuple(blocks)
 

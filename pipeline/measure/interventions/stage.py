@@ -8,15 +8,14 @@ is given more images, up to a limit; that is decided inside the block, so parts 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import InterventionsConfig
+from pipeline.measure.asking import answers
 from pipeline.measure.bench import Bench
 from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.interventions.donors import Donors
@@ -146,21 +145,10 @@ class _Herd:
 
 
 def _answers(bench: Bench, evaluator: Evaluator, edits: Iterator[tuple[Asked, Edit]]) -> Iterator[pa.Table]:
-    """Rows of every batch of edited pictures; the next ones are edited while the network looks at these."""
-
-    def prepared() -> tuple[list[tuple[Asked, Edit]], np.ndarray | None]:
-        batch = list(islice(edits, evaluator.batch_size))
-        pictures = np.stack([edit.picture for _, edit in batch]) if batch else None
-        return batch, None if pictures is None else bench.model.card.prepare(pictures)
-
-    with ThreadPoolExecutor(1, "edit") as editing:
-        coming = editing.submit(prepared)
-        while True:
-            batch, inputs = coming.result()
-            if inputs is None:
-                return
-            coming = editing.submit(prepared)
-            yield _rows(batch, evaluator.logits(inputs), bench.model.card.output)
+    """Rows of every batch of edited pictures."""
+    pictures = (((asked, edit), edit.picture) for asked, edit in edits)
+    for batch, logits in answers(bench, evaluator, pictures):
+        yield _rows(batch, logits, bench.model.card.output)
 
 
 def _rows(batch: Sequence[tuple[Asked, Edit]], logits: np.ndarray, output: str) -> pa.Table:

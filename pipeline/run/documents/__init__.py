@@ -17,6 +17,7 @@ from pipeline.run.documents.ranking import (
     RankedClass,
     RankingDocument,
     RankingSummary,
+    TransferSummary,
 )
 from pipeline.run.documents.reference import ReferenceDocument
 from pipeline.run.documents.sanity import FAILURES, MethodSanity, SanityDocument, sanity_failures
@@ -55,6 +56,7 @@ __all__ = [
     "ShardsSeen",
     "ToldClass",
     "ToldProperty",
+    "TransferSummary",
     "TrialDocument",
     "records",
     "sanity_failures",

@@ -44,12 +44,21 @@ class EditedSummary(TypedDict):
     background_gap: MeanEffect | None
 
 
+class TransferSummary(TypedDict):
+    """Of the pasted windows: how many classes and windows; how many classes transfer."""
+
+    n_classes_pasted: int
+    n_windows: int
+    n_transfer: int
+
+
 @with_config(ConfigDict(extra="allow"))
 class RankingSummary(TypedDict):
     """Counts and correlations of a ranking.
 
     ``verdicts``: classes by verdict; ``map_verdicts``: by what their heat maps say; ``method_marks``: sanity
-    checks that the method failed, None if unchecked. Of edited images: :class:`EditedSummary`.
+    checks that the method failed, None if unchecked. Of edited images: :class:`EditedSummary`; of windows:
+    :class:`TransferSummary`.
     """
 
     verdicts: dict[str, int]
@@ -58,6 +67,9 @@ class RankingSummary(TypedDict):
     n_images_edited: NotRequired[int]
     n_null_confirmed: NotRequired[int | None]
     background_gap: NotRequired[MeanEffect | None]
+    n_classes_pasted: NotRequired[int]
+    n_windows: NotRequired[int]
+    n_transfer: NotRequired[int]
     n_classes: int
     n_classes_tested: int
     n_images: int

@@ -19,13 +19,14 @@ from pipeline.run.costs import StageCost, clocked, compared, duration, size
 
 # an image takes 10 ms, its map 6 of them, a forward pass 2; a refit 3 s; 5 kB per image, 100 kB per shard
 SPEEDS = Speeds(image=0.010, explanation=0.006, forward=0.002, fit=3.0, bytes=5000, part=100_000)
-UNEDITED = parse_config({"interventions": {"images": 0}})
+NO_EDITS = {"interventions": {"images": 0}, "transfer": {"images": 0}}
+UNEDITED = parse_config(NO_EDITS)
 WORK = Work(images=10_000, classes=200, height=112, width=112)
 
 
 def test_the_costs_of_the_stages_by_hand():
     told = forecast(Config(), WORK, replace(SPEEDS, edit=0.001))
-    audit, curves, sanity, edited = told.stages
+    audit, curves, sanity, edited, pasted = told.stages
     # an explanation is as long as three passes; 20 shards
     assert audit == StageCost("audit", 10_000, 30_000, 100.0, 10_000 * 5000 + 20 * 100_000)
     # 1 in 100; 1 + 12 points in 3 orders
@@ -40,6 +41,9 @@ def test_the_costs_of_the_stages_by_hand():
     assert (edited.images, edited.passes) == (2000, 2000 * each)
     assert edited.seconds == pytest.approx(2000 * each * 0.003)
     assert edited.most == pytest.approx(25_000 // each * each * 0.003)  # 2.5 passes per image of the run
+    # 16,000 passes are 80 of each class: 19 windows on 2 recipients with their controls, and 2 recipients
+    assert (pasted.images, pasted.passes) == (200 * 19, 200 * (19 * 4 + 2))
+    assert pasted.seconds == pytest.approx(pasted.passes * 0.003)
     assert told.seconds == pytest.approx(sum(s.seconds for s in told.stages))
     assert told.most == pytest.approx(told.seconds + (25_000 // each - 2000) * each * 0.003)
     # what the default curves of 10,000 images may cost of the audit alone
@@ -47,7 +51,7 @@ def test_the_costs_of_the_stages_by_hand():
 
 
 def test_what_is_not_asked_for_costs_nothing():
-    config = parse_config({"perturbation": False, "sanity": {"images": 0}, "interventions": {"images": 0}})
+    config = parse_config({"perturbation": False, "sanity": {"images": 0}} | NO_EDITS)
     assert [s.stage for s in forecast(config, WORK, SPEEDS).stages] == ["audit"]
     methods = [{"name": "gradient"}, {"name": "lrp.preset_a"}]
     asked = parse_config({"methods": methods, "perturbation": {"protocol": "samek", "budget": 2}})
@@ -137,7 +141,7 @@ def test_a_budget_takes_the_highest_rung_that_fits():
     assert (whole.config, whole.images) == (UNEDITED, 10_000)
     assert "all 10,000 images, curves of 100 images" in whole.words
     # the whole protocol on all images: as many as there is time for, 16 or one in a hundred at first
-    samek = parse_config({"perturbation": {"protocol": "samek"}, "interventions": {"images": 0}})
+    samek = parse_config({"perturbation": {"protocol": "samek"}} | NO_EDITS)
     some = fit(samek, WORK, SPEEDS, 2000)
     assert some.images == 10_000
     assert some.config.perturbation.images == 200  # 200 x 3001 passes are 21 min, 400 would be 42
@@ -146,7 +150,7 @@ def test_a_budget_takes_the_highest_rung_that_fits():
 
 def test_edits_grow_from_the_first_look_to_what_decides():
     speeds = replace(SPEEDS, edit=0.001)
-    config = parse_config({"interventions": {"passes": 66_000}})
+    config = parse_config({"interventions": {"passes": 66_000}, "transfer": {"images": 0}})
     settings = [fit(config, WORK, speeds, t).config.interventions for t in (100, 215, 300, 600)]
     assert [(s.images, s.most) for s in settings] == [(7, 7), (10, 10), (10, 20), (10, 30)]
     assert fit(Config(), WORK, speeds, 600).config == Config()

@@ -14,7 +14,8 @@ import pytest
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.measure.interventions.kinds import all_contrasts
-from pipeline.run.edited_parts import EditedParts, edited_key
+from pipeline.run.block_parts import block_key
+from pipeline.run.edited_parts import EditedParts
 from pipeline.run.folder import MANIFEST
 from pipeline.run.store import Store
 from pipeline.schema import INTERVENTIONS
@@ -161,7 +162,7 @@ def edit(run: Path, gains: dict[int, float], first: int = 0, base: float = 0.2) 
     frame = pd.DataFrame(rows, columns=["example_id", "label", "edit", "probability"])
     frame = frame.assign(donor="other", logit=0.0, predicted=0, confidence=0.5)
     table = pa.Table.from_pandas(frame[INTERVENTIONS.names], preserve_index=False).cast(INTERVENTIONS)
-    EditedParts(store).write(edited_key("all", {}), table.take(np.arange(len(table))[::-1]), {})
+    EditedParts(store).write(block_key("all", {}), table.take(np.arange(len(table))[::-1]), {})
     return run
 
 

@@ -13,8 +13,9 @@ import pytest
 from scipy import stats
 
 from pipeline.config import RankingConfig
+from pipeline.run.block_parts import block_key
 from pipeline.run.documents import GroupRow, GroupsDocument
-from pipeline.run.edited_parts import EditedParts, edited_key
+from pipeline.run.edited_parts import EditedParts
 from pipeline.run.store import Store
 from pipeline.schema import INTERVENTIONS
 from pipeline.statistics.groups import (
@@ -181,7 +182,7 @@ def test_effects_come_from_the_edited_images(tmp_path: Path) -> None:
         for edit, p in told.items()
         if not (edit == "other:0" and r.Index == 0)  # one could not be edited so
     ]
-    EditedParts(store).write(edited_key("all", {}), pa.Table.from_pylist(rows, schema=INTERVENTIONS), {})
+    EditedParts(store).write(block_key("all", {}), pa.Table.from_pylist(rows, schema=INTERVENTIONS), {})
     effects = image_effects(store)
     assert effects is not None
     assert sorted(effects.index) == sorted(table["example_id"])

@@ -55,6 +55,15 @@ def test_an_outlier_against_a_reference_counts_as_suspicious(tested, maps):
     assert verdict(MapVerdict(maps), shown, maps_hold=False, outlier=True) == UNSOUND[tested]
 
 
+@pytest.mark.parametrize("tested", TABLE)
+@pytest.mark.parametrize("maps", MAPS)
+@pytest.mark.parametrize("holds", [True, False])
+def test_windows_that_transfer_make_suspected_and_nothing_more(tested, maps, holds):
+    shown = None if tested is None else Tested(tested)
+    expected = "confirmed" if tested == "depends" else "suspected"
+    assert verdict(MapVerdict(maps), shown, holds, transfers=True) == expected
+
+
 ACCUSED = {Verdict.CONFIRMED, Verdict.SUSPECTED, Verdict.UNDECIDED}
 TESTED = st.sampled_from([None, *Tested])
 

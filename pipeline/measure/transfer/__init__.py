@@ -1,0 +1,1 @@
+"""What does the network go by? Windows of images pasted onto images of other classes."""
