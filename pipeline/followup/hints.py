@@ -33,10 +33,11 @@ def hints_of(store: Store, ranking: Ranking) -> Mapping[int, list[Hint]]:
 
 
 def _of_maps(ranking: Ranking) -> Iterator[tuple[int, Hint]]:
-    """The maps of its images with a box lie beside the object."""
-    for row in ranking.table[ranking.table["map_verdict"].isin(SUSPECT)].to_dict("records"):
-        words = f"maps of its {row['n']} images with a box are {row['map_verdict']}"
-        yield int(row["label"]), Hint(SUSPECTED, words)
+    """The maps of its images with a box lie beside the object, or further beside it than a reference's do."""
+    level, table = ranking.settings.level, ranking.table
+    for row in table[table["map_verdict"].isin(SUSPECT) | (table["q_reference"] <= level)].to_dict("records"):
+        maps = f"are {row['map_verdict']}" if row["map_verdict"] in SUSPECT else "lie beside the reference's"
+        yield int(row["label"]), Hint(SUSPECTED, f"maps of its {row['n']} images with a box {maps}")
 
 
 def _of_clusters(store: Store, ranking: Ranking) -> Iterator[tuple[int, Hint]]:
