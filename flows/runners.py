@@ -106,6 +106,11 @@ class Workers:
                 self._started = open_pool(self._execution, self._folder)
             return self._started
 
+    def mend(self) -> None:
+        """End what cannot go on since a worker died."""
+        if self._started is not None and self._started.broken:
+            self.close(at_once=True)
+
     def close(self, at_once: bool = False) -> None:
         """End them; those at work included where ``at_once``. They start anew when they are asked for."""
         started, self._started = self._started, None
@@ -154,7 +159,7 @@ class _Spread:
         left = self.once(keys)
         if left:
             progress.say(f"a worker died; new ones go on with {len(left)} of {of}")
-            self.workers.close(at_once=True)
+            self.workers.mend()
             left = self.once(left)
         if left:
             raise InputError(

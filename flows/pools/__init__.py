@@ -21,6 +21,10 @@ class WorkerDied(Exception):
 class Pool(Protocol):
     """Workers, started by making it."""
 
+    @property
+    def broken(self) -> bool:
+        """Whether it can run no call any more since a worker died, and has to be made anew."""
+
     def run(self, call: bytes, key: str) -> Any:
         """:func:`flows.worker.run_call` in a worker that is free; waits for its result.
 

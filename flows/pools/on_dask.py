@@ -58,6 +58,10 @@ class OnDask:
                 )
         return list(answers.values())
 
+    @property
+    def broken(self) -> bool:
+        return self._client.status != "running"
+
     def run(self, call: bytes, key: str) -> Any:
         name = f"hansaudit-{key}-{uuid.uuid4().hex}"  # never taken for one that was done before
         try:

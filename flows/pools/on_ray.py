@@ -35,6 +35,8 @@ class _Worker:
 class OnRay:
     """As many actors as workers; Ray restarts one that died, and gives each its device."""
 
+    broken = False  # actors come again by themselves
+
     def __init__(self, execution: ExecutionConfig, folder: str) -> None:
         with hidden_from_children():
             _connect(execution)

@@ -18,6 +18,7 @@ class Processes:
     def __init__(self, execution: ExecutionConfig, folder: str) -> None:
         context, gpus = get_context("spawn"), devices()
         given = (context.Value("i", 0), gpus, execution.workers > len(gpus))
+        self.broken = False
         self._pool = ProcessPoolExecutor(execution.workers, context, begin_in_pool, given)
 
     def run(self, call: bytes, key: str) -> Any:
@@ -26,6 +27,7 @@ class Processes:
                 future = self._pool.submit(run_call, call, key)
             return future.result()
         except BrokenExecutor as error:
+            self.broken = True
             raise WorkerDied(str(error)) from None
 
     def close(self, at_once: bool) -> None:

@@ -66,6 +66,7 @@ class Mortal:
 
     deadly: ClassVar[dict[str, int]] = {}
     started = 0
+    broken = True
 
     def __init__(self, execution: ExecutionConfig, folder: str) -> None:
         type(self).started += 1
