@@ -33,6 +33,7 @@ COMMANDS = (
     "results",
     "diff",
     "history",
+    "review",
     "clusters",
     "boxes",
     "confirm",

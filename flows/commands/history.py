@@ -42,7 +42,7 @@ def history(
     Classes that are accused, and those that changed most, come first. Classes are matched by the dataset's
     id; what makes the runs differ is said, and figures that a run does not have stay empty.
     """
-    from reports.gate.decisions import load_decisions
+    from reports.decisions.file import load_decisions
     from reports.gate.outcome import write
     from reports.history.course import history_of
     from reports.history.page import history_page

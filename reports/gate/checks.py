@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from reports.decisions.file import WaivedClasses, Waiver
 from reports.gate import steps
 from reports.gate.classes import BY_EDITS, Row, estimate, images_behind, numbers
 from reports.gate.control import could_fail
-from reports.gate.decisions import WaivedClasses, Waiver
 from reports.gate.gated_run import GatedRun
 from reports.gate.operators import Estimate
 from reports.gate.outcome import Finding, Result

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.gate.reading import PolicyError, only_keys, share, whole
+from reports.decisions.fields import PolicyError, only_keys, share, whole
 
 
 @dataclass(frozen=True)

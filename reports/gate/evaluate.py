@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.run.folder import REPORT
+from reports.decisions.file import WaivedClasses, load_decisions
 from reports.gate import steps
 from reports.gate.checks import apply
 from reports.gate.control import canary_results, powerless
-from reports.gate.decisions import WaivedClasses, load_decisions
 from reports.gate.gated_run import GatedRun
 from reports.gate.operators import AtMost, Estimate
 from reports.gate.outcome import Finding, Outcome, Result

@@ -12,11 +12,11 @@ from pipeline.run.documents import RankingDocument
 from pipeline.run.folder import RunFolder
 from pipeline.run.inventory import Contents
 from pipeline.verdicts import Change
+from reports.decisions.fields import one_of
 from reports.gate.classes import Row
 from reports.gate.operators import Estimate
 from reports.gate.outcome import ClassNote
 from reports.gate.policy import Check
-from reports.gate.reading import one_of
 
 if TYPE_CHECKING:
     from pipeline.statistics.comparison import Comparison

@@ -30,11 +30,11 @@ from typing import Any, Final
 
 from pipeline.columns import RANKING
 from pipeline.toml import read_toml
-from reports.gate import reading
+from reports.decisions import fields
+from reports.decisions.fields import PolicyError
+from reports.decisions.file import DECISIONS_FILE, WAIVING, Decision
 from reports.gate.coverage import Coverage, read_coverage
-from reports.gate.decisions import DECISIONS_FILE, WAIVING, Decision
 from reports.gate.operators import ON_WORDS, OPERATORS, Operator
-from reports.gate.reading import PolicyError
 from reports.gate.state import State
 from reports.gate.statistics import AGGREGATES, OF_CLASS, OF_RUN
 
@@ -143,21 +143,21 @@ def _beside(folder: Path, name: str) -> str:
 
 def parse_policy(data: Mapping[str, Any], where: str = "policy") -> Policy:
     """Validate ``data``. Raises :class:`PolicyError`: one line with place, fault and what is valid."""
-    reading.only_keys(data, _POLICY_KEYS, where)
-    checks = reading.tables(data, "check", where)
+    fields.only_keys(data, _POLICY_KEYS, where)
+    checks = fields.tables(data, "check", where)
     if not checks:
         raise PolicyError(f"{where}: no [[check]]; a policy that demands nothing would pass everything")
     coverage = read_coverage(data, where)
-    words = reading.texts(data, "waive", where) if "waive" in data else WAIVING
+    words = fields.texts(data, "waive", where) if "waive" in data else WAIVING
     return Policy(
         checks=tuple(_check(c, coverage, f"{where}: check {k}") for k, c in enumerate(checks, start=1)),
-        allow_incomplete=reading.flag(data, "allow_incomplete", where),
-        inconclusive=State(reading.choice(data, "inconclusive", _COUNTS_AS, where)),
+        allow_incomplete=fields.flag(data, "allow_incomplete", where),
+        inconclusive=State(fields.choice(data, "inconclusive", _COUNTS_AS, where)),
         coverage=coverage,
-        baseline=reading.text(data, "baseline", where),
-        decisions=reading.text(data, "decisions", where),
-        waive=tuple(Decision(reading.one_of(w, list(Decision), f"{where}: waive")) for w in words),
-        unused_fail=reading.choice(data, "unused_waivers", ("warn", "fail"), where) == "fail",
+        baseline=fields.text(data, "baseline", where),
+        decisions=fields.text(data, "decisions", where),
+        waive=tuple(Decision(fields.one_of(w, list(Decision), f"{where}: waive")) for w in words),
+        unused_fail=fields.choice(data, "unused_waivers", ("warn", "fail"), where) == "fail",
     )
 
 
@@ -167,23 +167,23 @@ _COUNTS_AS: Final = (State.INCONCLUSIVE.value, State.FAIL.value, State.PASS.valu
 def _check(data: Mapping[str, Any], coverage: Coverage, where: str) -> Check:
     if isinstance(data.get("name"), str) and data["name"]:
         where += f" ({data['name']!r})"
-    reading.only_keys(data, _CHECK_KEYS, where)
-    scope = reading.choice(data, "scope", SCOPES, where)
+    fields.only_keys(data, _CHECK_KEYS, where)
+    scope = fields.choice(data, "scope", SCOPES, where)
     statistic, metric = _subject(data, scope, where)
     return Check(
         operators=_operators(data, is_word(statistic), where),
-        name=reading.text(data, "name", where),
+        name=fields.text(data, "name", where),
         statistic=statistic,
         metric=metric,
         scope=scope,
-        aggregate=reading.choice(data, "aggregate", tuple(AGGREGATES), where),
-        images=reading.choice(data, "images", IMAGES, where),
-        method=reading.text(data, "method", where),
-        classes=reading.texts(data, "classes", where),
+        aggregate=fields.choice(data, "aggregate", tuple(AGGREGATES), where),
+        images=fields.choice(data, "images", IMAGES, where),
+        method=fields.text(data, "method", where),
+        classes=fields.texts(data, "classes", where),
         coverage=replace(
             coverage,
-            classes=reading.share(data, "min_coverage", coverage.classes, where),
-            images=reading.whole(data, "min_images", coverage.images, where),
+            classes=fields.share(data, "min_coverage", coverage.classes, where),
+            images=fields.whole(data, "min_images", coverage.images, where),
         ),
     )
 
@@ -199,11 +199,11 @@ def _subject(data: Mapping[str, Any], scope: str, where: str) -> tuple[str, str]
     if len(subjects) != 1:
         received = " and ".join(subjects) or "neither"
         raise PolicyError(f"{where}: needs either 'statistic' or 'metric', received {received}")
-    statistic, metric = reading.text(data, "statistic", where), reading.text(data, "metric", where)
+    statistic, metric = fields.text(data, "statistic", where), fields.text(data, "metric", where)
     if metric:
         return "", metric
     valid = OF_CLASS if scope == "class" else (*OF_RUN, *OF_CLASS)
-    reading.one_of(statistic, valid, f"{where}: statistic")
+    fields.one_of(statistic, valid, f"{where}: statistic")
     if is_word(statistic) and scope == "overall":
         raise PolicyError(f'{where}: {statistic!r} is a class\'s; add scope = "class", or use n_confirmed')
     return statistic, ""
@@ -223,7 +223,7 @@ def _limit(data: Mapping[str, Any], key: str, words: bool, where: str) -> Any:
         suits = [k for k in OPERATORS if (k in ON_WORDS) == words]
         raise PolicyError(f"{where}: operator {key!r} does not suit this value; use {', '.join(suits)}")
     if words:
-        return reading.texts(data, key, where)
+        return fields.texts(data, key, where)
     limit = data[key]
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not abs(limit) < 1e300:
         raise PolicyError(f"{where}: {key} must be a number, received {limit!r}")

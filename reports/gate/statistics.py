@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol
 
 from pipeline.columns import BASELINES, RANKING
 from pipeline.verdicts import Change, MapVerdict, Verdict
+from reports.decisions.file import Waiver
 from reports.gate import intervals
 from reports.gate.classes import Row, images_behind, is_decided, numbers
 from reports.gate.coverage import Coverage
-from reports.gate.decisions import Waiver
 from reports.gate.operators import Estimate, show
 from reports.gate.outcome import ClassNote
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
+from reports.decisions.fields import one_of
 from reports.gate import intervals
 from reports.gate.operators import Estimate
-from reports.gate.reading import one_of
 
 # columns of `examples` that may be asked for like a metric
 _COLUMNS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports.gate.decisions import WaivedClasses, Waiver
+from reports.decisions.file import WaivedClasses, Waiver
 from reports.gate.operators import Estimate
 from reports.gate.outcome import ClassNote, Finding, Result
 from reports.gate.state import State

@@ -10,7 +10,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from pipeline.verdicts import Verdict
-from reports.gate.decisions import Waiver
+from reports.decisions.file import Waiver
 from reports.history.charts import SHARE, Event, Frame, Scale, figure_chart, verdict_chart
 from reports.history.course import COUNTED, FIGURES, ClassCourse, Figure, History, RunSaid
 from reports.inline import assets, environment
@@ -37,7 +37,7 @@ class ClassRow:
 
 
 def history_page(history: History, decisions: Sequence[Waiver] = ()) -> str:
-    """The page. Fetches nothing; its script only filters. ``decisions``: of :mod:`reports.gate.decisions`."""
+    """The page. Fetches nothing; its script only filters. ``decisions``: of :mod:`reports.decisions.file`."""
     scales = {name: _scale(history, name) for name in FIGURES}
     shown = {name: scale for name, scale in scales.items() if scale is not None}
     rows = [_class_row(history, course, shown, _of(course, decisions)) for course in history.classes]

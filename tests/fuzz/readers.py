@@ -217,7 +217,7 @@ def _decisions() -> bytes:
 
 
 def _read_decisions(path: Path) -> Any:
-    from reports.gate.decisions import load_decisions
+    from reports.decisions.file import load_decisions
 
     return load_decisions(path)
 

@@ -18,13 +18,13 @@ from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.folder import MANIFEST, RunFolder
 from pipeline.statistics.ranking import rank
+from reports.decisions.fields import PolicyError
 from reports.gate.evaluate import evaluate
 from reports.gate.junit import junit_xml
 from reports.gate.markdown import markdown
 from reports.gate.operators import OPERATORS, Estimate
 from reports.gate.outcome import ClassNote, Finding, Outcome, Result, write
 from reports.gate.policy import load_policy, parse_policy
-from reports.gate.reading import PolicyError
 from reports.gate.state import State
 from reports.gate.statistics import AGAINST_BASELINE, OF_CLASS, OF_RUN
 from tests.reports.gate.edited import edit_run

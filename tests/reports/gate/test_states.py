@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pipeline.verdicts import MapVerdict
+from reports.decisions.file import WaivedClasses
 from reports.gate import intervals
 from reports.gate.checks import apply
 from reports.gate.control import could_fail
-from reports.gate.decisions import WaivedClasses
 from reports.gate.operators import OPERATORS, Estimate
 from reports.gate.policy import parse_policy
 from reports.gate.state import State, worst

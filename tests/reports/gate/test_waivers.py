@@ -11,10 +11,10 @@ import pytest
 from pipeline.run.documents import CanaryDocument
 from pipeline.run.folder import RunFolder
 from pipeline.statistics.ranking import rank
-from reports.gate.decisions import load_decisions
+from reports.decisions.fields import PolicyError
+from reports.decisions.file import load_decisions
 from reports.gate.evaluate import evaluate
 from reports.gate.outcome import Outcome
-from reports.gate.reading import PolicyError
 from tests.reports.gate.edited import edit_run
 from tests.tables import write_run
 
@@ -24,7 +24,7 @@ EACH = '[[check]]\nname = "each"\nscope = "class"\nstatistic = "verdict"\nnone_o
 DECISION = """
 [[decision]]
 class = "s00000002"
-decision = "clever_hans"
+decision = "legitimate_context"
 reason = "new images come"
 owner = "us"
 until = 2026-06-01
@@ -61,7 +61,7 @@ def test_a_waived_class_is_said_not_to_have_passed(judge, policy):
     (note,) = result.waived
     assert (note.name, note.waiver) == (
         "class 002",
-        "clever hans: new images come; us, until 2026-06-01",
+        "legitimate context: new images come; us, until 2026-06-01",
     )
     assert outcome.headline == "passed: 2 checks; 1 class waived, not passed"
     assert outcome.notes == ()
@@ -74,7 +74,7 @@ def test_a_waiver_that_ran_out_fails(judge, policy):
     assert [r.name for r in outcome.checks if r.state == "fail"][-1] == "waivers"
     message = outcome.checks[-1].findings[0].message
     assert message.startswith("the waiver of class 002: ")
-    assert "ran out (clever hans: new images come; us, until 2026-06-01)" in message
+    assert "ran out (legitimate context: new images come; us, until 2026-06-01)" in message
 
 
 def test_a_waiver_that_ran_out_makes_an_undecided_class_fail(run, judge):
@@ -92,7 +92,7 @@ def test_a_waiver_that_ran_out_makes_an_undecided_class_fail(run, judge):
 
 
 def test_a_waiver_that_nothing_needs(judge):
-    other = DECISION.replace("s00000002", "class 001").replace("clever_hans", "legitimate_context")
+    other = DECISION.replace("s00000002", "class 001")
     outcome = judge(DECISION + other)
     assert outcome.state == "pass"
     assert outcome.notes == (
@@ -111,8 +111,11 @@ def test_a_class_that_the_dataset_lost_is_a_warning(judge):
 
 def test_what_waives(judge):
     assert judge(DECISION.replace("until = 2026-06-01", "")).state == "fail"  # a decision, no waiver
-    assert judge(DECISION.replace("clever_hans", "unsure")).state == "fail"
-    assert judge(DECISION, 'waive = ["legitimate_context"]\n' + POLICY).state == "fail"
+    for decision in ("clever_hans", "label_or_box_error", "unsure"):
+        other = DECISION.replace("legitimate_context", decision)
+        assert judge(other).state == "fail"  # to be mended, or not decided
+        assert judge(other, f'waive = ["{decision}"]\n' + POLICY).state == "pass"
+    assert judge(DECISION, 'waive = ["clever_hans"]\n' + POLICY).state == "fail"
     assert judge(DECISION + 'check = "confirmed"\n').state == "pass"
     assert judge(DECISION + 'check = "another"\n').state == "fail"
 
@@ -136,7 +139,7 @@ def test_decisions_may_lie_elsewhere(run, tmp_path):
             "until must be a date such as 2027-03-31, received 'soon'",
         ),
         (DECISION.replace("2026-06-01", "2026-06-01T12:00:00"), "until must be a date"),
-        (DECISION.replace("clever_hans", "clever"), "did you mean 'clever_hans'"),
+        (DECISION.replace("legitimate_context", "clever"), "did you mean 'clever_hans'"),
         (DECISION.replace('owner = "us"', ""), "owner must be a non-empty text, received None"),
         (DECISION + "untill = 3", "did you mean 'until'"),
     ],

@@ -18,7 +18,7 @@ from flows import cli
 from pipeline.errors import InputError
 from pipeline.run.folder import MANIFEST, RunFolder
 from pipeline.statistics.ranking import rank
-from reports.gate.decisions import parse_decisions
+from reports.decisions.file import parse_decisions
 from reports.history.charts import Frame, Scale, figure_chart
 from reports.history.course import Figure, RunSaid, history_of
 from reports.history.page import history_page, position_of

@@ -4,8 +4,8 @@ version = 1
 
 [[decision]]
 class = "n02102040"                 # id of the class in the dataset, or its name
-decision = "clever_hans"            # clever_hans, legitimate_context, label_or_box_error, unsure
-reason = "the hands that hold the fish; new images are on their way"
+decision = "legitimate_context"     # clever_hans, legitimate_context, label_or_box_error, unsure
+reason = "a tench is photographed in the hands of whoever caught it"
 owner = "vision team"
 until = 2027-03-31                  # waives until then, that day included; without it nothing is waived
 decided = 2026-11-26                # on that day; may be left out
@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from pipeline.terms import Term
 from pipeline.toml import read_toml
-from reports.gate import reading
-from reports.gate.reading import PolicyError
+from reports.decisions import fields
+from reports.decisions.fields import PolicyError
 
 DECISIONS_FILE: Final = "decisions.toml"
 _VERSION: Final = 1
@@ -39,7 +39,8 @@ class Decision(Term):
     UNSURE = "unsure", "looked at, and not decided"
 
 
-WAIVING: Final = (Decision.CLEVER_HANS, Decision.LEGITIMATE_CONTEXT, Decision.LABEL_OR_BOX_ERROR)
+# what lets a class through unless a policy says otherwise: the others are to be mended, or not decided
+WAIVING: Final = (Decision.LEGITIMATE_CONTEXT,)
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,10 @@ def load_decisions(path: str | Path) -> tuple[Waiver, ...]:
 
 def parse_decisions(data: Mapping[str, Any], where: str = "decisions") -> tuple[Waiver, ...]:
     """Validate ``data``. Raises :class:`PolicyError`."""
-    reading.only_keys(data, ("version", "decision"), where)
+    fields.only_keys(data, ("version", "decision"), where)
     if (version := data.get("version", _VERSION)) != _VERSION:
         raise PolicyError(f"{where}: version is {version!r}, this hansaudit reads {_VERSION}")
-    entries = reading.tables(data, "decision", where)
+    entries = fields.tables(data, "decision", where)
     waivers = tuple(_waiver(entry, f"{where}: decision {k}") for k, entry in enumerate(entries, start=1))
     keys = [(w.class_key, w.check) for w in waivers]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
@@ -88,15 +89,15 @@ def parse_decisions(data: Mapping[str, Any], where: str = "decisions") -> tuple[
 
 
 def _waiver(data: Mapping[str, Any], where: str) -> Waiver:
-    reading.only_keys(data, _KEYS, where)
-    decision = reading.text(data, "decision", where, needed=True)
+    fields.only_keys(data, _KEYS, where)
+    decision = fields.text(data, "decision", where, needed=True)
     return Waiver(
-        class_key=reading.text(data, "class", where, needed=True),
-        decision=Decision(reading.one_of(decision, list(Decision), f"{where}: decision")),
-        reason=reading.text(data, "reason", where, needed=True),
-        owner=reading.text(data, "owner", where, needed=True),
+        class_key=fields.text(data, "class", where, needed=True),
+        decision=Decision(fields.one_of(decision, list(Decision), f"{where}: decision")),
+        reason=fields.text(data, "reason", where, needed=True),
+        owner=fields.text(data, "owner", where, needed=True),
         until=_day(data, "until", where),
-        check=reading.text(data, "check", where),
+        check=fields.text(data, "check", where),
         decided=_day(data, "decided", where),
     )
 
