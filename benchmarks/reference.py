@@ -147,7 +147,7 @@ def pairs(inputs: Inputs, seeds: Sequence[int], references: Sequence[str]) -> It
 def measure(pair: Pair, inputs: Inputs, out: Path) -> list[dict[str, Any]]:
     """A row per method: average precision of the orders, and what is accused."""
     from pipeline.config import RankingConfig
-    from pipeline.run.reference import drop_reference, write_reference
+    from pipeline.run.reference import write_reference
     from pipeline.statistics.ranking import rank
     from pipeline.statistics.reference_pairs import compare_with
 
@@ -156,12 +156,10 @@ def measure(pair: Pair, inputs: Inputs, out: Path) -> list[dict[str, Any]]:
     there = maps_only(
         out / f"{pair.reference.stem}-on-{pair.seed}", dataset, pair.reference, METHODS, target="label"
     )
+    run = maps_only(out / f"{pair.audited.stem}-audited-on-{pair.seed}", dataset, pair.audited, METHODS)
     rows = []
     for method in METHODS:
-        # one run per method: a run is compared by the method that it ranks by
-        run = maps_only(out / f"{pair.audited.stem}-on-{pair.seed}-{method}", dataset, pair.audited, [method])
-        drop_reference(run)
-        write_reference(run, *compare_with(run, there, pair.reference.stem))
+        write_reference(run, *compare_with(run, there, pair.reference.stem, method))
         table = rank(run, RankingConfig(method=method)).table.set_index("label")
         rows.append(_row(pair, method, table))
     return rows

@@ -30,16 +30,19 @@ _COLUMNS = ("example_id", "index", "label", "correct", "status", "box_area")
 _GEOMETRY = ("height", "width", "resize", "shorter_side")
 
 
-def compare_with(run: Store, reference: Store, source: str) -> tuple[ReferenceDocument, pa.Table]:
+def compare_with(
+    run: Store, reference: Store, source: str, method: str = ""
+) -> tuple[ReferenceDocument, pa.Table]:
     """What ``reference`` shows of the images of ``run``, of the same class, and what it is.
 
-    ``source``: how the user named it.
+    ``source``: how the user named it; ``method``: key of the one whose maps are compared, empty: the one that
+    the run ranks by.
 
     Raises:
         InputError: it is the same network, or shares no image or no class with the run.
     """
     refuse_same_network(run.manifest["model"], reference.manifest["model"], source)
-    method, theirs = _methods(run, reference)
+    method, theirs = _methods(run, reference, method)
     own, other = _images(run, method), _images(reference, theirs)
     both = own.merge(other, on="example_id", suffixes=("", "_there"))
     if both.empty:
@@ -113,9 +116,9 @@ def _refuse_equal_maps(both: pd.DataFrame, source: str) -> None:
         )
 
 
-def _methods(run: Store, reference: Store) -> tuple[str, str]:
-    """Method that the run ranks by, and that of the reference: the same, where its run has scores of it."""
-    method = ranking_method(run.manifest)
+def _methods(run: Store, reference: Store, method: str) -> tuple[str, str]:
+    """``method``, or the one that the run ranks by; and that of the reference, the same where it has it."""
+    method = method or ranking_method(run.manifest)
     there = {name for name, _ in read_scores(reference, (), ()).names}
     return method, method if method in there else ranking_method(reference.manifest)
 
