@@ -33,6 +33,7 @@ from benchmarks.real_networks import SIDE, Inputs, arguments, inputs_of
 from benchmarks.real_runs import figures, markdown, ranking_table, whole_run
 
 CONFIRMED, DEPENDS = "confirmed", "depends"
+ACQUITTED = ("cleared", "unremarkable")
 NAMED = {"methods": ["lrp.preset_a"]}  # whatever `auto` chooses, both sides of a ratio share it
 ALONE = NAMED | {"interventions": {"images": 0}, "perturbation": False, "sanity": {"images": 0}}
 OWN, FOREIGN = ("same", "same_object", "same_wide"), ("other", "other_object", "other_wide")
@@ -84,14 +85,23 @@ def confirmed(table: pd.DataFrame) -> set[int]:
     return {int(label) for label in table.index[table["verdict"] == CONFIRMED]}
 
 
-def agreement(first: set[int], second: set[int]) -> dict[str, Any]:
-    """How many are confirmed in either, in both, and the share of either that is confirmed in the other."""
-    both, total = len(first & second), len(first) + len(second)
+def acquitted(table: pd.DataFrame) -> set[int]:
+    """Labels of the classes that are cleared or unremarkable."""
+    return {int(label) for label in table.index[table["verdict"].isin(ACQUITTED)]}
+
+
+def agreement(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
+    """How many are confirmed in either and in both; of the classes confirmed in one of them, the shares that
+    are confirmed in the other and that are not contradicted there (cleared or unremarkable)."""
+    in_first, in_second = confirmed(first), confirmed(second)
+    both, total = len(in_first & in_second), len(in_first) + len(in_second)
+    against = len(in_first & acquitted(second)) + len(in_second & acquitted(first))
     return {
-        "first": len(first),
-        "second": len(second),
+        "first": len(in_first),
+        "second": len(in_second),
         "both": both,
-        "share": 2 * both / total if total else None,
+        "confirmed again": 2 * both / total if total else None,
+        "not contradicted": 1 - against / total if total else None,
     }
 
 
@@ -175,7 +185,7 @@ def _counted(result: Mapping[str, Any]) -> list[str]:
     parts = [markdown(["classes", *words], rows)]
     rows = [[name, "-" if value is None else f"{value:.2f}"] for name, value in result["trivial"].items()]
     parts.append(markdown(["order", "AP for the confirmed classes"], rows))
-    head = ["confirmed", "first", "second", "both", "share of either that is confirmed in the other"]
+    head = ["confirmed", "first", "second", "both", "share confirmed again", "share not contradicted"]
     rows = [[name, *(_number(v) for v in values.values())] for name, values in result["stability"].items()]
     parts.append(markdown(head, rows))
     false = sum(n > 0 for n in result["null"])
@@ -204,11 +214,8 @@ def measure(inputs: Inputs, model: Path, root: Path, seeds: Sequence[int]) -> di
         parts.append(ranking_table(root / folder.name))
         print(f"{folder.name}: {counts(parts[-1])}", flush=True)
     first, run = (tables[seeds[0]], root / f"seed-{seeds[0]}") if seeds else (parts[0], root / "half-a")
-    stability = {
-        f"seeds {seeds[0]} and {seed}": agreement(confirmed(first), confirmed(tables[seed]))
-        for seed in seeds[1:]
-    }
-    stability["two halves of the images"] = agreement(confirmed(parts[0]), confirmed(parts[1]))
+    stability = {f"seeds {seeds[0]} and {seed}": agreement(first, tables[seed]) for seed in seeds[1:]}
+    stability["two halves of the images"] = agreement(parts[0], parts[1])
     return {
         "counts": counts(first),
         "trivial": trivial(first),

@@ -151,9 +151,17 @@ def test_halves_share_no_image_and_halve_every_class() -> None:
     assert Counter(labels[first].tolist()) == {3: 4, 5: 2}
 
 
-def test_agreement_is_the_share_of_either_that_is_confirmed_in_the_other() -> None:
-    assert agreement({1, 2, 3}, {2, 3, 4, 5, 6}) == {"first": 3, "second": 5, "both": 2, "share": 4 / 8}
-    assert agreement(set(), set())["share"] is None
+def test_agreement_is_the_share_of_either_that_is_confirmed_in_the_other_and_not_acquitted_there() -> None:
+    first = pd.DataFrame({"verdict": ["confirmed"] * 3 + ["undecided", "unremarkable", "cleared"]})
+    second = pd.DataFrame({"verdict": ["unremarkable", *["confirmed"] * 5]})
+    assert agreement(first, second) == {
+        "first": 3,
+        "second": 5,
+        "both": 2,
+        "confirmed again": 4 / 8,
+        "not contradicted": 1 - 3 / 8,
+    }
+    assert agreement(first.iloc[3:], first.iloc[3:])["confirmed again"] is None
 
 
 def test_shuffled_donors_are_the_two_foreign_ones_in_either_order() -> None:

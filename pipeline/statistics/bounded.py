@@ -10,28 +10,52 @@ little above the limit and now and then far below it, most samples that miss the
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from scipy import special, stats
 
-from pipeline.statistics.arrays import Floats
+from pipeline.statistics.arrays import Flags, Floats
+from pipeline.statistics.resampling import discovery_rates
 
 WORST_SHARE = 0.05  # the value to be expected at worst: mean of this share of all values, the lowest
-WORST_AT_LEAST = -0.3  # ... and no better than this: few values say little of how low values can be
+WORST_UNSEEN = -0.3  # ... but few values say little of how low values can be: what they count as at best,
+UNSEEN = 30  # ... by the weight of so many of the lowest 5 %
+ASKED = 0.9  # p: of classes above it, which lie far below the limit, nobody needs to ask
 _STEPS = 80  # of a bisection
 
 
 def expected_worst(values: Floats) -> float:
-    """What one more value may be at worst: the mean of the lowest 5 % of ``values`` (of all classes)."""
+    """What one more value may be at worst: the mean of the lowest 5 % of ``values`` (of all classes).
+
+    Where that is above -0.3 it is drawn towards it, by the weight of 30 values: it takes hundreds of images
+    to trust that effects are never far below 0.
+    """
     if len(values) == 0:
-        return WORST_AT_LEAST
-    lowest = np.sort(values)[: max(1, round(WORST_SHARE * len(values)))]
-    return min(float(lowest.mean()), WORST_AT_LEAST)
+        return WORST_UNSEEN
+    count = max(1, round(WORST_SHARE * len(values)))
+    seen = min(0.0, float(np.sort(values)[:count].mean()))
+    return seen if seen < WORST_UNSEEN else (count * seen + UNSEEN * WORST_UNSEEN) / (count + UNSEEN)
 
 
-def mean_exceeds(values: Floats, limit: float, worst: float) -> Floats:
-    """p (C,) for 'the mean of row c exceeds ``limit``', one-sided; ``values`` (C, n) with nan as padding."""
+def mean_exceeds(values: Floats, limit: float | Floats, worst: float) -> Floats:
+    """p (C,) for 'the mean of row c exceeds ``limit``' (one, or (C,)), one-sided; ``values`` (C, n) with nan
+    as padding."""
     more = np.full((len(values), 1), worst)
-    return negative_probability(np.nan_to_num(np.concatenate([values, more], axis=1) - limit, nan=0.0))
+    beyond = np.concatenate([values, more], axis=1) - np.reshape(limit, (-1, 1))
+    return negative_probability(np.nan_to_num(beyond, nan=0.0))
+
+
+def rates_of_asked(p: Floats, enough: Flags, method: Literal["bh", "by"]) -> Floats:
+    """q values (C,) of the classes with ``enough`` images; nan for the others.
+
+    Most of many classes lie far below the limit, their p near 1, and each would make it harder for the
+    others. Only classes with p <= 0.9 are therefore asked, and p / 0.9 is held against them: given that it is
+    below 0.9, p / 0.9 is no more than uniform, where p is uniformly conservative (Zhao, Small and Su 2019).
+    """
+    asked = enough & (p <= ASKED)
+    q = discovery_rates(p / ASKED, asked, method)
+    return np.where(enough & np.isfinite(p) & ~asked, 1.0, q)
 
 
 def negative_probability(a: Floats) -> Floats:

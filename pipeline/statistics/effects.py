@@ -9,12 +9,13 @@ background comes from another class, so what the cutting itself does to the netw
 
 Where backgrounds say nothing about the class, own and foreign ones are exchangeable and both are 0 on
 average, whatever the network does with holes, seams and the shape of boxes. The footing is therefore
-absolute: what other classes do matters only where they were shown not to depend on their background.
+absolute: what other classes do matters only where their background alone was shown to say nothing
+(:mod:`~pipeline.statistics.ordinary`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,15 +27,14 @@ from pipeline.run.edited_parts import read_edited
 from pipeline.run.store import Store
 from pipeline.statistics.answers import GAP, RIM_DROP, Answers, effects_of, null_effects, read_answers
 from pipeline.statistics.arrays import Flags, Floats, Ints
-from pipeline.statistics.bounded import expected_worst, mean_exceeds
+from pipeline.statistics.bounded import expected_worst, mean_exceeds, rates_of_asked
 from pipeline.statistics.decision import Criterion
-from pipeline.statistics.resampling import between_variance, discovery_rates, images_needed, shrink
+from pipeline.statistics.ordinary import RELEVANT, usual_effects
+from pipeline.statistics.resampling import between_variance, images_needed, shrink
 from pipeline.statistics.samples import DECIDING, LEVEL, Bounds, Effect, Samples
 from pipeline.verdicts import Tested
 
-RELEVANT = 0.1  # probability: what a background must contribute, beyond ordinary classes, to matter
 WIDE = "wide_sufficiency"
-FEWEST_ORDINARY = 3
 
 
 @dataclass(frozen=True)
@@ -110,23 +110,33 @@ def undecided_classes(table: pa.Table) -> tuple[int, ...]:
     For spending further images where they decide. It stops early only what cannot matter any more: nothing
     that is called dependent later was chosen by its own success.
     """
-    samples = Samples.of(read_answers(table), effects_of)
-    bounds = [samples.bounds(name) for name in DECIDING]
-    open_ones = np.flatnonzero(~_below(bounds, [RELEVANT] * len(bounds)))
-    strength = np.fmax.reduce([of_one.mean for of_one in bounds])[open_ones]
+    return open_classes(read_answers(table))
+
+
+def open_classes(answers: Mapping[int, Answers]) -> tuple[int, ...]:
+    """:func:`undecided_classes` of answers.
+
+    *Excluded*: the rule of :func:`judge`, at a third of its level, since there are three looks.
+    """
+    samples = Samples.of(answers, effects_of)
+    bounds = {name: samples.bounds(name) for name in DECIDING}
+    usual = usual_effects(bounds)
+    excluded = np.logical_and.reduce([bounds[name].early < RELEVANT + usual[name] for name in DECIDING])
+    left = np.flatnonzero(~excluded)
+    strength = np.fmax.reduce([bounds[name].mean - usual[name] for name in DECIDING])[left]
     order = np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable")
-    return tuple(np.array(samples.labels)[open_ones[order]].tolist())
+    return tuple(np.array(samples.labels)[left[order]].tolist())
 
 
 def judge(answers: Mapping[int, Answers], config: RankingConfig) -> Evidence:
     """The judgement of every class, in the light of the others.
 
     A class *depends on its background* iff q <= ``config.level`` for the test that ``sufficiency`` or
-    ``necessity`` exceeds :data:`RELEVANT` (the smaller of two p values, doubled), and the lower limit of one
-    of them exceeds it by what ordinary classes show. It is *independent* iff the one-sided upper limits of
-    both lie below that. It is a matter of the *rim* iff ``sufficiency`` is among what decides and, with the
-    hole widened, its upper limit lies below :data:`RELEVANT` and it dropped beyond chance (the interval of
-    the difference, image by image, lies above 0).
+    ``necessity`` exceeds :data:`RELEVANT` and what ordinary classes show, and the lower limit of one of them
+    does as well. It is *independent* iff the one-sided upper limits of both lie below that. It is a matter of
+    the *rim* iff ``sufficiency`` is among what decides and, with the hole widened, its upper limit lies below
+    :data:`RELEVANT` and it dropped beyond chance (the interval of the difference, image by image, lies above
+    0).
     """
     samples = Samples.of(answers, effects_of)
     if not answers:
@@ -164,7 +174,7 @@ def judge(answers: Mapping[int, Answers], config: RankingConfig) -> Evidence:
 class _Decision:
     """What the deciding contrasts say of all classes, arrays (C,): as in :class:`Judgement`.
 
-    ``by``: deciding contrast -> classes whose lower limit exceeds :data:`RELEVANT` and the base.
+    ``by``: deciding contrast -> classes whose lower limit exceeds :data:`RELEVANT` and what is usual.
     """
 
     depends: Flags
@@ -178,20 +188,20 @@ class _Decision:
 
 
 def _decide(samples: Samples, config: RankingConfig) -> _Decision:
-    bounds = [samples.bounds(name) for name in DECIDING]
-    ordinary = _below(bounds, [RELEVANT] * len(bounds))
-    base = [_median_of_others(of_one.mean, ordinary) for of_one in bounds]
-    beyond = np.stack([of_one.mean - usual for of_one, usual in zip(bounds, base, strict=True)])
-    low = np.stack([of_one.low - usual for of_one, usual in zip(bounds, base, strict=True)])
-    high = np.stack([of_one.high - usual for of_one, usual in zip(bounds, base, strict=True)])
-    enough = bounds[0].n >= config.n_min
-    q = discovery_rates(_p_values(samples), enough, config.fdr)
+    bounds = {name: samples.bounds(name) for name in DECIDING}
+    usual = usual_effects(bounds)
+    beyond = np.stack([bounds[name].mean - usual[name] for name in DECIDING])
+    low = np.stack([bounds[name].low - usual[name] for name in DECIDING])
+    high = np.stack([bounds[name].high - usual[name] for name in DECIDING])
+    enough = bounds[DECIDING[0]].n >= config.n_min
+    q = rates_of_asked(_p_values(samples, usual), enough, config.fdr)
     by = {name: enough & depends_on_background().holds(low[k]) for k, name in enumerate(DECIDING)}
+    excluded = [bounds[name].ceiling < RELEVANT + usual[name] for name in DECIDING]
     strength = beyond.max(axis=0)
-    error = np.where(beyond[0] >= beyond[1], bounds[0].error, bounds[1].error)
+    error = np.where(beyond[0] >= beyond[1], bounds[DECIDING[0]].error, bounds[DECIDING[1]].error)
     return _Decision(
         depends=(q <= config.level) & np.logical_or.reduce(list(by.values())),
-        independent=enough & _below(bounds, [RELEVANT + usual for usual in base]),
+        independent=enough & np.logical_and.reduce(excluded),
         by=by,
         strength=strength,
         low=low.max(axis=0),
@@ -201,35 +211,18 @@ def _decide(samples: Samples, config: RankingConfig) -> _Decision:
     )
 
 
-def _below(bounds: Sequence[Bounds], limits: Sequence[float | Floats]) -> Flags:
-    """Classes (C,) whose one-sided upper limit lies below that of each contrast."""
-    return np.logical_and.reduce(
-        [of_one.ceiling < limit for of_one, limit in zip(bounds, limits, strict=True)]
-    )
-
-
-def _median_of_others(means: Floats, ordinary: Flags) -> Floats:
-    """What the other ordinary classes show (C,): the median of their means if that is above 0.
-
-    0 where they are fewer than three: then nothing is known of what is ordinary.
-    """
-    out = np.zeros(len(means))
-    for i in range(len(means)):
-        others = means[ordinary & (np.arange(len(means)) != i)]
-        if len(others) >= FEWEST_ORDINARY:
-            out[i] = max(0.0, float(np.median(others)))
-    return out
-
-
-def _p_values(samples: Samples) -> Floats:
-    """p (C,) that the larger deciding contrast exceeds :data:`RELEVANT`: the smaller of their p, times their
-    number (Bonferroni)."""
-    p = []
-    for name in DECIDING:
+def _p_values(samples: Samples, usual: Mapping[str, Floats]) -> Floats:
+    """p (C,) that a deciding contrast exceeds :data:`RELEVANT` and its ``usual``: of both together (Simes
+    1986); nan where none is defined."""
+    p = np.full((len(DECIDING), len(samples.labels)), np.nan)
+    for k, name in enumerate(DECIDING):
         values = samples.values[name]
-        worst = expected_worst(values[np.isfinite(values)])
-        p.append(np.where(np.isfinite(values).any(axis=1), mean_exceeds(values, RELEVANT, worst), np.nan))
-    return np.minimum(1.0, len(p) * np.fmin.reduce(p))
+        defined = np.isfinite(values)
+        exceeds = mean_exceeds(values, RELEVANT + usual[name], expected_worst(values[defined]))
+        p[k] = np.where(defined.any(axis=1), exceeds, np.nan)
+    place = np.arange(1, len(DECIDING) + 1)[:, None]
+    simes = np.min(len(DECIDING) * np.sort(np.where(np.isnan(p), 1.0, p), axis=0) / place, axis=0)
+    return np.where(np.isnan(p).all(axis=0), np.nan, simes)
 
 
 def _shrunk(strength: Floats, error: Floats) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.statistics.decision import criteria
-from pipeline.statistics.effects import RELEVANT
+from pipeline.statistics.ordinary import RELEVANT
 from pipeline.verdicts import MapVerdict, Verdict
 from reports.page.data import RunData
 from reports.page.sections import Section
