@@ -6,12 +6,12 @@ from typing import Any
 
 from pipeline.run.documents import MeanEffect, records
 from pipeline.statistics.effects import depends_on_background
-from pipeline.verdicts import Tested, Verdict
+from pipeline.verdicts import ACCUSED, Tested, Verdict
 from reports.page import edits, words
 from reports.page.data import RunData
 from reports.page.sections import Section
 
-ROWS = 40  # of unremarkable classes; the others are shown whatever their number
+ROWS = 40  # of classes of which nothing is said; the others are shown whatever their number
 
 TEMPLATE = """
 <p class="intro">{{ intro }}</p>
@@ -100,9 +100,13 @@ def build(run: RunData) -> dict[str, Any] | None:
 
 def _chosen(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
     """All classes of which something is to be said and the first others; how many are left out."""
-    said = [row for row in rows if row["verdict"] != Verdict.UNREMARKABLE]
-    rest = [row for row in rows if row["verdict"] == Verdict.UNREMARKABLE]
+    said = [row for row in rows if _says_something(row)]
+    rest = [row for row in rows if not _says_something(row)]
     return said + rest[:ROWS], max(0, len(rest) - ROWS)
+
+
+def _says_something(row: dict[str, Any]) -> bool:
+    return row["verdict"] in (*ACCUSED, Verdict.CLEARED) or row["tested"] == Tested.RIM
 
 
 def _counts(rows: list[dict[str, Any]]) -> list[tuple[Tested, int, str, str]]:

@@ -15,6 +15,8 @@ TEMPLATE = """
 <p class="key"><span class="swatch box"></span> the object's box <span class="swatch heat"></span>
 relevance, from
 none to the strongest of the picture (every map has its own scale)</p>
+<p class="fine paper">Printed with one edited image per class; heat maps and all figures are in the page on a
+screen.</p>
 {% for card, between in suspects %}
 {% if between %}
 <p class="between">{{ between }}</p>

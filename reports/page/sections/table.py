@@ -100,6 +100,7 @@ title="{% if r.high is given %}{{ r.low | signed }} … {{ r.high | signed }}{% 
 {% endfor %}
 </tbody>
 </table>
+<button type="button" class="reset more" id="more" hidden>Show the others</button>
 <p class="nothing" hidden>No class matches.</p>
 </div>
 <p class="fine">The line in the interval columns is 0: {% if edited %}the background adds nothing to the

@@ -171,7 +171,7 @@ def _found(run: RunData, counts: Mapping[Verdict, int], named: pd.DataFrame) -> 
 
 def _confirmed(named: pd.DataFrame) -> str:
     several = len(named) > 1
-    effect = words.number(float(named["effect"].median()))
+    effect = words.number(float(named["effect"].median())) if named["effect"].notna().any() else "more"
     unseen = int((~named["map_verdict"].isin(SUSPECT)).sum())
     text = (
         f" {'are' if several else 'is'} recognised, but not by the object alone. Interventions confirm it: "

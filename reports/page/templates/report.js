@@ -19,6 +19,10 @@
       return Number.isNaN(number) ? raw.toLowerCase() : number;
     };
 
+    const MOST = 200;  // rows shown at once: a table of thousands takes a browser seconds to lay out
+    const more = document.getElementById("more");
+    let order = rows;
+    let whole = false;  // all that match are shown, however many
     let sorted = "";  // column and direction, as the address has them; empty: by rank
 
     // what is shown lives in the address, so that a filtered table can be sent to somebody
@@ -39,7 +43,8 @@
         const order = typeof a === "string" ? String(a).localeCompare(String(b)) : a - b;
         return (descending ? -order : order) || i - j;
       });
-      body.append(...keyed.map(([, , row]) => row));
+      order = keyed.map(([, , row]) => row);
+      body.append(...order);
       heads.forEach((head, i) => {
         head.setAttribute("aria-sort", i !== column ? "none" : descending ? "descending" : "ascending");
       });
@@ -49,11 +54,13 @@
     const filter = () => {
       const words = find.value.toLowerCase().trim();
       const on = new Set(toggles.filter((t) => t.getAttribute("aria-pressed") === "true").map((t) => t.dataset.verdict));
-      let shown = 0;
+      let matching = 0, shown = 0;
       const counts = new Map();  // per verdict, of what the search leaves
-      for (const row of rows) {
+      for (const row of order) {
         const named = text.get(row).includes(words);
-        row.hidden = !(on.has(row.dataset.v) && named);
+        const matches = on.has(row.dataset.v) && named;
+        row.hidden = !(matches && (whole || matching < MOST));
+        matching += matches;
         shown += !row.hidden;
         if (named) counts.set(row.dataset.v, (counts.get(row.dataset.v) ?? 0) + 1);
       }
@@ -61,9 +68,12 @@
       toggles.forEach((t) => { t.querySelector("b").textContent = grouped(counts.get(t.dataset.verdict) ?? 0); });
       const all = grouped(rows.length);
       document.getElementById("shown").textContent =
-        shown === rows.length ? `${all} classes` : `${grouped(shown)} of ${all} classes`;
+        `${shown < matching ? `first ${grouped(shown)} of ` : ""}` +
+        (matching === rows.length ? `${all} classes` : `${grouped(matching)} of ${all} classes`);
+      more.hidden = shown === matching;
+      more.textContent = `Show the other ${grouped(matching - shown)}`;
       table.parentElement.querySelector(".nothing").hidden = shown > 0;
-      reset.hidden = shown === rows.length;
+      reset.hidden = matching === rows.length;
     };
 
     const only = (verdicts, words) => {
@@ -83,6 +93,7 @@
 
     heads.forEach((head, i) => head.firstElementChild.addEventListener("click", () => {
       sort(i, head.getAttribute("aria-sort") === "ascending");
+      filter();
       remember();
     }));
     find.addEventListener("input", () => { filter(); remember(); });
@@ -91,6 +102,7 @@
       filter();
       remember();
     }));
+    more.addEventListener("click", () => { whole = true; filter(); });
     reset.addEventListener("click", () => { only(null, ""); remember(); find.focus(); });
     // a number of the first screen shows the classes that it counts
     document.querySelectorAll("[data-only]").forEach((link) => link.addEventListener("click", () => {
@@ -102,6 +114,7 @@
       if (location.hash.startsWith("#table?")) restore();
       const row = rows.find((r) => `#${r.id}` === location.hash);
       if (row && row.hidden) {
+        whole = true;
         only(null, "");
         row.scrollIntoView({ block: "center" });
       }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -67,7 +68,10 @@ def open_page(browser, address: str) -> Callable:
     def go(width: int = 1280, scheme: str = "light", media: str = ""):
         metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},  # a click waits for no scrolling
+        ]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
         browser.get("about:blank")
         for kind in ("browser", "performance"):
@@ -263,6 +267,16 @@ def test_it_prints_whole_and_without_its_controls(open_page):
     cut = "const t = document.querySelector('.scroll.table'); return t.scrollHeight - t.clientHeight"
     assert browser.execute_script(cut) <= 1
     assert browser.execute_cdp_cmd("Page.printToPDF", {})["data"].startswith("JVBERi")  # %PDF
+
+
+def test_the_verdict_takes_the_first_printed_page_and_the_classes_follow(open_page, tmp_path):
+    """A4: what is said of the run, then a strip for each class, and no page that is left nearly empty."""
+    pymupdf = pytest.importorskip("pymupdf", reason="pymupdf is not installed")
+    printed = open_page().execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+    pages = [page.get_text() for page in pymupdf.open("pdf", base64.b64decode(printed["data"]))]
+    assert "What to do next" in pages[0]
+    assert "The classes in pictures" in pages[1]
+    assert pages[1].count("confirmed") >= 3
 
 
 def test_headings_regions_and_tables_are_marked_up(open_page):
