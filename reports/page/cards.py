@@ -12,12 +12,13 @@ from pipeline.columns import RANKING
 from pipeline.run.documents import records
 from pipeline.unboxed import is_unboxed
 from pipeline.verdicts import ACCUSED, MapVerdict, Verdict
-from reports.page import edits, words
+from reports.page import edits, windows, words
 from reports.page.data import Heat, RunData
 from reports.page.edits import Shown
 from reports.page.framed import Seen, framed_uri
 from reports.page.pictures import heat_uri, mean_uri, photo_uri
 from reports.page.triptych import Triptych, triptychs
+from reports.page.windows import BestWindow, ClassWindows, windows_of
 
 SUSPECTS, CLOSEST, CONTRAST = 10, 3, 2  # cards: a page of pictures that a person looks through, and a few MB
 MOST, LEAST = 4, 2  # images shown of each kind
@@ -54,6 +55,7 @@ class Card:
     maps: str
     sentence: str
     triptychs: tuple[Triptych, ...]
+    windows: tuple[BestWindow, ...]
     effects: tuple[Shown, ...]
     facts: tuple[tuple[str, str, str], ...]
     groups: tuple[tuple[str, tuple[Picture, ...]], ...]
@@ -100,8 +102,9 @@ def make_cards(run: RunData, classes: pd.DataFrame) -> tuple[Card, ...]:
     choices = [_Choice.of(run.of_class(int(row["label"]))) for row in rows]
     # one pass over the parts for all cards together
     ids = [i for choice in choices for i in choice.ids]
-    edited = triptychs(run, [int(row["label"]) for row in rows])
-    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids), edited)
+    labels = [int(row["label"]) for row in rows]
+    edited, pasted = triptychs(run, labels), windows_of(run, labels)
+    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids), edited, pasted)
     return tuple(_card(run, row, choice, stored) for row, choice in zip(rows, choices, strict=True))
 
 
@@ -113,6 +116,7 @@ class _Stored:
     thumbnails: dict[str, bytes]
     maps: dict[str, Heat]
     edited: Mapping[int, tuple[Triptych, ...]] = field(default_factory=dict)
+    windows: Mapping[int, ClassWindows] = field(default_factory=dict)
 
 
 def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -> Card:
@@ -124,6 +128,7 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         mean = mean_uri(jpegs, [stored.maps[i] for i in in_mean], stored.size)
         framed = framed_uri(_seen(choice.averaged, stored), stored.size)
     most, least = (_pictures(part, stored) for part in (choice.most, choice.least))
+    pasted = stored.windows.get(int(row["label"]))
     return Card(
         label=int(row["label"]),
         rank=int(row["rank"]),
@@ -131,7 +136,10 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         id=str(row["class_id"]),
         verdict=str(row["verdict"]),
         maps=str(row["map_verdict"]),
-        sentence=" ".join(filter(None, (edits.sentence(row), sentence(row)))),
+        sentence=" ".join(
+            filter(None, (edits.sentence(row), windows.sentence(run, row, pasted), sentence(row)))
+        ),
+        windows=pasted.best if pasted else (),
         triptychs=stored.edited.get(int(row["label"]), ()),
         effects=_effects(run, row),
         facts=_facts(run, row),
