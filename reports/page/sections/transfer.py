@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pipeline.run.documents import records
+from pipeline.run.folder import RANKING_TABLE
 from pipeline.run.transfer_parts import TransferParts
 from pipeline.statistics.transfer import RELEVANT, SHARE, STRONG
 from pipeline.verdicts import Transferred
@@ -26,7 +27,8 @@ TEMPLATE = """
 <thead><tr><th scope="col">Class</th><th scope="col">Verdict</th>
 <th scope="col">Its windows</th>
 <th scope="col" class="num">Windows</th><th scope="col">They add, log odds</th>
-<th scope="col" class="num"><abbr title="share of the windows that add more than 2 log odds">Strong</abbr></th>
+<th scope="col" class="num">
+<abbr title="share of the windows that add more than 2 log odds">Strong</abbr></th>
 <th scope="col" class="num">Probability</th><th scope="col" class="num">Other classes'</th>
 <th scope="col" class="num"><abbr title="windows of the same images at places where others are
 explained, log odds">Elsewhere</abbr></th><th scope="col">The best</th></tr></thead>
@@ -47,7 +49,7 @@ explained, log odds">Elsewhere</abbr></th><th scope="col">The best</th></tr></th
 </div>
 {% if left_out %}
 <p class="fine">{{ left_out | count("more class", "more classes") }}: see the columns <code>transfer</code> of
-<code>ranking.csv</code>.</p>
+<code>{{ file }}</code>.</p>
 {% endif %}
 {% if unused %}<p class="fine">{{ unused }}</p>{% endif %}
 <p class="reading"><b>How to read this.</b> Of each image the window with most relevance beside the object is
@@ -79,12 +81,13 @@ def build(run: RunData) -> dict[str, Any] | None:
     return {
         "intro": (
             f"{counted} of {words.count(len(carried), 'class', 'classes')} were pasted onto images of other "
-            f"classes. {words.count(n, 'class transfers', 'classes transfer')}: what lies beside its objects "
+            f"classes. {words.count(n, 'class transfers', 'classes transfer')}: what lies beside the objects "
             "makes the network see the class elsewhere, too."
         ),
         "rows": [(row, _bar(row), windows[int(row["label"])].best) for row in shown],
         "said": _SAID,
         "left_out": len(rows) - len(shown),
+        "file": RANKING_TABLE,
         "unused": _unused(run),
         "relevant": RELEVANT,
         "share": SHARE,

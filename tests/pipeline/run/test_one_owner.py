@@ -13,8 +13,8 @@ from pipeline.run import folder
 
 ROOT = Path(__file__).parents[3]
 NAMES = {value for name, value in vars(folder).items() if name.isupper() and isinstance(value, str)}
-# a table and words that help texts use
-DOCUMENTS = NAMES - {folder.COMMIT, folder.REPORT, folder.EDITED}
+# tables and words that help texts use
+DOCUMENTS = NAMES - {folder.COMMIT, folder.REPORT, folder.EDITED, folder.TRANSFER}
 LAYOUT = re.compile("|".join(map(re.escape, sorted(DOCUMENTS))) + r"|\bpart-\{|\bpart-$|\.parquet")
 
 
