@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from PIL import Image
 
 from pipeline import schema
 from pipeline.config import RankingConfig
@@ -28,6 +30,7 @@ from pipeline.run.documents import (
 from pipeline.run.edited_parts import EditedParts
 from pipeline.run.folder import CLUSTERS_TABLE, MANIFEST, RunFolder
 from pipeline.run.store import Store
+from pipeline.run.transfer_parts import TransferParts
 from pipeline.statistics.ranking import Ranking, rank
 from tests.edited_runs import write_edits
 from tests.tables import write_run
@@ -282,6 +285,7 @@ def write_everything(folder: Path, ranking: Ranking) -> Ranking:
     write_groups(folder, ranking)
     write_properties(folder, ranking)
     write_choice(folder)
+    write_windows(folder)
     showed = {0: "depends", 1: "independent", 7: "depends", 4: "depends", 5: "rim", 6: "undecided"}
     return edited(folder, dict.fromkeys(range(12), "independent") | showed)
 
@@ -313,3 +317,26 @@ def write_edited_images(folder: Path, labels: Sequence[int], n: int = 8) -> None
     parts = EditedParts(Store(folder))
     parts.drop_others((), "")
     parts.write("all", pa.Table.from_pylist(table, schema=schema.INTERVENTIONS), {"passes": str(len(table))})
+
+
+def png(colour: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((6, 6, 3), colour, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_windows(folder: Path) -> None:
+    """Windows of class 0 carry it, those of class 1 carry nothing."""
+    rows = [
+        {
+            "example_id": f"{label}-{image:02d}", "label": label, "method": METHOD, "window": "relevant",
+            "beside": True, "x": 2, "y": 40 + image % 2, "width": 14, "height": 12, "relevance": 0.5,
+            "recipient": f"other-{k}", "before": 0.125, "probability": p, "control": 0.125,
+            "picture": png((250, 220, 10)) if label == 0 and image < 3 and k == 0 else None,
+        }
+        for label, p in ((0, 0.875), (1, 0.125))
+        for image in range(12)
+        for k in range(2)
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema.TRANSFER)
+    TransferParts(Store(folder)).write("all", table, {"passes": "1", "no_room": "4", "no_map": "0"})

@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from PIL import Image
 
-from pipeline.run.store import Store
-from pipeline.run.transfer_parts import TransferParts
-from pipeline.schema import TRANSFER
 from pipeline.statistics.ranking import Ranking, rank
 from reports.page.data import load_run
 from reports.page.html import write_report
 from reports.page.windows import colour_words, place_words, sentence, windows_of
-from tests.reports.page.pages import METHOD
-
-
-def png(colour: tuple[int, int, int]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((6, 6, 3), colour, np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
+from tests.reports.page.pages import png, write_windows
 
 
 @pytest.fixture
 def pasted(drawn: tuple[Path, Ranking], tmp_path: Path) -> Path:
-    """Windows of class 0 carry it, those of class 1 carry nothing."""
     folder = shutil.copytree(drawn[0], tmp_path / "run")
-    rows = [
-        {
-            "example_id": f"{label}-{image:02d}", "label": label, "method": METHOD, "window": "relevant",
-            "beside": True, "x": 2, "y": 40 + image % 2, "width": 14, "height": 12, "relevance": 0.5,
-            "recipient": f"other-{k}", "before": 0.125, "probability": p, "control": 0.125,
-            "picture": png((250, 220, 10)) if label == 0 and image < 3 and k == 0 else None,
-        }
-        for label, p in ((0, 0.875), (1, 0.125))
-        for image in range(12)
-        for k in range(2)
-    ]  # fmt: skip
-    table = pa.Table.from_pylist(rows, TRANSFER)
-    TransferParts(Store(folder)).write("all", table, {"passes": "1", "no_room": "4", "no_map": "0"})
+    write_windows(folder)
     return folder
 
 
