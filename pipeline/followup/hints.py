@@ -9,10 +9,10 @@ from pipeline.measure.agreement import wilson
 from pipeline.run.documents import ClustersDocument, PropertiesDocument
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking
-from pipeline.verdicts import SUSPECT
+from pipeline.verdicts import SUSPECT, Transferred
 
 # how much a hint counts: maps that look beside known objects most, a low accuracy least
-SUSPECTED, CLUSTERS, FILES, WRONG = 4.0, 2.0, 2.0, 1.0
+SUSPECTED, TRANSFERS, CLUSTERS, FILES, WRONG = 4.0, 4.0, 2.0, 2.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Hint:
 def hints_of(store: Store, ranking: Ranking) -> Mapping[int, list[Hint]]:
     """Label -> what points at the class; classes of which nothing does are absent."""
     told: dict[int, list[Hint]] = {}
-    for source in (_of_maps(ranking), _of_clusters(store, ranking), _of_files(store), _of_accuracy(ranking)):
+    of_ranking = (_of_maps(ranking), _of_transfer(ranking), _of_accuracy(ranking))
+    for source in (*of_ranking, _of_clusters(store, ranking), _of_files(store)):
         for label, hint in source:
             told.setdefault(label, []).append(hint)
     return told
@@ -38,6 +39,15 @@ def _of_maps(ranking: Ranking) -> Iterator[tuple[int, Hint]]:
     for row in table[table["map_verdict"].isin(SUSPECT) | (table["q_reference"] <= level)].to_dict("records"):
         maps = f"are {row['map_verdict']}" if row["map_verdict"] in SUSPECT else "lie beside the reference's"
         yield int(row["label"]), Hint(SUSPECTED, f"maps of its {row['n']} images with a box {maps}")
+
+
+def _of_transfer(ranking: Ranking) -> Iterator[tuple[int, Hint]]:
+    """The windows with most relevance carry the class to other images: the object, or what lies beside it."""
+    table = ranking.table
+    for row in table[table["transferred"] == Transferred.TRANSFERS].to_dict("records"):
+        gain = row["transfer"]
+        words = f"its windows carry it to other images ({gain:+.1f} log odds)"
+        yield int(row["label"]), Hint(TRANSFERS * min(1.0, max(0.0, gain / 4)), words)
 
 
 def _of_clusters(store: Store, ranking: Ranking) -> Iterator[tuple[int, Hint]]:
