@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "history runs/2027-03-* --html history.html",
             "history runs/epoch-5 runs/epoch-10 runs/epoch-20 --order given --csv history.csv",
-            "history runs/* --decisions decisions.toml --html history.html --parquet history.parquet",
+            "history runs/* --decisions decisions.toml --html history.html --parquet history.pq",
         ),
     )(history)
 

@@ -19,6 +19,7 @@ from pipeline.measure.interventions.kinds import FULL
 from pipeline.measure.interventions.kinds.exchange import exchange
 from pipeline.measure.interventions.pictures import FILLS, Scene
 from pipeline.run.documents import records
+from pipeline.seeds import ImagePurpose, generator
 from reports.page.data import RunData
 from reports.page.pictures import decode, picture_uri
 
@@ -114,7 +115,9 @@ def _draw(run: RunData, chosen: _Chosen, scenes: Mapping[str, Scene], side: int)
     if not all(i in scenes for i in chosen.ids):
         return None
     subject, own, other = (scenes[i] for i in chosen.ids)
-    made = exchange(subject, own, other, FILLS[0], np.random.default_rng(0))
+    seed = int(run.setting("interventions", "seed", 0))
+    rng = generator(seed, chosen.example_id, ImagePurpose.EDITS)
+    made = exchange(subject, own, other, FILLS[0], rng)
     if made is None:
         return None
     donor = run.images.loc[run.images["example_id"] == chosen.ids[2], "label"]
