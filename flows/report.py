@@ -63,11 +63,17 @@ def files_of(run: RunFolder, ranking: Ranking) -> RankingFiles:
     return ranking_files(run.manifest, ranking.settings)
 
 
-def write_report_file(run: str, ranking: Ranking, out: str | None = None) -> str:
-    """Write the self-contained HTML report; returns its path."""
+def write_report_file(
+    run: str, ranking: Ranking, out: str | None = None, decisions: str | None = None
+) -> str:
+    """Write the self-contained HTML report; returns its path.
+
+    ``decisions``: a file of what people decided, to be shown. Raises :class:`InputError` for a faulty one.
+    """
+    from reports.decisions.file import load_decisions
     from reports.page.html import write_report
 
-    path = str(write_report(run, ranking, out))
+    path = str(write_report(run, ranking, out, load_decisions(decisions) if decisions else ()))
     if out is not None or "://" not in run:
         return path
     return f"{run.rstrip('/')}/{files_of(RunFolder(run), ranking).report}"

@@ -73,6 +73,9 @@ def report(
     out: Annotated[str | None, typer.Option(help="HTML file; default a report.html in the run.")] = None,
     method: Annotated[str | None, typer.Option(help="Explanation method; default the run's.")] = None,
     images: Annotated[str | None, typer.Option(help="Images that count: correct or all.")] = None,
+    decisions: Annotated[
+        str | None, typer.Option(help="Show what people decided: a decisions.toml (docs/gate.md).")
+    ] = None,
 ) -> None:
     """Write the self-contained HTML report of a run again, from its tables.
 
@@ -85,7 +88,7 @@ def report(
     settings = changed_settings(run, {"method": method, "images": images})
     with Store(run).lock_existing():
         ranking = rank_run(run, settings)
-        path = write_report_file(run, ranking, out)
+        path = write_report_file(run, ranking, out, decisions)
     _print_written(run, ranking)
     terminal.print_path("report", path)
 

@@ -33,6 +33,7 @@ from pipeline.run.parts import Parts
 from pipeline.run.preflight import Preflight, read_preflight
 from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
+from reports.decisions.file import Waiver
 from reports.page import words
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class RunData:
     images: pd.DataFrame
     # ^ a row per image: the columns above, the metrics, `used` (by the ranking), `excess` (its adjusted lift)
     expected: Expected
+    decisions: tuple[Waiver, ...] = ()  # what people decided, where a file of it was named
 
     @property
     def classes(self) -> pd.DataFrame:
@@ -253,7 +255,7 @@ def _heats(table: pa.Table, values: np.ndarray) -> Iterable[tuple[str, Heat]]:
         start = stop
 
 
-def load_run(run_dir: str | Path, ranking: Ranking) -> RunData:
+def load_run(run_dir: str | Path, ranking: Ranking, decisions: Sequence[Waiver] = ()) -> RunData:
     """Read what the report needs. Raises :class:`InputError` where the folder holds no finished shard."""
     store = Store(run_dir)
     manifest = store.manifest
@@ -263,7 +265,8 @@ def load_run(run_dir: str | Path, ranking: Ranking) -> RunData:
     ranked = ranking.images.set_index("index")
     images["used"] = images["index"].isin(ranked.index)
     images["excess"] = images["index"].map(ranked["adjusted_lift"])
-    return RunData(store, manifest, ranking, images, _expected(ranking, images[images["used"]]))
+    expected = _expected(ranking, images[images["used"]])
+    return RunData(store, manifest, ranking, images, expected, tuple(decisions))
 
 
 def _images(store: Store, method: str) -> pd.DataFrame:
