@@ -24,11 +24,13 @@ PASTING = runners.Work("block of classes", "pasted windows", "classes")
 def paste_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]) -> int:
     """Paste the windows of one block of classes and write its part; returns the number of its classes."""
     load_tensorflow()
-    from pipeline.measure.benches import bench_without_methods
+    from pipeline.measure.benches import bench_without_methods, refuse_other_bench
     from pipeline.measure.transfer.stage import paste_part
 
     bench = bench_without_methods(parse_config(config), Trust.from_dict(trust))
-    return paste_part(Store(out), bench, key)
+    store = Store(out)
+    refuse_other_bench(store, bench)
+    return paste_part(store, bench, key)
 
 
 def paste_windows(store: Store, config: Config, given: dict[str, Any]) -> None:

@@ -29,11 +29,12 @@ Shards = Callable[[Sequence[str], dict[str, Any]], int]
 def edit_again_task(key: str, config: dict[str, Any], run: str, out: str, trust: dict[str, Any]) -> int:
     """Show the reference (its run is ``out``) what the network of ``run`` was shown in a block of classes."""
     load_tensorflow()
-    from pipeline.measure.benches import bench_without_methods
+    from pipeline.measure.benches import bench_without_methods, refuse_other_bench
     from pipeline.measure.reference import edit_again
 
-    bench = bench_without_methods(parse_config(config), Trust.from_dict(trust))
-    return edit_again(Store(run), Store(out), bench, key)
+    bench, store = bench_without_methods(parse_config(config), Trust.from_dict(trust)), Store(out)
+    refuse_other_bench(store, bench)
+    return edit_again(Store(run), store, bench, key)
 
 
 def compare_with_reference(store: Store, config: Config, trust: Trust, shards: Shards) -> None:
