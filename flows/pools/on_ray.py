@@ -83,7 +83,7 @@ class OnRay:
 
 
 def _connect(execution: ExecutionConfig) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "CRITICAL", "configure_logging": False}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL", "configure_logging": False}
     if not execution.address:
         ray.init(num_cpus=execution.workers, include_dashboard=False, **quiet)
         return
