@@ -23,6 +23,7 @@ from flows import foresight, progress, runners  # noqa: E402
 from flows.editing import edit_classes  # noqa: E402
 from flows.followups import cluster_accused  # noqa: E402
 from flows.lifeline import follow_master  # noqa: E402
+from flows.nightly import Night, follow_up  # noqa: E402
 from flows.pasting import paste_windows  # noqa: E402
 from flows.reference import compare_with_reference  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
@@ -98,19 +99,33 @@ def audit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]
 
 @flow(name="hansaudit", flow_run_name="{out}", validate_parameters=False, persist_result=False)
 def audit_flow(
-    config: dict[str, Any], out: str, end: str = REPORT, trust: dict[str, Any] | None = None
+    config: dict[str, Any],
+    out: str,
+    end: str = REPORT,
+    trust: dict[str, Any] | None = None,
+    night: dict[str, Any] | None = None,
 ) -> AuditResult:
     """Audit what ``config`` describes into ``out`` (``{date}`` stands for today), or finish what is missing.
 
     ``end``: how far to go: "tables", "ranking" or "report". ``trust``: what may be executed, as
-    :meth:`pipeline.trust.Trust.to_dict` says it; nothing where it is not given.
+    :meth:`pipeline.trust.Trust.to_dict` says it; nothing where it is not given. ``night``: what follows, as
+    :meth:`flows.nightly.Night.to_dict` says it.
 
     Raises:
         InputError: something the user named cannot be used, or too many images failed.
     """
     follow_master()
     dated = out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")
-    return _audit(parse_config(config), dated, end, Trust.from_dict(trust) if trust else NOTHING)
+    follows = Night(**night) if night else None
+    try:
+        result = _audit(parse_config(config), dated, end, Trust.from_dict(trust) if trust else NOTHING)
+    except Exception as error:
+        if follows:
+            follow_up(follows, dated, _say, str(error) or type(error).__name__)
+        raise
+    if follows:
+        follow_up(follows, dated, _say)
+    return result
 
 
 def run_audit(
@@ -183,6 +198,12 @@ def _foresee(store: Store, bench: Bench) -> list[dict[str, Any]]:
     progress.say(expected.line)
     get_run_logger().info(expected.line)
     return list(expected.to_dict()["stages"])
+
+
+def _say(text: str) -> None:
+    """A line on the terminal that waits, if one does, and in Prefect's log."""
+    progress.say(text)
+    get_run_logger().info(text)
 
 
 def _tell(seen: Preflight) -> None:

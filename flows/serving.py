@@ -6,10 +6,12 @@ as this process serves: the temporary server of single runs has no scheduler.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from flows.lifeline import follow_parent
+from flows.nightly import THEN, Night
 from flows.schedule import Schedule, check_schedule
 from flows.server import scheduling_server
 from flows.settings import load_tensorflow
@@ -19,22 +21,28 @@ from pipeline.measure.beforehand import glance
 from pipeline.trust import NOTHING, Trust
 
 
-def serve_audit(config: Config, out: str, schedule: Schedule, trust: Trust = NOTHING) -> None:
+def serve_audit(
+    config: Config, night: Night, schedule: Schedule, trust: Trust = NOTHING, then: str = ""
+) -> None:
     """Try the configuration out, then serve it until interrupted (Ctrl-C, SIGTERM), which is no failure.
 
-    ``trust``: what its runs may execute for the model; it goes with the deployment.
+    ``night``: where runs go and what follows them; ``then``: a command that follows, which stays in this
+    process's environment. ``trust``: what its runs may execute for the model; it goes with the deployment.
 
     Raises:
         ConfigError, InputError: the schedule or something in the configuration cannot be used; nothing is
             served then.
     """
-    check_schedule(out, schedule)
+    check_schedule(night.out, schedule)
+    night.check(then)
     glance(config, trust)
     try_out(config, trust)
     with scheduling_server():
         from flows.audit_runner import serve
 
-        given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
+        os.environ[THEN] = then
+        given = {"config": config.model_dump(mode="json"), "out": night.out, "trust": trust.to_dict()}
+        given["night"] = night.to_dict()
         serve(given, schedule)
 
 

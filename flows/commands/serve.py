@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         epilog=examples(
             'serve --cron "0 3 * * *" --config audit.toml',
+            'serve --cron "0 3 * * *" --config audit.toml --policy gate.toml --then ./tell.sh --keep 30',
             'serve --cron "0 3 * * 1" --timezone Europe/Berlin --config audit.toml --out "runs/week-{date}"',
         ),
     )(serve)
@@ -27,6 +28,14 @@ def serve(
     out: Annotated[
         str, typer.Option(help="Run folder; {date} becomes the day (UTC). An unfinished one is resumed.")
     ] = "runs/{date}",
+    policy: Annotated[
+        str, typer.Option(help="Gate each run by this policy (TOML), against the run before.")
+    ] = "",
+    then: Annotated[
+        str,
+        typer.Option(help="Command after each run, also a failed one; HANSAUDIT_RUN, _GATE, ... say which."),
+    ] = "",
+    keep: Annotated[int, typer.Option(help="Remove all but the newest N run folders; 0: none.", min=0)] = 0,
     timezone: Annotated[str, typer.Option(help="Time zone of the schedule.")] = "UTC",
     name: Annotated[str, typer.Option(help="Name of the deployment in Prefect.")] = "hansaudit",
     unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
@@ -35,9 +44,11 @@ def serve(
 
     The configuration is tried out first: dataset, model and methods must open.
     """
+    from flows.nightly import Night
     from flows.options import trust
     from flows.schedule import Schedule
     from flows.serving import serve_audit
     from pipeline.config import load_config
 
-    serve_audit(load_config(config), out, Schedule(cron, timezone, name), trust(unsafe))
+    schedule = Schedule(cron, timezone, name)
+    serve_audit(load_config(config), Night(out, policy, keep), schedule, trust(unsafe), then)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flows import cli, serving
+from flows.nightly import Night
 from flows.schedule import Schedule, check_schedule, next_run
 from pipeline.config import ConfigError
 
@@ -61,12 +62,15 @@ def test_prefect_is_given_the_flow_its_schedule_and_its_parameters(cron: str, pr
     monkeypatch.setattr(serving, "try_out", lambda config, trust: None)
     config = parse_config({"audit": {"seed": 4}})
     weekly = Schedule(cron, "Europe/Berlin", "weekly")
-    serving.serve_audit(config, "runs/{date}", weekly)
+    night = Night("runs/{date}", keep=30)
+    serving.serve_audit(config, night, weekly, then="true")
     assert served["flow"] is audit_flow
     assert (served["name"], served["limit"], served["waited for"]) == ("weekly", 1, weekly)
     assert (served["schedule"].cron, served["schedule"].timezone) == (cron, "Europe/Berlin")
     assert parse_config(served["parameters"]["config"]) == config
     assert served["parameters"]["out"] == "runs/{date}"
+    assert Night(**served["parameters"]["night"]) == night
+    assert "true" not in str(served["parameters"]["night"])  # commands never go through Prefect
 
 
 @pytest.mark.parametrize(
