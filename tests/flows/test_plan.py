@@ -226,13 +226,16 @@ def test_with_a_dataset_it_says_what_an_audit_would_cost(
     words = (str(tiny_cnn_file), "--config", options[1], "--dataset", tiny_planted.config.path)
     code, told = as_json(capsys, *words)
     assert code == cli.DONE
-    audit, sanity, edits = told["forecast"]["stages"]  # the configuration wants no curves
+    audit, sanity, edits, windows = told["forecast"]["stages"]  # the configuration wants no curves
     assert (audit["stage"], audit["images"], audit["passes"]) == ("audit", 24, 48)
     assert (audit["seconds"], audit["bytes"]) == (24.0, 24_000)
     assert sanity["seconds"] == 3 * 10 + 5 * 16
     # 4 classes of 6 images, fewer than the 10 of a first look, in 11 passes each
     assert (edits["passes"], edits["seconds"], edits["most"]) == (24 * 11, 132, 132)
-    assert told["forecast"]["total"]["seconds"] == 24 + 110 + 132
+    # a window of each image and one of another class, onto two recipients each, and recipients as they are
+    assert 24 * 2 * 2 < windows["passes"] <= 24 * 2 * 2 + 24
+    assert windows["seconds"] == windows["passes"] / 2
+    assert told["forecast"]["total"]["seconds"] == 24 + 110 + 132 + windows["seconds"]
     assert "chosen" not in told["forecast"]
     code, told = as_json(capsys, *words, "--time", "30m")
     assert told["forecast"]["chosen"].startswith("audit of all 24 images")
