@@ -239,7 +239,7 @@ class InterventionsConfig(_Section):
     """How many images of every class are edited (a stage of every run); no part of the run id."""
 
     images: int = Field(default=10, ge=0, description="images per class in the first look; 0 = no edits")
-    most: int = Field(default=30, ge=0, description="images of a class that the first look leaves open")
+    most: int = Field(default=80, ge=0, description="images of a class that looks leave open, at most")
     passes: int = Field(
         default=0,
         ge=0,

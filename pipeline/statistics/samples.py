@@ -15,7 +15,7 @@ from pipeline.statistics.resampling import PRIOR_DF, class_variances
 
 DECIDING = tuple(contrast.name for contrast in all_contrasts().values() if contrast.decides)
 LEVEL = 0.05  # of intervals and one-sided limits; the intervals of what decides share it
-LOOKS = 3  # of a run at the images of a class
+LOOKS = 4  # of a run at the images of a class: 10, 20, 40, 80
 _MOST_SKEW = 3.0  # of few values: the correction is an expansion in it
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from pipeline.run.store import Store
 from pipeline.schema import STATUS_OK
 from pipeline.seeds import ImageChoice, Purpose
 
-CLASSES_A_BLOCK = 20  # some 20 x 30 pictures are held at once, and 19 classes give backgrounds
+CLASSES_A_BLOCK = 20  # some 20 x 50 pictures are held at once, and 19 classes give backgrounds
 PASSES_PER_IMAGE, FEWEST_PASSES = 2.5, 10_000  # of a run, where its settings say none
 _FULL = ("example_id", "label_probability", "target_logit", "prediction", "confidence")
 
@@ -56,6 +57,18 @@ class Block:
 def passes_per_image(pairs: int) -> int:
     """Forward passes of one image, at most; the unedited picture was shown to the network before."""
     return sum(intervention.count(pairs) for intervention in all_interventions())
+
+
+def looks(first: int, most: int) -> tuple[tuple[int, int], ...]:
+    """Which of its ``most`` images, start and end, a class gives in each look: each doubles what was seen.
+
+    >>> looks(10, 50)
+    ((0, 10), (10, 20), (20, 40), (40, 50))
+    """
+    ends = [0, first]
+    while ends[-1] < most:
+        ends.append(min(2 * ends[-1], most))
+    return tuple(pairwise(ends))
 
 
 def images_allowed(settings: InterventionsConfig, audited: int) -> int:

@@ -21,7 +21,7 @@ from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.interventions.donors import Donors
 from pipeline.measure.interventions.kinds import FULL, Edit, Subject, all_interventions
 from pipeline.measure.interventions.pictures import Scene
-from pipeline.measure.interventions.plan import Block, plan_blocks
+from pipeline.measure.interventions.plan import Block, looks, plan_blocks
 from pipeline.measure.interventions.scenes import read_scenes
 from pipeline.measure.rows import probabilities
 from pipeline.run.edited_parts import EditedParts
@@ -66,9 +66,9 @@ def edit_block(
 ) -> tuple[pa.Table, int]:
     """Rows of the table ``interventions``, and the number of forward passes.
 
-    Every class gets ``settings.images`` images, and those that ``undecided`` names as many again, in its
-    order, until their images or the block's allowance are used up. A class that goes without stops because
-    others show more: nothing stops because it shows enough.
+    Every class gets ``settings.images`` images, and those that ``undecided`` names as many again as they had,
+    in its order, until their images or the block's allowance are used up. A class that goes without stops
+    because others show more: nothing stops because it shows enough.
     """
     evaluator = Evaluator(bench.model.model, bench.config.execution.batch_size)
     herd = _Herd(bench, block, settings)
@@ -79,12 +79,13 @@ def edit_block(
         spent += len(asked)
         tables += [herd.unedited(asked), *_answers(bench, evaluator, herd.edits(asked))]
         look += 1
-        more = {
-            label for label in editing & block.edited if len(block.images[label]) > look * settings.images
-        }
+        if look == len(herd.looks):
+            break
+        first, end = herd.looks[look]
+        more = {label for label in editing & block.edited if len(block.images[label]) > first}
         ordered = [k for k in undecided(pa.concat_tables(tables)) if k in more] if more else []
         if block.allowance is not None:
-            ordered = ordered[: max(0, block.allowance - spent) // settings.images]
+            ordered = ordered[: max(0, block.allowance - spent) // (end - first)]
         editing = set(ordered)
     rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     return rows, rows.num_rows - pc.sum(pc.equal(rows["edit"].cast(pa.string()), FULL)).as_py()
@@ -105,14 +106,15 @@ class _Herd:
 
     def __init__(self, bench: Bench, block: Block, settings: InterventionsConfig) -> None:
         self.bench, self.block, self.settings = bench, block, settings
+        self.looks = looks(settings.images, max(map(len, block.images.values())))
         self.scenes: dict[int, dict[str, Scene]] = {label: {} for label in block.images}
         self.first: dict[int, Mapping[str, Scene]] = {}
         self.taken: dict[int, set[str]] = {label: set() for label in block.images}
 
     def look(self, labels: Sequence[int], look: int) -> list[Asked]:
         """Read the pictures of ``labels`` that are next, and choose the donors of those that are edited."""
-        size = self.settings.images
-        chosen = {k: self.block.images[k][look * size : (look + 1) * size] for k in labels}
+        first, end = self.looks[look]
+        chosen = {k: self.block.images[k][first:end] for k in labels}
         read = read_scenes(self.bench, tuple(sorted(p for of_class in chosen.values() for p in of_class)))
         for label, of_class in read.items():
             # those of the first look and of this one are kept: memory is flat however many looks there are

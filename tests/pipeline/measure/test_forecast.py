@@ -152,7 +152,7 @@ def test_edits_grow_from_the_first_look_to_what_decides():
     speeds = replace(SPEEDS, edit=0.001)
     config = parse_config({"interventions": {"passes": 66_000}, "transfer": {"images": 0}})
     settings = [fit(config, WORK, speeds, t).config.interventions for t in (100, 215, 300, 600)]
-    assert [(s.images, s.most) for s in settings] == [(7, 7), (10, 10), (10, 20), (10, 30)]
+    assert [(s.images, s.most) for s in settings] == [(7, 7), (10, 10), (10, 20), (10, 80)]
     assert fit(Config(), WORK, speeds, 600).config == Config()
 
 

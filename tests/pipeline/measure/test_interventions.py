@@ -27,7 +27,7 @@ from pipeline.measure.interventions.kinds.box import without_object
 from pipeline.measure.interventions.kinds.exchange import exchange
 from pipeline.measure.interventions.more import further_blocks
 from pipeline.measure.interventions.pictures import FILLS, Scene, fill, inpaint, widen, window_sums
-from pipeline.measure.interventions.plan import passes_needed, passes_per_image, plan_blocks
+from pipeline.measure.interventions.plan import looks, passes_needed, passes_per_image, plan_blocks
 from pipeline.measure.interventions.stage import blocks_to_edit, edit_part, edit_run
 from pipeline.run.edited_parts import EditedParts, read_edited
 from pipeline.run.folder import part_name
@@ -440,3 +440,11 @@ def test_none_are_asked_for_or_there_is_nothing_to_edit(mixed: Store, tmp_path: 
     assert said_of(store) == {}
     wrong = drawn_run(tmp_path, {"red": "object", "green": "object"}, {"red": 2, "green": 2})
     assert len(plan_blocks(wrong, InterventionsConfig())) == 1
+
+
+def test_each_look_doubles_what_was_seen_and_takes_every_image_once() -> None:
+    for first, most in ((10, 80), (10, 10), (10, 3), (6, 12), (7, 50), (1, 100)):
+        spans = looks(first, most)
+        assert [k for start, end in spans for k in range(start, end)] == list(range(max(first, most)))
+        assert all(end - start <= max(first, start) for start, end in spans)
+    assert looks(10, 80) == ((0, 10), (10, 20), (20, 40), (40, 80))
