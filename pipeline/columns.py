@@ -104,7 +104,7 @@ _COLUMNS: Final = (
     Column(
         "effect_shrunk",
         "number",
-        "the same, shrunk by its uncertainty: the order",
+        "the same, shrunk by its uncertainty: the order of confirmed and cleared classes",
         _OF_P,
     ),
     Column("effect_low", "number", "lower end of the 95 % interval of the effect", _OF_P),
@@ -183,6 +183,12 @@ _COLUMNS: Final = (
         "number",
         "is it relevant, in the mean or in a part of the windows? False discovery rate controlled",
         "probability",
+    ),
+    Column(
+        "evidence",
+        "number",
+        "mean of the places by lowest adjusted lift and highest transfer: 1 is the worst in both, 0 the best",
+        "fraction",
     ),
     Column("n_needed", "integer", "images that a statement would take, of undecided classes", "images"),
     Column("small_box_rank", "integer", "place by the smallest box"),

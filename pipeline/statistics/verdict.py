@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.columns import OF_EDITS, OF_TRANSFER, RANKING
 from pipeline.run.documents import EditedSummary, MeanEffect, TransferSummary
+from pipeline.statistics.combined import combined_evidence
 from pipeline.statistics.effects import Evidence, Judgement
 from pipeline.statistics.samples import Effect
 from pipeline.statistics.transfer import Carried
@@ -29,7 +30,8 @@ def with_verdicts(
     ``judgements``: by label, of the classes whose images were edited; ``maps_hold``: the method of the maps
     did not fail its sanity check; ``outliers``: labels of those that are, against a reference network;
     ``carried``: by label, of the classes whose windows were pasted.
-    Order: by verdict, inside it by the shrunk effect, then by the adjusted lift.
+    Order: by verdict; inside it, where the edits decided, by the shrunk effect, else by maps and windows
+    together (``evidence``).
     """
     judged = [judgements.get(label) for label in table["label"].tolist()]
     pasted = [(carried or {}).get(label) for label in table["label"].tolist()]
@@ -57,6 +59,7 @@ def with_verdicts(
         table.index,
         "Int64",
     )
+    table["evidence"] = combined_evidence(table, maps_hold)
     table = _ordered(table)
     table["rank"] = np.arange(1, len(table) + 1)
     return table
@@ -137,9 +140,15 @@ def _of_transfer(carried: Carried | None) -> dict[str, Any]:
     }
 
 
+# of these the edits have decided: what they show is their order
+_DECIDED: Final = (Verdict.CONFIRMED, Verdict.CLEARED)
+
+
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows by verdict, worst first; inside it by what the edits show, then by what the maps show."""
+    """Rows by verdict, worst first; inside it by what the edits show, or by maps and windows together."""
     place = table["verdict"].map(list(Verdict).index)
-    by = ["_place", "_effect", "adjusted_lift", "adjusted_lift_raw", "label"]
-    rows = table.assign(_place=place, _effect=-table["effect_shrunk"]).sort_values(by, kind="stable")
-    return rows.drop(columns=["_place", "_effect"]).reset_index(drop=True)
+    effect = (-table["effect_shrunk"]).where(table["verdict"].isin(_DECIDED))
+    by = ["_place", "_effect", "_evidence", "adjusted_lift", "adjusted_lift_raw", "label"]
+    rows = table.assign(_place=place, _effect=effect, _evidence=-table["evidence"])
+    rows = rows.sort_values(by, kind="stable")
+    return rows.drop(columns=["_place", "_effect", "_evidence"]).reset_index(drop=True)

@@ -80,8 +80,8 @@ STORED = """rank label class_id class_name n n_images n_correct accuracy confide
     effect effect_shrunk effect_low effect_high q_effect sufficiency necessity background_gap n_reference
     reference_lift reference_low reference_high q_reference reference_effect reference_effect_low
     reference_effect_high transferred n_windows transfer transfer_low transfer_high transfer_upper
-    transfer_share transfer_added transfer_control transfer_elsewhere q_transfer n_needed
-    small_box_rank low_accuracy_rank constant_map_rank planted"""
+    transfer_share transfer_added transfer_control transfer_elsewhere q_transfer evidence
+    n_needed small_box_rank low_accuracy_rank constant_map_rank planted"""
 
 
 def test_columns_have_the_type_and_range_that_they_declare(ranking):

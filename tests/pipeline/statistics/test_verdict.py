@@ -94,7 +94,7 @@ def classes(*rows: tuple[int, str, float]) -> pd.DataFrame:
     )
 
 
-def test_the_order_is_by_verdict_then_by_edits_then_by_maps():
+def test_the_order_is_by_verdict_then_by_edits_where_they_decide_then_by_maps():
     table = classes(
         (0, "unremarkable", 0.5),
         (1, "suspicious", -3.0),  # cleared
@@ -103,7 +103,7 @@ def test_the_order_is_by_verdict_then_by_edits_then_by_maps():
         (4, "suspicious", -0.9),  # suspected, no edits
         (5, "suspicious", -2.0),  # suspected, no edits, lower
         (6, "undecided", -0.1),
-        (7, "suspicious", -0.1),  # suspected, edits undecided
+        (7, "suspicious", -0.1),  # suspected, edits undecided, highest
     )
     judgements = {
         1: judged(Tested.INDEPENDENT, -0.1),
@@ -112,7 +112,7 @@ def test_the_order_is_by_verdict_then_by_edits_then_by_maps():
         7: judged(Tested.UNDECIDED, 0.05, needed=31),
     }
     ranked = with_verdicts(table, judgements, maps_hold=True)
-    assert ranked["label"].tolist() == [3, 2, 7, 5, 4, 6, 1, 0]
+    assert ranked["label"].tolist() == [3, 2, 5, 4, 7, 6, 1, 0]
     assert ranked["rank"].tolist() == list(range(1, 9))
     by = ranked.set_index("label")
     assert by["verdict"].tolist() == [
