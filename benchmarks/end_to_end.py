@@ -67,6 +67,7 @@ def main() -> None:
     settings.set("execution", batch_size=arguments.batch_size)
     settings.set("sanity", images=0)
     settings.set("interventions", images=0)
+    settings.set("transfer", images=0)
     settings.curves(wanted=False, budget=None)
     settings.methods(arguments.method)
     compare(settings.config(), arguments.repeats)

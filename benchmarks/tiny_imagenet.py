@@ -35,7 +35,8 @@ from benchmarks.real_runs import figures, markdown, ranking_table, whole_run
 CONFIRMED, DEPENDS = "confirmed", "depends"
 ACQUITTED = ("cleared", "unremarkable")
 NAMED = {"methods": ["lrp.preset_a"]}  # whatever `auto` chooses, both sides of a ratio share it
-ALONE = NAMED | {"interventions": {"images": 0}, "perturbation": False, "sanity": {"images": 0}}
+NONE = {"images": 0}
+ALONE = NAMED | {"interventions": NONE, "transfer": NONE, "perturbation": False, "sanity": NONE}
 OWN, FOREIGN = ("same", "same_object", "same_wide"), ("other", "other_object", "other_wide")
 EXCHANGED = (*OWN, *FOREIGN)
 NULL_RUNS = 100
