@@ -110,7 +110,7 @@ def test_a_served_run_is_followed_up(
     assert said["HANSAUDIT_RUN"] == result.out
     assert Path(said["HANSAUDIT_REPORT"]).is_file()
     assert said["HANSAUDIT_GATE"] in ("pass", "inconclusive")
-    gone = config.model_copy(update={"dataset": config.dataset.model_copy(update={"path": "nowhere"})})
+    gone = config.model_copy(update={"model": config.model.model_copy(update={"source": "gone.keras"})})
     with pytest.raises(InputError):
         audit_flow(gone.model_dump(mode="json"), night.out, night=night.to_dict())
     assert read(told)["HANSAUDIT_STATE"] == "failed"
