@@ -259,6 +259,20 @@ def inputs_of(options: argparse.Namespace) -> Inputs:
     return Inputs(options.archive, options.model, options.cache, options.epochs)
 
 
+def simulated_or_measured(about: str | None) -> argparse.ArgumentParser:
+    """The options of a benchmark that simulates, or measures on the marked networks."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--runs", type=float, default=1.0, help="factor on the number of simulated runs")
+    parser.add_argument("--archive", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    return parser
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])

@@ -16,7 +16,6 @@ network on the same images: there nothing is to be found. Seed 0 is the one on w
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ import pandas as pd
 
 from benchmarks.detection import PER_CLASS
 from benchmarks.output import publish, versions
-from benchmarks.real_networks import Inputs, usage
+from benchmarks.real_networks import Inputs, simulated_or_measured, usage
 from benchmarks.real_runs import figures, maps_only, markdown
 from flows.settings import load_tensorflow
 
@@ -192,17 +191,7 @@ def _row(pair: Pair, method: str, table: pd.DataFrame) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--simulate", action="store_true")
-    parser.add_argument("--runs", type=float, default=1.0, help="factor on the number of simulated runs")
-    parser.add_argument("--archive", type=Path)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--cache", type=Path)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser = simulated_or_measured(__doc__)
     parser.add_argument("--references", nargs="*", default=["twin-0", "public-112", "public-224"])
     options = parser.parse_args()
     if options.simulate:

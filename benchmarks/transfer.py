@@ -29,7 +29,7 @@ import pandas as pd
 
 from benchmarks.detection import Subject, marked
 from benchmarks.output import publish, versions
-from benchmarks.real_networks import Inputs, usage
+from benchmarks.real_networks import Inputs, simulated_or_measured, usage
 from benchmarks.real_runs import figures, maps_only, markdown, ranking_table, whole_run
 from flows.settings import load_tensorflow
 
@@ -260,17 +260,7 @@ def on_photographs(inputs: Inputs, options: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--simulate", action="store_true")
-    parser.add_argument("--runs", type=float, default=1.0, help="factor on the number of simulated runs")
-    parser.add_argument("--archive", type=Path)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--cache", type=Path)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser = simulated_or_measured(__doc__)
     parser.add_argument("--method", default="lrp.preset_a")
     parser.add_argument("--references", nargs="*", default=list(REFERENCES))
     options = parser.parse_args()

@@ -11,7 +11,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,36 +84,35 @@ def follow_up(night: Night, run: str, say: Say, failure: str = "") -> None:
     """
     before = [path for path in night.runs() if path != Path(run) and path.name < Path(run).name]
     last = str(before[-1]) if before else ""
-    outcome = None if failure else _judge(night, run, last, say)
+    outcome = None
     if not failure:
-        _clear_away(night, {run, _baseline(night)}, say)
+        try:
+            baseline = load_policy(night.policy).baseline if night.policy else ""
+            outcome = _judge(night, run, baseline or last)
+            _clear_away(night, (run, baseline), say)
+        except InputError as error:  # a policy that was spoilt since, a run that is not whole
+            say(f"gate: {error}")
+    if outcome is not None:
+        say(markdown(outcome).split("\n", 1)[0].lstrip("# "))
     _call(os.environ.get(THEN, ""), _told(run, last, outcome, failure), say)
 
 
-def _judge(night: Night, run: str, last: str, say: Say) -> Outcome | None:
-    """The gate's outcome, also written into the run as ``gate.md`` and ``gate.json``."""
+def _judge(night: Night, run: str, baseline: str) -> Outcome | None:
+    """The gate's outcome, also written into the run as ``gate.md`` and ``gate.json``. Raises InputError."""
     if not night.policy:
         return None
-    try:
-        outcome = evaluate(run, night.policy, baseline="" if _baseline(night) else last)
-        if "://" not in run:
-            write_outputs(outcome, {"markdown": f"{run}/gate.md", "json": f"{run}/gate.json"})
-    except InputError as error:
-        say(f"gate: {error}")
-        return None
-    say(markdown(outcome).split("\n", 1)[0].lstrip("# "))
+    outcome = evaluate(run, night.policy, baseline=baseline)
+    if "://" not in run:
+        write_outputs(outcome, {"markdown": f"{run}/gate.md", "json": f"{run}/gate.json"})
     return outcome
 
 
-def _baseline(night: Night) -> str:
-    return load_policy(night.policy).baseline if night.policy else ""
-
-
-def _clear_away(night: Night, spared: set[str], say: Say) -> None:
-    """Remove run folders beyond the newest ``keep``; those in ``spared`` stay."""
+def _clear_away(night: Night, spared: Sequence[str], say: Say) -> None:
+    """Remove run folders beyond the newest ``keep``; those in ``spared`` stay, however they are spelt."""
     folders = list(night.runs())
+    stay = {Path(path).resolve() for path in spared if path}
     for path in folders[: max(0, len(folders) - night.keep)] if night.keep else ():
-        if str(path) not in spared:
+        if path.resolve() not in stay:
             try:
                 shutil.rmtree(path)
                 say(f"removed {path}: the newest {night.keep} runs are kept")

@@ -18,6 +18,21 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 UNSAFE = "Run code for the model: Lambda layers of its file, a function that a file names."
 
 
+def named_here(config: Config, address: str | None) -> Config:
+    """``config``, if its cluster is the one that the command line names.
+
+    Flow and workers send each other objects that run code when they are read, so a file alone must not say
+    where to. Raises :class:`ConfigError`.
+    """
+    wanted = config.execution.address
+    if wanted and wanted != address:
+        raise ConfigError(
+            f"execution.address = {wanted!r}: a cluster runs code here and there, so a file alone cannot "
+            f"name it; say --address {wanted} if it is yours"
+        )
+    return config
+
+
 class Settings:
     """A configuration in the making: the TOML's tables, with options laid over them."""
 

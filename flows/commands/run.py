@@ -125,7 +125,8 @@ def run(
         max_failed_fraction=max_failed,
     )
     trust = options.trust(unsafe, model, reference)
-    attended.audit(settings.config(), out, report, trust, options.seconds(time), metrics_file)
+    config_here = options.named_here(settings.config(), address)
+    attended.audit(config_here, out, report, trust, options.seconds(time), metrics_file)
 
 
 def demo(

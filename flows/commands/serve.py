@@ -36,6 +36,9 @@ def serve(
         typer.Option(help="Command after each run, also a failed one; HANSAUDIT_RUN, _GATE, ... say which."),
     ] = "",
     keep: Annotated[int, typer.Option(help="Remove all but the newest N run folders; 0: none.", min=0)] = 0,
+    address: Annotated[
+        str | None, typer.Option(help="The cluster that the configuration names: a file alone cannot.")
+    ] = None,
     timezone: Annotated[str, typer.Option(help="Time zone of the schedule.")] = "UTC",
     name: Annotated[str, typer.Option(help="Name of the deployment in Prefect.")] = "hansaudit",
     unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
@@ -45,10 +48,11 @@ def serve(
     The configuration is tried out first: dataset, model and methods must open.
     """
     from flows.nightly import Night
-    from flows.options import trust
+    from flows.options import named_here, trust
     from flows.schedule import Schedule
     from flows.serving import serve_audit
     from pipeline.config import load_config
 
     schedule = Schedule(cron, timezone, name)
-    serve_audit(load_config(config), Night(out, policy, keep), schedule, trust(unsafe), then)
+    named = named_here(load_config(config), address)
+    serve_audit(named, Night(out, policy, keep), schedule, trust(unsafe), then)

@@ -73,11 +73,21 @@ def test_only_dated_runs_beyond_the_newest_go(nights: Path) -> None:
 
 def test_the_baseline_of_the_policy_stays(nights: Path) -> None:
     first = nights / "runs/2026-11-01"
-    (nights / "gate.toml").write_text(f'baseline = "{first}"\n{POLICY}')
+    spelt = nights / "runs" / "kept-2026-11-01" / ".." / "2026-11-01"
+    (nights / "gate.toml").write_text(f'baseline = "{spelt}/"\n{POLICY}')
     night = Night(f"{nights}/runs/{{date}}", str(nights / "gate.toml"), keep=1)
     follow_up(night, str(nights / "runs/2026-11-03"), print)
     assert first.is_dir()
     assert not (nights / "runs/2026-11-02").exists()
+
+
+def test_a_policy_that_was_spoilt_since_is_said_and_removes_nothing(nights: Path, told: Path, capsys) -> None:
+    (nights / "gate.toml").write_text("[[check]]\nnonsense = 1\n")
+    night = Night(f"{nights}/runs/{{date}}", str(nights / "gate.toml"), keep=1)
+    follow_up(night, str(nights / "runs/2026-11-03"), print)
+    assert "nonsense" in capsys.readouterr().out
+    assert (nights / "runs/2026-11-01").is_dir()
+    assert read(told)["HANSAUDIT_GATE"] == ""
 
 
 def test_a_failed_night_is_told_and_removes_nothing(nights: Path, told: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from flows import worker
+from flows import cli, worker
 from flows.pools import Pool, WorkerDied, check_answers
 from flows.runners import open_pool
 from flows.worker import Hello, packed, portable, refuse_strangers
@@ -257,3 +257,18 @@ def test_errors_that_do_not_survive_the_way_say_the_same() -> None:
         pass
 
     assert str(portable(Local("first line\nsecond"))) == "Local: first line"
+
+
+@pytest.mark.parametrize("command", ["run", "serve"])
+def test_a_file_alone_names_no_cluster(command: str, tmp_path: Path, capsys) -> None:
+    """Objects that run code go to a cluster and come from it; a configuration may be a stranger's."""
+    toml = tmp_path / "audit.toml"
+    toml.write_text(
+        '[dataset]\nsource = "planted"\n[model]\nsource = "planted"\n'
+        '[execution]\nrunner = "dask"\naddress = "203.0.113.7:8786"\n'
+    )
+    own = ["--out", str(tmp_path / "run")] if command == "run" else ["--cron", "0 3 * * *"]
+    assert cli.run([command, "--config", str(toml), *own]) == cli.WRONG_INPUT
+    assert "a file alone cannot name it; say --address 203.0.113.7:8786" in " ".join(
+        capsys.readouterr().err.split()
+    )

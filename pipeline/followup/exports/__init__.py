@@ -1,4 +1,4 @@
-"""What other tools read of a run: one file per format, each with ``ABOUT`` and ``export(run, out)``.
+"""What other tools read of a run: one file per format, each with ``export(run, out)``.
 
 ``export`` writes, and returns what to type next to look at it. Formats are imported when they are asked for.
 """
@@ -13,12 +13,6 @@ from pipeline.run.store import Store
 
 FORMATS = ("arrays", "coco", "duckdb", "mlflow", "virelay")
 _MODULES = {"duckdb": "views", "mlflow": "tracking"}  # not to be taken for the packages of that name
-
-
-def about(format_: str) -> str:
-    """What ``format_`` writes, and for whom."""
-    text: str = module_of(format_).ABOUT
-    return text
 
 
 def export(run: Store, format_: str, out: str) -> str:

@@ -11,7 +11,6 @@ from pipeline.followup.exports.stored import Pictured, method_of, pictured
 from pipeline.run.store import Store
 from pipeline.schema import STATUS_OK
 
-ABOUT = "pictures, classes, maps and masks of the boxes as NumPy arrays, as Quantus takes them"
 MOST = 5_000  # images in memory at once: 224 x 224 pixels take 2 GB
 
 

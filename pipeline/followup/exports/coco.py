@@ -18,7 +18,6 @@ from pipeline.followup.exports.stored import Pictured, method_of, pictured
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import rank
 
-ABOUT = "pictures, boxes, predictions, verdicts and heat maps in COCO's layout, for FiftyOne and others"
 _KEPT = ("example_id", "label", "prediction", "confidence", "label_probability", "correct", "group", "status")
 LABELS, PICTURES, MAPS = "labels.json", "data", "maps"
 

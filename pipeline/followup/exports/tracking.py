@@ -16,7 +16,6 @@ from pipeline.run.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ABOUT = "metrics, settings, ranking and report in MLflow's tracking store (extra `mlflow`)"
 EXPERIMENT = "hansaudit"
 OF_RUN = "hansaudit.run_id"
 

@@ -28,9 +28,6 @@ from pipeline.run.store import Store
 PROJECT = "project.yaml"
 
 
-ABOUT = "the clusters of strategies as a ViRelAy project: pictures, maps, embeddings"
-
-
 def export(run: Store, out: str) -> str:
     """Write the clustered classes of ``run`` into the folder ``out``; returns how to open them.
 
