@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special  # not scipy.stats: loading it takes longer than a whole gate
 
 from pipeline.seeds import Purpose
 from pipeline.statistics.arrays import Floats, Ints
@@ -56,7 +56,7 @@ def bca_intervals(
     low, high = np.full(len(sizes), np.nan), np.full(len(sizes), np.nan)
     for n in np.unique(sizes[sizes > 1]).tolist():
         classes = np.flatnonzero(sizes == n)
-        z = float(np.sqrt(n / (n - 1)) * stats.t.ppf(1 - level / 2, n - 1))
+        z = float(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 1 - level / 2))
         rng = Purpose.BOOTSTRAP.rng(seed, n)
         for k in range(0, len(classes), max(1, _PICKS // n)):
             chosen = classes[k : k + max(1, _PICKS // n)]
@@ -146,7 +146,11 @@ def discovery_rates(p: Floats, tested: NDArray[np.bool_], method: Literal["bh", 
     q = np.full(len(p), np.nan)
     family = tested & np.isfinite(p)
     if family.any():
-        q[family] = stats.false_discovery_control(p[family], method=method)
+        ascending = np.sort(p[family])
+        places = np.arange(1, len(ascending) + 1)
+        scaled = ascending * (len(ascending) / places) * (np.sum(1 / places) if method == "by" else 1)
+        smallest = np.minimum.accumulate(scaled[::-1])[::-1]
+        q[family] = np.minimum(smallest, 1)[np.searchsorted(ascending, p[family])]
     return q
 
 
@@ -156,7 +160,7 @@ def images_needed(variance: Floats, n_min: int, relevant: float, level: float = 
     ``n = (2 z s / |relevant|)^2``: such an interval cannot span both 0 and the effect, so it allows a
     statement whatever the mean turns out to be. At least ``n_min``.
     """
-    z = stats.norm.ppf(1 - level / 2)
+    z = special.ndtri(1 - level / 2)
     n = np.ceil((2 * z / abs(relevant)) ** 2 * variance)
     return np.maximum(n, n_min).astype(np.int64)
 
@@ -164,7 +168,13 @@ def images_needed(variance: Floats, n_min: int, relevant: float, level: float = 
 def rank_correlation(a: Floats, b: Floats) -> float | None:
     """Spearman's correlation over the classes where both are defined; None with fewer than 3 or no spread."""
     both = np.isfinite(a) & np.isfinite(b)
-    x, y = stats.rankdata(a[both]), stats.rankdata(b[both])
+    x, y = _mean_ranks(a[both]), _mean_ranks(b[both])
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     return float(np.corrcoef(x, y)[0, 1])
+
+
+def _mean_ranks(values: Floats) -> Floats:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(times) - (times - 1) / 2)[place]
