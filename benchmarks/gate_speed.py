@@ -2,9 +2,9 @@
 
     python -m benchmarks.gate_speed [--classes 1000] [--runs 6] [--times 5]
 
-Synthetic runs (tests/tables.py) of 20 images per class are written first; what editing showed of their classes
-is given. Every command is a fresh process, so imports count, and stands beside a bare ``import pandas, pyarrow``:
-the ratio holds on a busy machine, too. Of several times the shortest is told, in seconds, CPU seconds beside it.
+Synthetic runs (tests/tables.py) of 20 images per class are written first; what editing showed of their
+classes is given. Every command is a fresh process, so imports count, and stands beside a bare
+``import pandas, pyarrow``: the ratio holds on a busy machine, too. Told is the shortest of several times.
 """
 
 from __future__ import annotations

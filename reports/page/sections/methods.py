@@ -13,7 +13,7 @@ TEMPLATE = """
 <table class="plain">
 <thead><tr><th scope="col" class="num">#</th><th scope="col">Method</th>
 <th scope="col" class="num">{{ metric }}</th><th scope="col" class="num">behind the best</th>
-<th scope="col"></th></tr></thead>
+<th scope="col">note</th></tr></thead>
 <tbody>
 {% for r in methods %}
 <tr><td class="num">{{ r.rank }}</td><th scope="row"><code>{{ r.method }}</code></th>

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,16 +15,6 @@ from reports.page.html import write_report
 from tests.reports.page.pages import HOSTILE, write_everything
 
 pytestmark = pytest.mark.browser
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +33,6 @@ def address(shown: tuple[str, Ranking]) -> str:
 @pytest.fixture(scope="module")
 def ranking(shown: tuple[str, Ranking]) -> Ranking:
     return shown[1]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no chromium and chromedriver on this machine")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield session
-    session.quit()
 
 
 @pytest.fixture
@@ -271,9 +245,10 @@ def test_it_prints_whole_and_without_its_controls(open_page):
 
 def test_the_verdict_takes_the_first_printed_page_and_the_classes_follow(open_page, tmp_path):
     """A4: what is said of the run, then a strip for each class, and no page that is left nearly empty."""
-    pymupdf = pytest.importorskip("pymupdf", reason="pymupdf is not installed")
+    pypdfium2 = pytest.importorskip("pypdfium2", reason="pypdfium2 is not installed")
     printed = open_page().execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
-    pages = [page.get_text() for page in pymupdf.open("pdf", base64.b64decode(printed["data"]))]
+    document = pypdfium2.PdfDocument(base64.b64decode(printed["data"]))
+    pages = [page.get_textpage().get_text_bounded() for page in document]
     assert "What to do next" in pages[0]
     assert "The classes in pictures" in pages[1]
     assert pages[1].count("confirmed") >= 3

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from pipeline.inputs.datasets.annotations import read_boxes
 from pipeline.statistics.ranking import rank
 from reports.decisions.file import load_decisions
+from tests.axe import violations
 from tests.reports.page.pages import HOSTILE
-from tests.reports.page.test_browser import FLAGS
 from tests.reports.review.conftest import Served
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no chromium and chromedriver on this machine")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    session.set_script_timeout(20)
-    yield session
-    session.quit()
 
 
 @pytest.fixture
@@ -172,3 +154,14 @@ def test_boxes_by_mouse_finger_and_keys(open_review, served, width):
     wait(browser, "document.getElementById('drawn').textContent === 'Saved: 0 boxes.'")
     assert {e.names[0]: e for e in read_boxes(served.boxes, "csv").entries}[served.images[1]].boxes == []
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_core_finds_nothing(open_review, scheme):
+    browser = open_review()
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
+    assert violations(browser) == []
+    browser.execute_script("document.getElementById('to-boxes').click()")
+    wait(browser, "document.getElementById('picture').naturalWidth > 0")
+    assert violations(browser) == []
