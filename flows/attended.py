@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import foresight, progress, terminal
+from flows.beside import refuse_unusable
 from flows.metrics_file import MetricsFile
 from flows.server import start_server
 from flows.settings import load_tensorflow
@@ -46,6 +47,7 @@ def _audit(config: Config, out: str, report: bool, trust: Trust, seconds: float 
     run = Store(out)
     if seconds is not None:
         config = foresight.begun(config, run)
+    refuse_unusable(config)
     dataset = glance(config, trust, run)
     glance_reference(config, trust)
     config = run.settled(config)

@@ -76,14 +76,18 @@ class Night:
             if dated.fullmatch(path.name) and (path / MANIFEST).is_file() and not path.is_symlink():
                 yield path
 
+    def before(self, run: str) -> str:
+        """The folder of the night before ``run``; empty where there is none."""
+        earlier = [path for path in self.runs() if path != Path(run) and path.name < Path(run).name]
+        return str(earlier[-1]) if earlier else ""
+
 
 def follow_up(night: Night, run: str, say: Say, failure: str = "") -> None:
     """After a run, or after it failed with the message ``failure``: gate, clearing away, the command.
 
     What goes wrong here is said, and leaves the run as it is.
     """
-    before = [path for path in night.runs() if path != Path(run) and path.name < Path(run).name]
-    last = str(before[-1]) if before else ""
+    last = night.before(run)
     outcome = None
     if not failure:
         try:

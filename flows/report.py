@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flows.beside import read_beside
 from pipeline.config import RankingConfig
 from pipeline.run.documents import GroupsDocument, PropertiesDocument, records
 from pipeline.run.folder import RankingFiles, RunFolder
@@ -16,6 +17,9 @@ from pipeline.statistics.ranking import Ranking, rank
 from pipeline.verdicts import ACCUSED
 from reports.gate.markdown import cell
 from reports.page.headline import count_unboxed, sentence, tally
+
+if TYPE_CHECKING:
+    from reports.page.data import Beside
 
 _ARTIFACT_ROWS = 100
 _ARTIFACT_COLUMNS = (
@@ -64,16 +68,15 @@ def files_of(run: RunFolder, ranking: Ranking) -> RankingFiles:
 
 
 def write_report_file(
-    run: str, ranking: Ranking, out: str | None = None, decisions: str | None = None
+    run: str, ranking: Ranking, out: str | None = None, beside: Beside | None = None
 ) -> str:
     """Write the self-contained HTML report; returns its path.
 
-    ``decisions``: a file of what people decided, to be shown. Raises :class:`InputError` for a faulty one.
+    ``beside``: what it shows of other files; what the run's configuration names, if None.
     """
-    from reports.decisions.file import load_decisions
     from reports.page.html import write_report
 
-    path = str(write_report(run, ranking, out, load_decisions(decisions) if decisions else ()))
+    path = str(write_report(run, ranking, out, read_beside(run, ranking) if beside is None else beside))
     if out is not None or "://" not in run:
         return path
     return f"{run.rstrip('/')}/{files_of(RunFolder(run), ranking).report}"

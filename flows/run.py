@@ -20,6 +20,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact  #
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 
 from flows import foresight, progress, runners  # noqa: E402
+from flows.beside import read_beside  # noqa: E402
 from flows.editing import edit_classes  # noqa: E402
 from flows.followups import cluster_accused  # noqa: E402
 from flows.lifeline import follow_master  # noqa: E402
@@ -117,8 +118,9 @@ def audit_flow(
     follow_master()
     dated = out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")
     follows = Night(**night) if night else None
+    last = follows.before(dated) if follows else ""
     try:
-        result = _audit(parse_config(config), dated, end, Trust.from_dict(trust) if trust else NOTHING)
+        result = _audit(parse_config(config), dated, end, Trust.from_dict(trust) if trust else NOTHING, last)
     except Exception as error:
         if follows:
             follow_up(follows, dated, _say, str(error) or type(error).__name__)
@@ -138,7 +140,8 @@ def run_audit(
         return audit_flow(config.model_dump(mode="json"), out, end, trust.to_dict())
 
 
-def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
+def _audit(config: Config, out: str, end: str, trust: Trust, last: str) -> AuditResult:
+    """``last``: a run to compare with in the report, where the configuration names none; empty: none."""
     load_tensorflow()
     from pipeline.measure.audit import audit_run
     from pipeline.measure.benches import bench_for
@@ -170,7 +173,9 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
             result.pasted_passes = TransferParts(store).passes
             _compare(store, bench, session, trust)
         if images > failed and end != TABLES:
-            _conclude(store, bench, result, report=end == REPORT)
+            _conclude(store, bench, result)
+            if end == REPORT:
+                _report(store, result, last)
         store.record(session)
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)
@@ -216,18 +221,26 @@ def _tell(seen: Preflight) -> None:
         log.warning(warning)
 
 
-def _conclude(store: Store, bench: Bench, result: AuditResult, report: bool) -> None:
-    """Ranking, follow-ups, report and artifacts of a finished audit, into the run and ``result``."""
+def _conclude(store: Store, bench: Bench, result: AuditResult) -> None:
+    """Ranking, follow-ups and artifacts of a finished audit, into the run and ``result``."""
     spent = result.session.spent
     with clocked(spent, "ranking"):
         result.ranking = rank_run(result.out, bench.config.ranking)
     with clocked(spent, "follow-ups"):
         cluster_accused(store, result.ranking, bench.config.strategies)
     store.record(result.session)
-    if report:
-        with clocked(spent, "report"):
-            result.report = write_report_file(result.out, result.ranking)
     _artifacts(store.manifest, result.ranking)
+
+
+def _report(store: Store, result: AuditResult, last: str) -> None:
+    """The report of a ranked audit; what it cannot show of other files is said."""
+    if result.ranking is None:
+        return
+    with clocked(result.session.spent, "report"):
+        beside = read_beside(result.out, result.ranking, last=last)
+        result.report = write_report_file(result.out, result.ranking, beside=beside)
+    for why in beside.lacking:
+        _say(why)
 
 
 def _count(store: Store) -> tuple[int, int, list[str]]:

@@ -10,6 +10,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+from flows.beside import refuse_unusable
 from flows.lifeline import follow_parent
 from flows.nightly import THEN, Night
 from flows.schedule import Schedule, check_schedule
@@ -35,6 +36,7 @@ def serve_audit(
     """
     check_schedule(night.out, schedule)
     night.check(then)
+    refuse_unusable(config)
     glance(config, trust)
     try_out(config, trust)
     with scheduling_server():

@@ -37,7 +37,16 @@ class _Section(BaseModel):
 AUTO = "auto"  # in place of a method: the run chooses, see pipeline.measure.choice
 
 # sections that change no stored table of the audit itself
-AFTERWARDS = ("execution", "ranking", "sanity", "strategies", "interventions", "transfer", "reference")
+AFTERWARDS = (
+    "execution",
+    "ranking",
+    "sanity",
+    "strategies",
+    "interventions",
+    "transfer",
+    "reference",
+    "report",
+)
 EARLIER = "confirm"  # a section of earlier versions: what `interventions` is now
 
 
@@ -279,6 +288,13 @@ class TransferConfig(_Section):
     seed: int = Field(default=0, ge=0)
 
 
+class ReportConfig(_Section):
+    """What the report shows beside the run itself; no part of the run id."""
+
+    decisions: str = ""  # what people decided: a decisions.toml; empty: none
+    baseline: str = ""  # folder of a run on the same images to compare with; empty: none
+
+
 class Config(_Section):
     """Everything about one audit."""
 
@@ -294,6 +310,7 @@ class Config(_Section):
     interventions: InterventionsConfig = InterventionsConfig()
     reference: ReferenceConfig = ReferenceConfig()
     transfer: TransferConfig = TransferConfig()
+    report: ReportConfig = ReportConfig()
 
     @model_validator(mode="before")
     @classmethod

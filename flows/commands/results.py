@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
     app.command(
         no_args_is_help=True,
         epilog=examples(
-            "report runs/squeezenet", "report runs/squeezenet --method gradient --out gradient.html"
+            "report runs/squeezenet",
+            "report runs/tonight --baseline runs/last --decisions ci/decisions.toml",
+            "report runs/squeezenet --method gradient --out gradient.html",
         ),
     )(report)
     app.command(
@@ -74,21 +76,32 @@ def report(
     method: Annotated[str | None, typer.Option(help="Explanation method; default the run's.")] = None,
     images: Annotated[str | None, typer.Option(help="Images that count: correct or all.")] = None,
     decisions: Annotated[
-        str | None, typer.Option(help="Show what people decided: a decisions.toml (docs/gate.md).")
+        str | None,
+        typer.Option(
+            help="Show what people decided: a decisions.toml (docs/gate.md); default the configuration's."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="Show what changed since this run on the same images; default the configuration's."
+        ),
     ] = None,
 ) -> None:
     """Write the self-contained HTML report of a run again, from its tables.
 
-    With options other than the run's own settings, report and ranking lie beside the run's own.
+    With options other than the run's own settings, report and ranking lie beside the run's own. A baseline
+    that cannot be compared is refused: what differs is said.
     """
     from flows import terminal
+    from flows.beside import read_beside
     from flows.report import changed_settings, rank_run, write_report_file
     from pipeline.run.store import Store
 
     settings = changed_settings(run, {"method": method, "images": images})
     with Store(run).lock_existing():
         ranking = rank_run(run, settings)
-        path = write_report_file(run, ranking, out, decisions)
+        path = write_report_file(run, ranking, out, read_beside(run, ranking, decisions, baseline))
     _print_written(run, ranking)
     terminal.print_path("report", path)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ from reports.decisions.file import Waiver
 from reports.page import words
 
 if TYPE_CHECKING:
+    from pipeline.statistics.comparison import Comparison
     from pipeline.statistics.effects import Judgement
     from pipeline.statistics.ranking import Ranking
 
@@ -90,6 +91,24 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What is shown of other files than the run's.
+
+    Attributes:
+        decisions: what people decided about classes.
+        comparison: the run against its baseline; None without one.
+        lacking: why something that was asked for is not shown, a sentence each.
+    """
+
+    decisions: tuple[Waiver, ...] = ()
+    comparison: Comparison | None = None
+    lacking: tuple[str, ...] = ()
+
+
+NOTHING_BESIDE: Final = Beside()
+
+
+@dataclass(frozen=True)
 class RunData:
     """A run as the sections of the report see it."""
 
@@ -99,7 +118,7 @@ class RunData:
     images: pd.DataFrame
     # ^ a row per image: the columns above, the metrics, `used` (by the ranking), `excess` (its adjusted lift)
     expected: Expected
-    decisions: tuple[Waiver, ...] = ()  # what people decided, where a file of it was named
+    beside: Beside = NOTHING_BESIDE
 
     @property
     def classes(self) -> pd.DataFrame:
@@ -255,7 +274,7 @@ def _heats(table: pa.Table, values: np.ndarray) -> Iterable[tuple[str, Heat]]:
         start = stop
 
 
-def load_run(run_dir: str | Path, ranking: Ranking, decisions: Sequence[Waiver] = ()) -> RunData:
+def load_run(run_dir: str | Path, ranking: Ranking, beside: Beside = NOTHING_BESIDE) -> RunData:
     """Read what the report needs. Raises :class:`InputError` where the folder holds no finished shard."""
     store = Store(run_dir)
     manifest = store.manifest
@@ -266,7 +285,7 @@ def load_run(run_dir: str | Path, ranking: Ranking, decisions: Sequence[Waiver] 
     images["used"] = images["index"].isin(ranked.index)
     images["excess"] = images["index"].map(ranked["adjusted_lift"])
     expected = _expected(ranking, images[images["used"]])
-    return RunData(store, manifest, ranking, images, expected, tuple(decisions))
+    return RunData(store, manifest, ranking, images, expected, beside)
 
 
 def _images(store: Store, method: str) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,9 @@ from markupsafe import Markup
 
 from pipeline.run.files import open_files
 from pipeline.run.ranking_settings import ranking_files
-from reports.decisions.file import Waiver
 from reports.inline import assets, environment
 from reports.page import words
-from reports.page.data import RunData, load_run
+from reports.page.data import NOTHING_BESIDE, Beside, RunData, load_run
 from reports.page.sections import Section, all_sections
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ _PACKAGE = "reports.page"
 
 
 def write_report(
-    run_dir: str | Path, ranking: Ranking, out: str | Path | None = None, decisions: Sequence[Waiver] = ()
+    run_dir: str | Path, ranking: Ranking, out: str | Path | None = None, beside: Beside = NOTHING_BESIDE
 ) -> Path:
     """Write the report of a run and return its path.
 
@@ -32,12 +30,12 @@ def write_report(
         ranking: what :func:`pipeline.statistics.ranking.rank` made of it.
         out: file to write; default the ranking's place in the run (``report.html`` for the run's own), which
             may be in an object store. Written whole or not at all.
-        decisions: what people decided about classes; those about other datasets' classes are left out.
+        beside: what is shown of other files; decisions about other datasets' classes are left out.
 
     Raises:
         InputError: the folder is no run or has no finished shard, or the file cannot be written.
     """
-    run = load_run(run_dir, ranking, decisions)
+    run = load_run(run_dir, ranking, beside)
     page = render(run).encode("utf-8")
     if out is None:
         name = ranking_files(run.manifest, ranking.settings).report

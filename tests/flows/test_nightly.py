@@ -112,13 +112,19 @@ def test_a_served_run_is_followed_up(
     from flows.options import Settings
     from flows.run import audit_flow
 
-    config = Settings(options[options.index("--config") + 1]).config()
+    settings = Settings(options[options.index("--config") + 1])
+    settings.set("report", decisions=str(tmp_path / "decisions.toml"))
+    config = settings.config()
     (tmp_path / "gate.toml").write_text('[[check]]\nmetric = "accuracy"\nmin = 0.0\n')
+    (tmp_path / "decisions.toml").write_text(
+        '[[decision]]\nclass = "ring"\ndecision = "unsure"\nreason = "looked at"\nowner = "me"\n'
+    )
     night = Night(f"{tmp_path}/runs/{{date}}", str(tmp_path / "gate.toml"), keep=5)
     result = audit_flow(config.model_dump(mode="json"), night.out, night=night.to_dict())
     said = read(told)
     assert said["HANSAUDIT_RUN"] == result.out
-    assert Path(said["HANSAUDIT_REPORT"]).is_file()
+    page = Path(said["HANSAUDIT_REPORT"]).read_text()
+    assert "looked at" in page  # what the configuration names
     assert said["HANSAUDIT_GATE"] in ("pass", "inconclusive")
     gone = config.model_copy(update={"model": config.model.model_copy(update={"source": "gone.keras"})})
     with pytest.raises(InputError):

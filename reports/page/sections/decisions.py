@@ -45,7 +45,7 @@ def build(run: RunData) -> dict[str, Any] | None:
             "waiver": waiver,
         }
         for row in table
-        for waiver in run.decisions
+        for waiver in run.beside.decisions
         if _is_about(waiver, row, named)
     ]
     return {"rows": rows} if rows else None

@@ -18,6 +18,7 @@ from reports.page.figures import verdict_bar
 from reports.page.headline import count_unboxed, headline, tally
 from reports.page.next_steps import next_steps
 from reports.page.sections import Section
+from reports.page.since import since
 from reports.page.triptych import Triptych, triptychs
 
 TEMPLATE = """
@@ -46,6 +47,7 @@ title="{{ i.full }}">{{ i.name }}</bdi></a>{{ i.glue }}
 {{ m.triptych(shown, of) }}
 {% endif %}
 </div>
+{% if since %}{{ m.since(since) }}{% endif %}
 {% if steps %}
 <div class="steps">
 <h2>What to do next</h2>
@@ -96,6 +98,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "found": _found(run, counts, named),
         "of": of,
         "shown": shown,
+        "since": since(run),
         "steps": next_steps(run),
         "warnings": _warnings(run),
         "facts": run_facts(run),
@@ -115,7 +118,7 @@ def _warnings(run: RunData) -> list[str]:
             f"Caution: the maps of {run.method} are {words.listing(failed)} in this run's sanity check. What "
             "follows describes the pictures more than the network; use another method."
         )
-    return told
+    return [*told, *run.beside.lacking]
 
 
 def _shown(run: RunData, named: pd.DataFrame) -> tuple[str, Triptych | None]:

@@ -7,7 +7,7 @@ from datetime import date
 from flows import cli
 from reports.decisions.file import Decision, Waiver
 from reports.decisions.text import changed_text
-from reports.page.data import load_run
+from reports.page.data import Beside, load_run
 from reports.page.sections import decisions
 from tests.reports.page.pages import HOSTILE, Page
 
@@ -20,11 +20,11 @@ def test_decisions_of_the_classes_are_listed(drawn):
         Waiver(HOSTILE[0], Decision.CLEVER_HANS, "b", "me", date(2027, 1, 1)),
         Waiver("of another dataset", Decision.UNSURE, "c", "me", None),
     )
-    content = decisions.build(load_run(*drawn, said))
+    content = decisions.build(load_run(*drawn, Beside(said)))
     assert content is not None
     assert {(row["label"], row["waiver"].reason) for row in content["rows"]} == {(7, "a"), (0, "b")}
     assert decisions.build(load_run(*drawn)) is None
-    assert decisions.build(load_run(*drawn, said[2:])) is None
+    assert decisions.build(load_run(*drawn, Beside(said[2:]))) is None
 
 
 def test_the_report_shows_the_file_that_is_named(drawn, tmp_path, capsys):

@@ -13,6 +13,7 @@ import pytest
 from pipeline.run.hashes import hashed
 from pipeline.statistics.ranking import Ranking, rank
 from reports.decisions.file import Decision, Waiver
+from reports.page.data import Beside
 from reports.page.html import write_report
 from reports.page.sections import all_sections
 from tests.reports.page.pages import (
@@ -36,7 +37,7 @@ def folder(drawn: tuple[Path, Ranking], tmp_path: Path) -> Path:
 
 
 def page_of(folder: Path, ranking: Ranking, *decided: Waiver) -> Page:
-    page = Page(write_report(folder, ranking, decisions=decided).read_text(encoding="utf-8"))
+    page = Page(write_report(folder, ranking, beside=Beside(decided)).read_text(encoding="utf-8"))
     for tag, attributes in page.tags:
         assert not [a for a in attributes if a.startswith("on") or a == "style"], (tag, attributes)
     assert len(page.all("script")) == 1
