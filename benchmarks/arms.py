@@ -1,0 +1,278 @@
+"""A mark that is absent, present but not used, or used: who says "used"? ``python -m benchmarks.arms``.
+
+    python -m benchmarks.arms --archive tiny-imagenet-200.zip --model squeezenet_v1.1.keras \
+        --cache FOLDER --out FOLDER [--seeds 0 1 2] [--epochs 6] [--method lrp.preset_a]
+
+As in Clark et al. 2026 (arXiv:2602.09238). Per seed 20 classes of Tiny ImageNet and three networks, fine-tuned
+on the same photographs at 112 x 112: *absent*, no marks; *unused*, a mark beside the object of every class
+alike, its kind by chance, so that it tells nothing; *used*, on six of the classes, two of each kind. Marks are on
+every photograph that has room for them. Each network is audited, as `hansaudit run` does it, on validation
+photographs marked as in training. What a class's mark adds to its probability is measured on pairs.
+
+Who says of a class that the mark is used: its map, where the mark's place holds more relevance per pixel than the
+rest of the picture (the paper's relative importance) in most of its photographs; the edges of the pictures
+themselves (Sobel's operator), which know no network, by the same rule; the audit's verdicts by maps alone, by all
+evidence, and by windows that transfer. Without a mark the place is where it would have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from benchmarks.output import publish, versions
+from benchmarks.real_marks import KINDS, PUT, USED, Photos, added_probability, put_beside, write_folder
+from benchmarks.real_networks import SIDE, Inputs, arguments, cut_network, inputs_of, predict, save, train
+from benchmarks.real_runs import auc, markdown, ranking_table, whole_run
+
+ARMS = ("absent", "unused", "used")
+CLASSES, MARKED = 20, 6
+DEAL, KIND = 2, 3  # what the random numbers of a seed are for, beside those of `real_marks`
+SCORES = ("map", "edges", "lift", "effect", "transfer")
+
+
+# -- photographs with marks
+
+
+def choose(photos: Photos, seed: int) -> Photos:
+    """The photographs of the seed's classes, labels from 0."""
+    of_seed = np.random.default_rng([seed, DEAL]).permutation(len(photos.class_ids))[:CLASSES]
+    chosen = np.sort(of_seed)
+    rows = np.flatnonzero(np.isin(photos.labels, chosen))
+    return Photos(
+        tuple(photos.names[i] for i in rows),
+        np.searchsorted(chosen, photos.labels[rows]),
+        photos.pictures[rows],
+        tuple(photos.boxes[i] for i in rows),
+        tuple(photos.class_ids[k] for k in chosen),
+        tuple(photos.class_names[k] for k in chosen),
+    )
+
+
+def marked_classes(arm: str, seed: int) -> dict[int, str]:
+    """Class -> kind of its mark in the arm ``used``, "" where the photograph's own chance decides."""
+    if arm != "used":
+        return dict.fromkeys(range(CLASSES), "")
+    dealt = np.random.default_rng([seed, KIND]).permutation(CLASSES)[:MARKED].tolist()
+    return {label: KINDS[i % len(KINDS)] for i, label in enumerate(dealt)}
+
+
+def with_marks(photos: Photos, arm: str, seed: int) -> tuple[Photos, np.ndarray]:
+    """The photographs with a mark wherever the arm's classes have one and there is room, and where it lies:
+    (n, 64, 64) bool, nowhere True without a mark."""
+    kinds = marked_classes(arm, seed)
+    marked = replace(photos, pictures=photos.pictures.copy())
+    for i in np.flatnonzero(np.isin(photos.labels, list(kinds))):
+        rng = np.random.default_rng([seed, PUT, *photos.names[i].encode()])
+        by_chance = KINDS[rng.integers(len(KINDS))]
+        put_beside(marked.pictures[i], photos.boxes[i], kinds[int(photos.labels[i])] or by_chance, rng)
+    return marked, rectangles((marked.pictures != photos.pictures).any(axis=-1))
+
+
+def rectangles(changed: np.ndarray) -> np.ndarray:
+    """(n, h, w) bool -> the smallest rectangle about what is True of each, nothing of nothing."""
+    rows, columns = changed.any(axis=2), changed.any(axis=1)
+    return _between(rows)[:, :, None] & _between(columns)[:, None, :]
+
+
+def _between(flags: np.ndarray) -> np.ndarray:
+    """(n, k) True from the first True of a row to its last."""
+    before, after = np.maximum.accumulate(flags, axis=1), np.maximum.accumulate(flags[:, ::-1], axis=1)
+    return before & after[:, ::-1]
+
+
+# -- what a map, or the edges, show at the mark's place
+
+
+def relative_importance(shown: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(n,) mean of |``shown``| (n, h, w) inside ``places`` (n, h, w) over that outside; nan where either is
+    empty or zero (Clark et al. 2026)."""
+    magnitude, inside = np.abs(shown).astype(float), places.astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        within = (magnitude * inside).sum(axis=(1, 2)) / inside.sum(axis=(1, 2))
+        beyond = (magnitude * (1 - inside)).sum(axis=(1, 2)) / (1 - inside).sum(axis=(1, 2))
+        ratio = within / beyond
+    return np.where(np.isfinite(ratio), ratio, np.nan)
+
+
+def edges(pictures: np.ndarray) -> np.ndarray:
+    """(n, h, w) magnitude of Sobel's gradient of the grey picture, edges of the picture repeated."""
+    grey = np.pad(pictures.astype(float).mean(axis=-1), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    smooth = [grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:], grey[..., :-2] + 2 * grey[..., 1:-1] + grey[..., 2:]]
+    across, down = smooth[0][..., 2:] - smooth[0][..., :-2], smooth[1][:, 2:] - smooth[1][:, :-2]
+    return np.hypot(across, down)
+
+
+def stored_maps(run: Path, names: Sequence[str]) -> np.ndarray:
+    """(n, 56, 56) the run's pooled maps of the pictures of these file names, nan where there is none."""
+    from pipeline.run.store import Store
+
+    store = Store(str(run))
+    of_file = store.read("examples", ["example_id", "file_name"]).to_pandas()
+    table = store.read("maps", ["example_id", "height", "width", "values"]).to_pandas()
+    held = table.merge(of_file, on="example_id")
+    cells = {
+        Path(row.file_name).stem: np.array(row.values_, np.float32).reshape(row.height, row.width)
+        for row in held.rename(columns={"values": "values_"}).itertuples()
+    }
+    shape = next(iter(cells.values())).shape
+    return np.stack([cells.get(Path(name).stem, np.full(shape, np.nan)) for name in names])
+
+
+def on_cells(places: np.ndarray, side: int) -> np.ndarray:
+    """(n, h, w) bool -> (n, side, side): what share of each cell is True."""
+    drawn = [Image.fromarray(place.astype(np.float32)).resize((side, side), Image.Resampling.BOX) for place in places]
+    return np.stack([np.asarray(one) for one in drawn])
+
+
+# -- an arm
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network of an arm, its validation photographs as they are shown, and where marks lie."""
+
+    path: Path
+    folder: Path
+    photos: Photos
+    places: np.ndarray
+    added: dict[int, tuple[float, int]]
+
+
+def prepare(arm: str, seed: int, inputs: Inputs) -> Network:
+    """Train what is not in the cache, write the photographs, and measure what the marks add."""
+    import keras
+
+    seen, clean = choose(inputs.photos("train"), seed), choose(inputs.photos("val"), seed)
+    marked, places = with_marks(clean, arm, seed)
+    shown = clean if arm == "absent" else marked
+    path = inputs.cache / f"arms-{arm}-{seed}-{inputs.epochs}epochs.keras"
+    if not path.is_file():
+        network = cut_network(inputs.model, seen.class_ids, SIDE)
+        train(network, seen if arm == "absent" else with_marks(seen, arm, seed)[0], seed, inputs.epochs)
+        save(network, path, seen.class_ids, seen.class_names, SIDE)
+    folder = inputs.cache / f"arms-{arm}-{seed}-val"
+    if not folder.is_dir():
+        unfinished = folder.with_name(f"{folder.name}.unfinished-{np.random.default_rng().integers(1 << 32)}")
+        write_folder(shown, unfinished)
+        unfinished.rename(folder)
+    model, rows = keras.saving.load_model(path, compile=False), places.any(axis=(1, 2))
+    pair = [predict(model, p.pictures[rows]) for p in (marked, clean)]
+    return Network(path, folder, shown, places, added_probability(*pair, clean.labels[rows]))
+
+
+def measure(arm: str, seed: int, network: Network, run: Path, method: str) -> pd.DataFrame:
+    """A row per class: what is said of it."""
+    sections = {"perturbation": False, "sanity": {"images": 0}, "strategies": {"classes": 0}}
+    whole_run(run, {"source": "folder", "path": str(network.folder)}, network.path, sections, (method,))
+    shown = stored_maps(run, network.photos.names)
+    ratios = {
+        "map": relative_importance(shown, on_cells(network.places, shown.shape[-1])),
+        "edges": relative_importance(edges(network.photos.pictures), network.places),
+    }
+    table = ranking_table(run)
+    of_class = pd.DataFrame({"label": network.photos.labels, **ratios}).groupby("label").median()
+    added = pd.Series({label: mean for label, (mean, _) in network.added.items()}, dtype=float)
+    return pd.DataFrame(
+        {
+            "seed": seed,
+            "group": [_group(arm, label, seed, added.get(label, 0.0)) for label in table.index],
+            "added": added.reindex(table.index),
+            **{name: of_class[name].reindex(table.index) for name in ratios},
+            "lift": -table["adjusted_lift_raw"],
+            "effect": table["effect_shrunk"],
+            "transfer": table["transfer"],
+            "by maps": table["map_verdict"].isin(["suspicious", "unfocused"]),
+            "confirmed": table["verdict"] == "confirmed",
+            "confirmed or suspected": table["verdict"].isin(["confirmed", "suspected"]),
+            "transfers": table["transferred"] == "transfers",
+        }
+    )
+
+
+def _group(arm: str, label: int, seed: int, added: float) -> str:
+    """Which row of the table a class belongs to."""
+    if arm == "absent":
+        return "absent"
+    if label not in marked_classes(arm, seed):
+        return "beside the used: no mark"
+    if arm == "unused":
+        return "present, on all classes alike" + (", used" if added >= USED else "")
+    return "present on this class, used" if added >= USED else "present on this class, not used"
+
+
+# -- tables
+
+
+def said_used(rows: pd.DataFrame) -> str:
+    """Per group of classes: how many of them each says "used" of, with Wilson's interval."""
+    rules = {
+        "map at the mark > 1": rows["map"] > 1,
+        "edges at the mark > 1": rows["edges"] > 1,
+        **{name: rows[name] for name in ("by maps", "transfers", "confirmed", "confirmed or suspected")},
+    }
+    lines = []
+    for group, own in rows.groupby("group", sort=False):
+        with_place = own["map"].notna()
+        cells = [
+            _share(rule[own.index][with_place] if "mark" in name else rule[own.index])
+            for name, rule in rules.items()
+        ]
+        lines.append([group, len(own), f"{own['added'].mean():+.2f}", *cells])
+    return markdown(["mark", "classes", "adds", *rules], lines)
+
+
+def _share(flags: pd.Series) -> str:
+    from pipeline.measure.agreement import wilson
+
+    n, hits = len(flags), int(flags.sum())
+    if n == 0:
+        return "-"
+    low, high = wilson(hits, n)
+    return f"{hits} of {n}: {hits / n:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def told_apart(rows: pd.DataFrame) -> str:
+    """AUC with which each figure of a class tells a used mark from one that is present on all classes, and
+    from none; mean figures beside it."""
+    used = (rows["group"] == "present on this class, used").to_numpy()
+    against = {
+        "present, on all classes alike": (rows["group"] == "present, on all classes alike").to_numpy(),
+        "absent": (rows["group"] == "absent").to_numpy(),
+    }
+    lines = [
+        [name, *(f"{auc(rows[name].to_numpy(float)[used | other], used[used | other]):.2f}" for other in against.values())]
+        for name in SCORES
+    ]
+    return markdown(["AUC, a used mark against", *against], lines)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--method", default="lrp.preset_a")
+    parser.set_defaults(epochs=6)
+    options = parser.parse_args()
+    inputs = inputs_of(options)
+    frames = []
+    for seed in options.seeds:
+        for arm in ARMS:
+            network = prepare(arm, seed, inputs)
+            run = options.out / f"arms-{arm}-{seed}-{options.method}"
+            frames.append(measure(arm, seed, network, run, options.method))
+            print(f"{arm}, seed {seed}:\n{frames[-1].to_string()}", flush=True)
+    rows = pd.concat(frames, ignore_index=True)
+    shown = f"{said_used(rows)}\n\n{told_apart(rows)}\n"
+    result: dict[str, Any] = {"versions": versions(), "classes": rows.to_dict("records")}
+    publish(options.out, f"arms-{options.method}", result, shown)
+
+
+if __name__ == "__main__":
+    main()
