@@ -3,16 +3,17 @@
     python -m benchmarks.arms --archive tiny-imagenet-200.zip --model squeezenet_v1.1.keras \
         --cache FOLDER --out FOLDER [--seeds 0 1 2] [--epochs 6] [--method lrp.preset_a]
 
-As in Clark et al. 2026 (arXiv:2602.09238). Per seed 20 classes of Tiny ImageNet and three networks, fine-tuned
-on the same photographs at 112 x 112: *absent*, no marks; *unused*, a mark beside the object of every class
-alike, its kind by chance, so that it tells nothing; *used*, on six of the classes, two of each kind. Marks are on
-every photograph that has room for them. Each network is audited, as `hansaudit run` does it, on validation
-photographs marked as in training. What a class's mark adds to its probability is measured on pairs.
+As in Clark et al. 2026 (arXiv:2602.09238). Per seed 20 classes of Tiny ImageNet and three networks,
+fine-tuned on the same photographs at 112 x 112: *absent*, no marks; *unused*, a mark beside the object of
+every class alike, its kind by chance, so that it tells nothing; *used*, on six of the classes, two of each
+kind. Marks are on every photograph that has room for them. Each network is audited, as `hansaudit run` does
+it, on validation photographs marked as in training. What a class's mark adds to its probability is measured
+on pairs.
 
-Who says of a class that the mark is used: its map, where the mark's place holds more relevance per pixel than the
-rest of the picture (the paper's relative importance) in most of its photographs; the edges of the pictures
-themselves (Sobel's operator), which know no network, by the same rule; the audit's verdicts by maps alone, by all
-evidence, and by windows that transfer. Without a mark the place is where it would have been.
+Who says of a class that the mark is used: its map, where the mark's place holds more relevance per pixel than
+the rest of the picture (the paper's relative importance) in most of its photographs; the edges of the
+pictures themselves (Sobel's operator), which know no network, by the same rule; the audit's verdicts by maps
+alone, by all evidence, and by windows that transfer. Without a mark the place is where it would have been.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from PIL import Image
 from benchmarks.output import publish, versions
 from benchmarks.real_marks import KINDS, PUT, USED, Photos, added_probability, put_beside, write_folder
 from benchmarks.real_networks import SIDE, Inputs, arguments, cut_network, inputs_of, predict, save, train
-from benchmarks.real_runs import auc, markdown, ranking_table, whole_run
+from benchmarks.real_runs import auc, judged_again, markdown, share, whole_run
 
 ARMS = ("absent", "unused", "used")
 CLASSES, MARKED = 20, 6
@@ -104,7 +105,10 @@ def relative_importance(shown: np.ndarray, places: np.ndarray) -> np.ndarray:
 def edges(pictures: np.ndarray) -> np.ndarray:
     """(n, h, w) magnitude of Sobel's gradient of the grey picture, edges of the picture repeated."""
     grey = np.pad(pictures.astype(float).mean(axis=-1), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    smooth = [grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:], grey[..., :-2] + 2 * grey[..., 1:-1] + grey[..., 2:]]
+    smooth = [
+        grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:],
+        grey[..., :-2] + 2 * grey[..., 1:-1] + grey[..., 2:],
+    ]
     across, down = smooth[0][..., 2:] - smooth[0][..., :-2], smooth[1][:, 2:] - smooth[1][:, :-2]
     return np.hypot(across, down)
 
@@ -127,7 +131,10 @@ def stored_maps(run: Path, names: Sequence[str]) -> np.ndarray:
 
 def on_cells(places: np.ndarray, side: int) -> np.ndarray:
     """(n, h, w) bool -> (n, side, side): what share of each cell is True."""
-    drawn = [Image.fromarray(place.astype(np.float32)).resize((side, side), Image.Resampling.BOX) for place in places]
+    drawn = [
+        Image.fromarray(place.astype(np.float32)).resize((side, side), Image.Resampling.BOX)
+        for place in places
+    ]
     return np.stack([np.asarray(one) for one in drawn])
 
 
@@ -176,7 +183,7 @@ def measure(arm: str, seed: int, network: Network, run: Path, method: str) -> pd
         "map": relative_importance(shown, on_cells(network.places, shown.shape[-1])),
         "edges": relative_importance(edges(network.photos.pictures), network.places),
     }
-    table = ranking_table(run)
+    table = judged_again(run)
     of_class = pd.DataFrame({"label": network.photos.labels, **ratios}).groupby("label").median()
     added = pd.Series({label: mean for label, (mean, _) in network.added.items()}, dtype=float)
     return pd.DataFrame(
@@ -221,21 +228,12 @@ def said_used(rows: pd.DataFrame) -> str:
     for group, own in rows.groupby("group", sort=False):
         with_place = own["map"].notna()
         cells = [
-            _share(rule[own.index][with_place] if "mark" in name else rule[own.index])
+            share(int(rule[of].sum()), len(of))
             for name, rule in rules.items()
+            for of in [own.index[with_place] if "at the mark" in name else own.index]
         ]
         lines.append([group, len(own), f"{own['added'].mean():+.2f}", *cells])
     return markdown(["mark", "classes", "adds", *rules], lines)
-
-
-def _share(flags: pd.Series) -> str:
-    from pipeline.measure.agreement import wilson
-
-    n, hits = len(flags), int(flags.sum())
-    if n == 0:
-        return "-"
-    low, high = wilson(hits, n)
-    return f"{hits} of {n}: {hits / n:.0%} [{low:.0%}, {high:.0%}]"
 
 
 def told_apart(rows: pd.DataFrame) -> str:
@@ -247,7 +245,13 @@ def told_apart(rows: pd.DataFrame) -> str:
         "absent": (rows["group"] == "absent").to_numpy(),
     }
     lines = [
-        [name, *(f"{auc(rows[name].to_numpy(float)[used | other], used[used | other]):.2f}" for other in against.values())]
+        [
+            name,
+            *(
+                f"{auc(rows[name].to_numpy(float)[used | other], used[used | other]):.2f}"
+                for other in against.values()
+            ),
+        ]
         for name in SCORES
     ]
     return markdown(["AUC, a used mark against", *against], lines)

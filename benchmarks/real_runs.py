@@ -72,6 +72,18 @@ def ranking_table(out: Path) -> pd.DataFrame:
     return pd.read_csv(_ranking_of(out)).set_index("label")
 
 
+def judged_again(out: Path) -> pd.DataFrame:
+    """The classes of a finished run by label, in its order, as the present rules judge what it measured; a
+    reference that it was compared with is forgotten."""
+    from pipeline.run.reference import drop_reference
+    from pipeline.run.store import Store
+    from pipeline.statistics.ranking import rank
+
+    run = Store(str(out))
+    drop_reference(run)
+    return rank(run).table.set_index("label")
+
+
 def _ranking_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.ranking.csv")
 
@@ -146,6 +158,16 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> float:
         return float("nan")
     ranks = pd.Series(np.concatenate([positive, negative])).rank().to_numpy()[: len(positive)]
     return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
+
+
+def share(hits: int, n: int) -> str:
+    """``hits`` of ``n`` in words, with Wilson's 95 % interval."""
+    from pipeline.measure.agreement import wilson
+
+    if n == 0:
+        return "0 of 0"
+    low, high = wilson(hits, n)
+    return f"{hits} of {n}: {hits / n:.0%} [{low:.0%}, {high:.0%}]"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

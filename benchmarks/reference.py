@@ -16,7 +16,7 @@ network on the same images: there nothing is to be found. Seed 0 is the one on w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,10 +128,28 @@ class Pair:
     marked: frozenset[int]
 
 
+def references_of(inputs: Inputs, names: Sequence[str]) -> dict[str, Path]:
+    """The networks of these names: ``twin-0``, or ``public-SIDE``."""
+    return {
+        name: inputs.trained(0, marked=False)
+        if name == "twin-0"
+        else inputs.cut(int(name.rpartition("-")[2]))
+        for name in names
+    }
+
+
+def explained_by(
+    reference: Path, seed: int | str, dataset: Mapping[str, Any], out: Path, method: str = METHODS[0]
+) -> Any:
+    """The run (a Store) of a reference network on the photographs of a seed: maps of own classes."""
+    both = method in METHODS
+    where = out / f"{reference.stem}-on-{seed}{'' if both else f'-{method}'}"
+    return maps_only(where, dataset, reference, METHODS if both else (method,), target="label")
+
+
 def pairs(inputs: Inputs, seeds: Sequence[int], references: Sequence[str]) -> Iterator[Pair]:
     """Marked networks beside the references; then the twin, which uses no mark, beside the public ones."""
-    made = {name: inputs.trained(0, marked=False) for name in references if name == "twin-0"}
-    made |= {name: inputs.cut(int(name.rpartition("-")[2])) for name in references if name != "twin-0"}
+    made = references_of(inputs, references)
     for seed in seeds:
         network = inputs.trained(seed, marked=True)
         told = usage(inputs, network, seed)
@@ -152,9 +170,7 @@ def measure(pair: Pair, inputs: Inputs, out: Path) -> list[dict[str, Any]]:
 
     limit = PER_CLASS * len(inputs.photos("val").class_ids)
     dataset = {"source": "folder", "path": str(inputs.marked_folder(pair.seed)), "limit": limit}
-    there = maps_only(
-        out / f"{pair.reference.stem}-on-{pair.seed}", dataset, pair.reference, METHODS, target="label"
-    )
+    there = explained_by(pair.reference, pair.seed, dataset, out)
     run = maps_only(out / f"{pair.audited.stem}-audited-on-{pair.seed}", dataset, pair.audited, METHODS)
     rows = []
     for method in METHODS:

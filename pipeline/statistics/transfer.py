@@ -7,7 +7,9 @@ windows of a class; the window is the unit. Two statements decide, and share the
 
 - the mean gain in log odds exceeds :data:`RELEVANT`: the odds of the class rise by more than a factor of e;
 - the share of windows that gain more than :data:`STRONG` exceeds :data:`SHARE`: a mark on a part of the
-  images, which the mean of all would hide (exact binomial test; interval by Clopper and Pearson 1934).
+  images, which the mean of all would hide (exact binomial test; interval by Clopper and Pearson 1934). Where
+  a class's windows merely scatter widely, as many lose that much: it counts only where the strong gains
+  outnumber the strong losses beyond a fair coin (sign test, exact for exchangeable windows).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pipeline.config import RankingConfig
 from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
 from pipeline.run.transfer_parts import read_transfer
-from pipeline.statistics.arrays import Floats, Ints
+from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.bounded import expected_worst, mean_exceeds
 from pipeline.statistics.pasted import Pasted, read_pasted
 from pipeline.statistics.resampling import PRIOR_DF, class_variances, discovery_rates
@@ -89,8 +91,9 @@ def judge_windows(
     where others are explained.
 
     A class *transfers* iff q <= ``config.level`` (the smaller of two p values, doubled) and the lower limit
-    of the mean exceeds :data:`RELEVANT` or that of the share :data:`SHARE`. It is said that nothing is
-    carried iff the one-sided upper limits lie below :data:`RELEVANT` and :data:`EXCLUDED_SHARE`.
+    of the mean exceeds :data:`RELEVANT` or that of the share :data:`SHARE`; the share says nothing where its
+    strong gains do not outnumber the strong losses. It is said that nothing is carried iff the one-sided
+    upper limits lie below :data:`RELEVANT` and :data:`EXCLUDED_SHARE`.
     """
     labels = sorted(windows)
     if not labels:
@@ -98,10 +101,10 @@ def judge_windows(
     gains = [windows[label].gain for label in labels]
     n = np.array([len(of_one) for of_one in gains])
     bounds = _bounds(gains)
-    strong = np.array([int((of_one > STRONG).sum()) for of_one in gains])
+    strong, lopsided = strong_gains(gains)
     share_low, share_high = _share_limits(strong, n)
-    q = discovery_rates(p_values(gains, strong, n), n >= config.n_min, config.fdr)
-    shown = (bounds.low > RELEVANT) | (share_low > SHARE)
+    q = discovery_rates(p_values(gains, strong, lopsided), n >= config.n_min, config.fdr)
+    shown = (bounds.low > RELEVANT) | ((share_low > SHARE) & lopsided)
     excluded = (bounds.ceiling < RELEVANT) & (share_high < EXCLUDED_SHARE) & (n >= config.n_min)
     said = np.select(
         [(q <= config.level) & shown, excluded],
@@ -119,15 +122,24 @@ def judge_windows(
     }
 
 
-def p_values(gains: Sequence[Floats], strong: Ints, n: Ints) -> Floats:
-    """p (C,) that the mean gain exceeds :data:`RELEVANT` or the share of ``strong`` of the ``n`` windows
-    :data:`SHARE`: the smaller of the two, doubled (Bonferroni)."""
+def strong_gains(gains: Sequence[Floats]) -> tuple[Ints, Flags]:
+    """Per class the number of windows that gain more than :data:`STRONG`, and whether they outnumber those
+    that lose as much by more than a fair coin would in 5 % of cases (one-sided sign test)."""
+    strong = np.array([int((of_one > STRONG).sum()) for of_one in gains])
+    lost = np.array([int((of_one < -STRONG).sum()) for of_one in gains])
+    return strong, stats.binom.sf(strong - 1, strong + lost, 0.5) <= LEVEL
+
+
+def p_values(gains: Sequence[Floats], strong: Ints, lopsided: Flags) -> Floats:
+    """p (C,) that the mean gain exceeds :data:`RELEVANT` or the share of ``strong`` windows :data:`SHARE`:
+    the smaller of the two, doubled (Bonferroni). The share is not asked where it is not ``lopsided``."""
+    n = np.array([len(of_one) for of_one in gains])
     padded = np.full((len(gains), int(n.max())), np.nan)
     for i, of_one in enumerate(gains):
         padded[i, : len(of_one)] = of_one
     worst = expected_worst(padded[np.isfinite(padded)])
     of_mean = mean_exceeds(padded, RELEVANT, worst)
-    of_share = stats.binom.sf(strong - 1, n, SHARE)
+    of_share = np.where(lopsided, stats.binom.sf(strong - 1, n, SHARE), 1.0)
     return np.minimum(1.0, _DECIDING * np.minimum(of_mean, of_share))
 
 

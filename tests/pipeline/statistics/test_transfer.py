@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +17,7 @@ from pipeline.config import RankingConfig
 from pipeline.measure.transfer.gain import log_odds
 from pipeline.schema import TRANSFER
 from pipeline.statistics.pasted import Pasted, read_pasted
-from pipeline.statistics.transfer import judge_windows, p_values, upper_part
+from pipeline.statistics.transfer import STRONG, judge_windows, p_values, strong_gains, upper_part
 from pipeline.statistics.verdict import accuses, with_verdicts
 from pipeline.terms import Window
 
@@ -98,11 +100,30 @@ def test_one_window_is_no_error() -> None:
 def test_the_share_is_tested_exactly(n: int, strong: int) -> None:
     strong = min(strong, n)
     gains = np.concatenate([np.full(strong, 2.5), np.full(n - strong, -3.0)])
-    p = p_values([gains], np.array([strong]), np.array([n]))
+    p = p_values([gains], np.array([strong]), np.array([True]))
     exact = stats.binomtest(strong, n, 0.05, alternative="greater").pvalue
     assert p[0] <= min(1.0, 2 * exact) + 1e-12
     if strong < n / 2:
         assert p[0] == pytest.approx(min(1.0, 2 * exact))
+
+
+@given(st.integers(0, 9), st.integers(0, 9))
+def test_strong_gains_are_held_against_strong_losses_by_a_fair_coin(gained: int, lost: int) -> None:
+    gains = np.concatenate([np.full(gained, 2.5), np.full(lost, -2.5), np.zeros(4)])
+    strong, lopsided = strong_gains([gains])
+    m = gained + lost
+    coins = sum(comb(m, k) for k in range(gained, m + 1)) / 2**m
+    assert strong.tolist() == [gained]
+    assert lopsided.tolist() == [coins <= 0.05]
+
+
+def test_windows_that_lose_as_often_as_they_gain_carry_nothing() -> None:
+    few = np.full(6, STRONG + 1)
+    one_sided = np.concatenate([few, np.zeros(19)])
+    scattered = np.concatenate([few, -few, np.zeros(13)])
+    said = judge_windows({0: windows(one_sided), 1: windows(scattered)}, {}, RankingConfig())
+    assert [said[k].transferred for k in (0, 1)] == ["transfers", "undecided"]
+    assert said[0].strong == said[1].strong
 
 
 def test_the_upper_part_is_the_best_quarter() -> None:
