@@ -15,14 +15,17 @@ Per image, whether *the background decides*, is measured apart from the audit: t
 is pasted onto three land and three water backgrounds of training images, whose birds are painted over; it
 does where the answers on land and on water differ in more than half of the nine pairs. Second truth: on
 test images whose place contradicts the bird, the answer is the place. Reported: AUC of the image's lift
-(low), and of its interventions in the run (necessity and sufficiency, of the images that `hansaudit
-confirm` has edited).
+(low), of its interventions (necessity and sufficiency), and of what its most relevant window adds to its
+class on other images (transfer). Three runs: the audit, whose edits and windows are those of right images;
+the same images labelled by the network's own answers, so that they can be asked of wrong ones, too; and
+those without boxes, in plain class folders. Of the windows that carry a class most: do they show its place?
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +33,28 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.output import publish, versions
-from benchmarks.real_runs import auc, hansaudit, markdown, ranking_table, whole_run
+from benchmarks.real_runs import hansaudit, judged_again, markdown, ranking_table, whole_run
 from benchmarks.waterbirds_data import CLASSES, PLACES, SIDE, Data, networks, pictures, predict, unpack
+from benchmarks.waterbirds_images import FIGURES, image_scores, labelled_by, predicted_by, windows_shown
 from flows.settings import load_tensorflow
 
 BACKGROUNDS = 3  # of either place, per image
 MOST_BOX = 0.35  # share of the picture that a background's own bird may cover
-EDITED = 100  # images per class whose interventions are looked at one by one
+EDITED = 100  # images per class that `hansaudit confirm` edits after the run
+VERDICT_COLUMNS = ("verdict", "map_verdict", "tested", "effect", "effect_low", "effect_high", "transferred")
+KINDS_OF_RUN = ("audit", "own answers", "without boxes")
+ASKED = ("n", "decides", "decides, of wrong ones", "says place")
+WINDOW_COLUMNS = (
+    "windows", "gain", "on its place", "best", "of them on it", "AUC of the gain for the place",
+    "best ones on the bird", "said",
+)  # fmt: skip
+MORE = {
+    "perturbation": False,
+    "sanity": {"images": 0},
+    "strategies": {"classes": 0},
+    "interventions": {"images": 200, "most": 200},
+    "transfer": {"images": 200, "recipients": 4, "passes": 100_000},
+}
 
 
 # -- what is true of an image
@@ -99,101 +117,108 @@ def group_accuracies(test: Data, answers: np.ndarray) -> np.ndarray:
     return np.array([hit[group == g].mean() for g in range(4)])
 
 
-# -- what the audit says of an image
+# -- runs
 
 
-def image_scores(run: Path, test: Data) -> pd.DataFrame:
-    """Per test image: label, place, prediction, minus lift, sufficiency and necessity (nan: none)."""
-    from pipeline.run.edited_parts import read_edited
-    from pipeline.run.store import Store
+@dataclass(frozen=True)
+class Subject:
+    """A network and what is true of it: its answers (n,) to the test images, and on what share of the pairs
+    of backgrounds they differ, by the image's name."""
 
-    store = Store(str(run))
-    examples = store.read("examples").to_pandas().set_index("example_id")
-    scores = store.read("scores").to_pandas()
-    lift = scores[scores["metric"] == "lift"].drop_duplicates("example_id").set_index("example_id")["value"]
-    place = pd.Series({b.name: b.place for b in test.birds})
-    frame = pd.DataFrame(
-        {
-            "label": examples["label"],
-            "prediction": examples["prediction"],
-            "place": examples["file_name"].map(lambda name: place[Path(name).name]),
-            "looks_beside": -lift.reindex(examples.index),
-        }
-    )
-    edited = read_edited(store)
-    return frame if edited is None else frame.join(edited_scores(edited.to_pandas()))
+    path: Path
+    answers: np.ndarray
+    decides: pd.Series
 
 
-def edited_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per edited image its sufficiency and necessity: means over its donors of either kind."""
-    kind = rows["edit"].astype(str).str.partition(":")[0]
-    mean = rows.assign(kind=kind).groupby(["example_id", "kind"])["probability"].mean().unstack()
-    nothing = pd.Series(np.nan, mean.index)
-    same, other = mean.get("same", nothing), mean.get("other", nothing)
-    with_object = mean.get("same_object", nothing) - mean.get("other_object", nothing)
-    return pd.DataFrame({"sufficiency": same - other, "necessity": with_object})
-
-
-def predicted_by(frame: pd.DataFrame, decides: pd.Series) -> dict[str, float]:
-    """AUC of each score for both truths; ``decides``: share of pairs that differ, by example."""
-    conflict = (frame["label"] != frame["place"]).to_numpy()
-    flips = (decides.reindex(frame.index) > 0.5).to_numpy()
-    says_place = (frame["prediction"] == frame["place"]).to_numpy()
-    edited = frame[["sufficiency", "necessity"]].mean(axis=1)
-    scores = {**{name: frame[name] for name in ("looks_beside", "sufficiency", "necessity")}, "both": edited}
-    result = {"decides": float(flips.mean()), "says place on conflict": float(says_place[conflict].mean())}
-    for name, values in scores.items():
-        result[f"{name}: decides"] = auc(values.to_numpy(float), flips)
-        result[f"{name}: says place"] = auc(values.to_numpy(float)[conflict], says_place[conflict])
-    return result
-
-
-def audit(name: str, network: Path, options: argparse.Namespace, test: Data, train: Data) -> dict[str, Any]:
-    """All figures of one network."""
+def subject(path: Path, test: Data, train: Data) -> Subject:
+    """What a network answers, measured."""
     import keras
 
-    model = keras.saving.load_model(network, compile=False)
-    answers = predict(model, pictures(test)[0]).argmax(axis=1)
-    run = options.cache / "runs" / network.stem
-    whole_run(run, {"source": "folder", "path": str(test.folder)}, network, methods=options.method)
+    model = keras.saving.load_model(path, compile=False)
+    decides = kept_decides(path, model, test, train)
+    by_name = pd.Series(decides, [bird.name for bird in test.birds])
+    return Subject(path, predict(model, pictures(test)[0]).argmax(axis=1), by_name)
+
+
+def audit(of: Subject, test: Data, options: argparse.Namespace) -> dict[str, Any]:
+    """Verdicts of a default run, and after more edits; what it says of the images."""
+    run = options.cache / "runs" / of.path.stem
+    whole_run(run, {"source": "folder", "path": str(test.folder)}, of.path, methods=options.method)
     verdicts = ranking_table(run).set_index("class_name")
-    result: dict[str, Any] = {"groups": group_accuracies(test, answers).tolist()}
-    shown = ("verdict", "map_verdict", "tested", "effect", "effect_low", "effect_high", "adjusted_lift_raw")
-    for kind in CLASSES:
-        result[kind] = {column: _plain(verdicts.loc[kind, column]) for column in shown if column in verdicts}
     more = [word for kind in CLASSES for word in ("--class", kind)]
     hansaudit("confirm", str(run), *more, "--images", str(EDITED))
-    decides = kept_decides(network, model, test, train)
-    frame = image_scores(run, test)
-    by_name = dict(zip((b.name for b in test.birds), decides, strict=True))
-    told = pd.Series({i: by_name[Path(i).name] for i in frame.index})
     later = pd.read_csv(run / "ranking.csv").set_index("class_name")
+    shown = [c for c in VERDICT_COLUMNS if c in verdicts and c in later]
+    told = {
+        kind: {name: _plain(verdicts.loc[kind, name]) for name in shown}
+        | {"after confirm": {name: _plain(later.loc[kind, name]) for name in shown}}
+        for kind in CLASSES
+    }
+    return told | {"images": predicted_by(image_scores(run, test), of.decides)}
+
+
+def own_answers(of: Subject, test: Data, boxes: bool, options: argparse.Namespace) -> dict[str, Any]:
+    """The same images labelled by the network's own answers, with or without boxes: what is said of the
+    images, and what the windows show."""
+    from pipeline.inputs.geometry import union_mask
+    from pipeline.run.ranking_settings import ranking_method
+    from pipeline.run.store import Store
+
+    name = f"{of.path.stem}-answers{'' if boxes else '-without-boxes'}"
+    folder = labelled_by(of.answers, test, options.cache / name, boxes)
+    method = ranking_method(Store(str(options.cache / "runs" / of.path.stem)).manifest)
+    run = options.cache / "runs" / name
+    whole_run(run, {"source": "folder", "path": str(folder)}, of.path, MORE, (method,))
+    frame = image_scores(run, test)
+    masks = [union_mask(b, SIDE, SIDE) for b in pictures(test)[1]]
+    inside = {bird.name: mask for bird, mask in zip(test.birds, masks, strict=True)}
+    transferred = judged_again(run).set_index("class_name")["transferred"]
+    shown = windows_shown(frame, inside)
     for kind in CLASSES:
-        result[kind]["after confirm"] = {
-            name: _plain(later.loc[kind, name]) for name in later.columns if name in shown
-        }
-    result["n_edited"] = int(frame["necessity"].notna().sum())
-    return result | {"images": predicted_by(frame, told)}
+        shown[kind]["said"] = _plain(transferred[kind])
+    return {"images": predicted_by(frame, of.decides), "windows": shown}
 
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Three tables: accuracy per group, verdicts, what predicts an image."""
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Accuracy per group, verdicts, what predicts an image in each kind of run, and what windows show."""
     groups = [
         [name, *(f"{a:.3f}" for a in r["groups"]), f"{min(r['groups']):.3f}"] for name, r in results.items()
     ]
-    parts = [markdown(["network", *(f"{k} on {p}" for k in CLASSES for p in PLACES), "worst"], groups)]
     verdicts = [
-        [name, *(f"{r[k]['verdict']} ({_effect(r[k])}; maps: {r[k].get('map_verdict')})" for k in CLASSES)]
+        [name, *(f"{r['audit'][k]['verdict']} ({_effect(r['audit'][k])})" for k in CLASSES)]
         for name, r in results.items()
     ]
-    parts.append(markdown(["network", *CLASSES], verdicts))
-    measured = [[name, *(f"{v:.2f}" for v in r["images"].values())] for name, r in results.items()]
-    parts.append(markdown(["network", *next(iter(results.values()))["images"]], measured))
+    images = [
+        [name, kind, *(f"{r[kind]['images'][c]:.2f}" for c in ("decides", "says place on conflict")), figure]
+        + [_number(r[kind]["images"][f"{figure}: {what}"]) for what in ASKED]
+        for name, r in results.items()
+        for kind in KINDS_OF_RUN
+        for figure in FIGURES
+        if r[kind]["images"][f"{figure}: n"]
+    ]
+    windows = [
+        [name, kind, of_class, *(_number(v) for v in r[kind]["windows"][of_class].values())]
+        for name, r in results.items()
+        for kind in KINDS_OF_RUN[1:]
+        for of_class in CLASSES
+    ]
+    parts = [
+        markdown(["network", *(f"{k} on {p}" for k in CLASSES for p in PLACES), "worst"], groups),
+        markdown(["network", *CLASSES], verdicts),
+        markdown(["network", "run", "decides", "says place on conflict", "figure", *ASKED], images),
+        markdown(["network", "run", "class", *WINDOW_COLUMNS], windows),
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and value > 1 else f"{value:.2f}"
+    return str(value)
 
 
 def _effect(row: dict[str, Any]) -> str:
@@ -217,11 +242,16 @@ def main() -> None:
     options.cache.mkdir(parents=True, exist_ok=True)
     load_tensorflow()
     train, val, test = (unpack(options.archive, options.cache, s) for s in ("train", "val", "test"))
-    results = {}
-    for name, network in networks(
-        options.model, options.cache, options.seeds, train, val, options.biased
-    ).items():
-        results[name] = audit(name, network, options, test, train)
+    results: dict[str, dict[str, Any]] = {}
+    of_seeds = networks(options.model, options.cache, options.seeds, train, val, options.biased)
+    for name, network in of_seeds.items():
+        of = subject(network, test, train)
+        results[name] = {
+            "groups": group_accuracies(test, of.answers).tolist(),
+            "audit": audit(of, test, options),
+            "own answers": own_answers(of, test, True, options),
+            "without boxes": own_answers(of, test, False, options),
+        }
         print(f"{name}: {results[name]}", flush=True)
     publish(options.cache, "waterbirds", {"versions": versions(), "results": results}, table(results))
 

@@ -64,7 +64,7 @@ def unpack(archive: Path, cache: Path, split: str) -> Data:
             for bird in birds:
                 data = members.read(f"waterbirds/{bird.file}", MAX_FILE)
                 (unfinished / bird.name).write_bytes(data)
-            _write_boxes(unfinished / "annotations.csv", birds)
+            write_boxes(unfinished / "annotations.csv", birds, [bird.label for bird in birds])
             unfinished.rename(folder)
     return Data(folder, birds)
 
@@ -76,11 +76,13 @@ def _bird(row: dict[str, str]) -> Bird:
     )
 
 
-def _write_boxes(path: Path, birds: Sequence[Bird]) -> None:
+def write_boxes(path: Path, birds: Sequence[Bird], labels: Sequence[int]) -> None:
+    """The table of a folder: a row per bird, with this label."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["file", "label", "group", "xmin", "ymin", "xmax", "ymax"])
-        table.writerows([b.name, CLASSES[b.label], PLACES[b.place], *b.box] for b in birds)
+        rows = zip(birds, labels, strict=True)
+        table.writerows([b.name, CLASSES[label], PLACES[b.place], *b.box] for b, label in rows)
 
 
 # -- networks

@@ -21,7 +21,7 @@ from benchmarks.real_marks import (
 )
 from benchmarks.real_runs import auc, figures
 from benchmarks.tiny_imagenet import agreement, shuffle_donors, split_in_halves
-from benchmarks.waterbirds import edited_scores, predicted_by
+from benchmarks.waterbirds_images import edited_scores, predicted_by, window_scores, windows_shown
 from pipeline.statistics.answers import Answers
 
 
@@ -125,18 +125,61 @@ def test_what_predicts_that_the_background_decides() -> None:
             "label": [0, 0, 1, 1],
             "prediction": [0, 1, 1, 0],
             "place": [0, 1, 0, 0],
-            "looks_beside": [0.0, 2.0, 1.0, 3.0],
+            "looks beside": [0.0, 2.0, 1.0, 3.0],
             "sufficiency": [0.1, 0.9, 0.2, 0.8],
             "necessity": np.nan,
+            "both": np.nan,
+            "transfer": [0.0, 1.0, 0.0, np.nan],
         }
     )
     decides = pd.Series([0.0, 1.0, 1.0, 1.0], frame.index)
     told = predicted_by(frame, decides)
     assert told["decides"] == 0.75
     assert told["says place on conflict"] == pytest.approx(2 / 3)  # images 1 and 3 of 1, 2, 3
-    assert told["looks_beside: decides"] == 1.0
+    assert told["looks beside: decides"] == 1.0
     assert told["sufficiency: says place"] == 1.0
     assert np.isnan(told["necessity: decides"])
+    assert told["necessity: n"] == 0
+    assert told["transfer: n"] == 3
+    assert told["transfer: decides"] == pytest.approx(3 / 4)  # image 1 before image 0, image 2 ties with it
+    # images 1 and 3 are wrong: in both the background decides, so nothing can be told apart
+    assert np.isnan(told["looks beside: decides, of wrong ones"])
+
+
+def test_what_an_image_s_window_adds_is_the_mean_over_its_recipients() -> None:
+    rows = pd.DataFrame(
+        {
+            "example_id": ["x", "x", "x", "y"],
+            "window": ["relevant", "relevant", "other_place", "relevant"],
+            "probability": [0.5, 0.8, 0.99, 0.5],
+            "control": [0.2, 0.5, 0.01, 0.5],
+            "x": 3, "y": 4, "width": 5, "height": 6,
+        }
+    )  # fmt: skip
+    scores = window_scores(rows)
+    assert scores.loc["x", "transfer"] == pytest.approx((np.log(4) + np.log(4)) / 2, rel=1e-3)
+    assert scores.loc["y", "transfer"] == pytest.approx(0.0)
+    assert scores.loc["x", ["x", "y", "width", "height"]].tolist() == [3, 4, 5, 6]
+
+
+def test_windows_show_the_place_of_a_class_where_those_on_it_carry_most() -> None:
+    frame = pd.DataFrame(
+        {
+            "prediction": [1, 1, 1, 0],
+            "place": [1, 1, 0, 0],
+            "transfer": [3.0, 2.0, 1.0, np.nan],
+            "x": 0, "y": 0, "width": 2, "height": 1,
+        },
+        index=["a", "b", "c", "d"],
+    )  # fmt: skip
+    bird = np.zeros((4, 4), bool)
+    bird[:, 0] = True
+    shown = windows_shown(frame, dict.fromkeys(frame.index, bird))
+    water = shown["waterbird"]
+    assert (water["windows"], water["on water"], water["best"], water["best on water"]) == (3, 2, 3, 2)
+    assert water["AUC of the gain for the place"] == 1.0
+    assert water["on the bird"] == 0.5
+    assert shown["landbird"]["windows"] == 0
 
 
 def test_a_mark_is_on_its_share_of_the_photographs() -> None:
