@@ -101,9 +101,17 @@ class ClassCourse:
         """Whether no run accused it and its verdict never changed."""
         return not self.changes and self.last not in ACCUSED
 
+    @cached_property
+    def figures(self) -> Mapping[str, tuple[Figure, ...]]:
+        """The figures of :data:`FIGURES`, run by run: tables, scales and charts all ask for them."""
+        return {
+            name: tuple(Figure() if row is None else _figure(row, name) for row in self.rows)
+            for name in FIGURES
+        }
+
     def figure(self, name: str) -> tuple[Figure, ...]:
         """A figure of :data:`FIGURES`, run by run."""
-        return tuple(Figure() if row is None else _figure(row, name) for row in self.rows)
+        return self.figures[name]
 
     def change(self, name: str) -> float:
         """The last value of a figure less the first; 0 where fewer than two runs have one."""
