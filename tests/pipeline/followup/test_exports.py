@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +88,71 @@ def test_arrays_are_those_of_the_maps_and_boxes(run: Store, tmp_path: Path) -> N
         cells = np.array(stored["signed"], np.float32) * stored["signed_scale"]
         per_cell = height * width / len(cells)
         assert arrays["a_batch"][k].sum() == pytest.approx(cells.sum() * per_cell, rel=1e-3, abs=1e-3)
+
+
+def documented(tool: str) -> str:
+    """The Python of docs/export.md that uses this tool."""
+    page = (Path(__file__).parents[3] / "docs/export.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    (block,) = [block for block in blocks if f"import {tool}" in block]
+    return block
+
+
+@pytest.mark.filterwarnings("ignore")  # other people's
+def test_quantus_measures_the_mass_of_the_run(
+    run: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("quantus", reason="Quantus is not installed")
+    monkeypatch.chdir(tmp_path)
+    export(run, "arrays", "arrays.npz")
+    given: dict[str, Any] = {}
+    exec(compile(documented("quantus"), "docs/export.md", "exec"), given)
+    scores = run.read("scores").to_pandas()
+    mass = scores[scores["metric"] == "mass"].set_index("example_id")["value"]
+    # the stored maps have cells of two pixels, which the sides of a box cut
+    expected = mass.loc[given["arrays"]["example_id"].tolist()].to_numpy()
+    np.testing.assert_allclose(given["shares"], expected, atol=0.06)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fiftyone_imports_boxes_classes_and_verdicts(run: Store, tmp_path: Path) -> None:
+    """By its importer, which needs no MongoDB."""
+    coco = pytest.importorskip("fiftyone.utils.coco", reason="FiftyOne is not installed")
+    export(run, "coco", str(tmp_path))
+    files = {"data_path": str(tmp_path / "data"), "labels_path": str(tmp_path / "labels.json")}
+    with coco.COCODetectionDatasetImporter(**files) as read:
+        samples = list(read)
+    rows = [row for row in run.read("examples").to_pylist() if row["status"] != "failed"]
+    verdicts = dict(rank(run).table.set_index("label")["verdict"])
+    assert len(samples) == len(rows)
+    for (file, about, objects), row in zip(samples, rows, strict=True):
+        assert Path(file).is_file()
+        detections = objects["detections"].detections if objects.get("detections") else []
+        assert len(detections) == len(row["boxes_model"])
+        for detection, box in zip(detections, row["boxes_model"], strict=True):
+            assert (detection.label, detection.supercategory) == (row["class_name"], verdicts[row["label"]])
+            corner = box["xmin"] / about.width, box["ymin"] / about.height
+            width, height = box["xmax"] - box["xmin"] + 1, box["ymax"] - box["ymin"] + 1
+            sides = width / about.width, height / about.height
+            assert detection.bounding_box == pytest.approx([*corner, *sides])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(
+    "FIFTYONE_DATABASE_URI" not in os.environ, reason="FIFTYONE_DATABASE_URI names no MongoDB"
+)
+def test_fiftyone_has_verdicts_and_maps(run: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fiftyone", reason="FiftyOne is not installed")
+    monkeypatch.chdir(tmp_path)
+    export(run, "coco", "coco")
+    given: dict[str, Any] = {}
+    exec(compile(documented("fiftyone"), "docs/export.md", "exec"), given)
+    verdicts = dict(rank(run).table.set_index("class_name")["verdict"])
+    for sample in given["dataset"]:
+        assert sample.verdict.label in verdicts.values()
+        assert {verdicts[d.label] for d in sample.detections.detections} <= {sample.verdict.label}
+        assert Path(sample.map.map_path).is_file()
+    given["dataset"].delete()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="MLflow is not installed")
