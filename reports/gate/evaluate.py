@@ -59,6 +59,7 @@ def evaluate(
         inconclusive=policy.inconclusive,
         report=f"{run}/{REPORT}" if REPORT in gated.folder.files.names("") else "",
         notes=(*waiver_notes(waived, results), *powerless(gated)),
+        baseline=before,
     )
 
 

@@ -18,6 +18,7 @@ def outcome_json(outcome: Outcome) -> str:
         "version": VERSION,
         "run": outcome.run,
         "report": outcome.report,
+        "baseline": outcome.baseline,
         "state": outcome.state,
         "counts_as": outcome.counts_as,
         "headline": outcome.headline,

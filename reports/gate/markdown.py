@@ -13,9 +13,8 @@ _WORDS = {State.PASS: "pass", State.FAIL: "FAIL", State.INCONCLUSIVE: "inconclus
 
 def markdown(outcome: Outcome) -> str:
     """A headline, a table of the checks and, below, what does not pass: classes, numbers, next steps."""
-    lines = [f"# Gate {outcome.headline}", "", f"Run: {cell(outcome.run)}"]
-    if outcome.report:
-        lines.append(f"Report: {cell(outcome.report)}")
+    about = {"Run": outcome.run, "Compared with": outcome.baseline, "Report": outcome.report}
+    lines = [f"# Gate {outcome.headline}", "", *(f"- {k}: {cell(v)}" for k, v in about.items() if v)]
     lines += ["", "| check | result |", "| --- | --- |"]
     lines += [f"| {cell(r.name)} | {word(r)}: {cell(r.message)} |" for r in outcome.checks]
     for result in outcome.checks:

@@ -135,6 +135,7 @@ class Outcome:
     Attributes:
         inconclusive: what a gate that can neither pass nor fail counts as, by the policy.
         report: path of the run's report, empty where there is none; notes: warnings.
+        baseline: path of the run that it was compared with, empty where there is none.
     """
 
     run: str
@@ -142,6 +143,7 @@ class Outcome:
     inconclusive: State = State.INCONCLUSIVE
     report: str = ""
     notes: tuple[str, ...] = ()
+    baseline: str = ""
 
     @property
     def state(self) -> State:

@@ -29,7 +29,9 @@ def runs(tmp_path_factory) -> Path:
 
 
 def against(runs, run, baseline, **policy):
-    return evaluate(runs / run, parse_policy(IMAGES | policy), baseline=runs / baseline).checks[-1]
+    outcome = evaluate(runs / run, parse_policy(IMAGES | policy), baseline=runs / baseline)
+    assert outcome.baseline == str(runs / baseline)
+    return outcome.checks[-1]
 
 
 def test_a_baseline_alone_demands_that_nothing_is_worse(runs):

@@ -63,6 +63,22 @@ def test_the_commands_of_the_jobs_exist(jobs, planted):
     assert all((ROOT / name).is_file() for name in files)
 
 
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        ("github.yml", ["vendor.github-workflows"]),
+        ("gitlab.yml", ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"]),
+    ],
+)
+def test_the_files_are_what_the_hosts_take(file, options):
+    """By the schemas of GitHub's workflows and GitLab's pipelines, as check-jsonschema brings them."""
+    check = pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
+    from click.testing import CliRunner
+
+    done = CliRunner().invoke(check.main, ["--builtin-schema", *options, str(CI / file)])
+    assert done.exit_code == 0, done.output
+
+
 @pytest.mark.parametrize("job", STATES)
 def test_each_job_has_data_and_a_configuration(job, planted, tmp_path):
     from pipeline.inputs.datasets.planted import open_planted

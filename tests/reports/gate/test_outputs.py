@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from markdown_it import MarkdownIt
 from sarif_pydantic import Sarif
 from typer.main import get_command
 
@@ -22,6 +24,7 @@ from reports.gate.junit import junit_xml
 from reports.gate.markdown import markdown
 from reports.gate.outcome import Outcome
 from reports.gate.sarif import sarif
+from reports.gate.state import State
 from reports.gate.steps import look_at
 from reports.gate.steps import test_more as further_tests
 from tests.reports.gate.edited import edit_run, row
@@ -163,13 +166,42 @@ def test_markdown_names_classes_numbers_and_the_next_step(run, judged):
     assert "waived, not passed (legitimate context: water \\| fish; us, until 2026-12-31)" in text
 
 
+def shown(text: str) -> list[tuple[str, str]]:
+    """What a host's renderer makes of Markdown: (kind of block, its words), in order."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    blocks = [(tokens[k - 1].tag, token) for k, token in enumerate(tokens) if token.type == "inline"]
+    return [(tag, "".join(part.content for part in token.children)) for tag, token in blocks]
+
+
+def test_a_renderer_shows_the_comment_as_it_is_meant(judged):
+    """Every check a row of two cells, every class a line, commands as code; names stay what they are."""
+    outcome = judged()
+    nasty = "<b>|x|</b> [a](http://b) `c` *d* # e"
+    notes = tuple(replace(note, name=nasty) for note in outcome.checks[1].findings[0].classes)
+    finding = replace(outcome.checks[1].findings[0], classes=notes)
+    checks = (outcome.checks[0], replace(outcome.checks[1], findings=(finding,)), *outcome.checks[2:])
+    outcome = replace(outcome, checks=checks, baseline="runs/_last_")
+    blocks = shown(markdown(outcome))
+    assert blocks[0] == ("h1", f"Gate {outcome.headline}")
+    assert ("p", "Compared with: runs/_last_") in blocks
+    words = {State.PASS: "pass", State.FAIL: "FAIL", State.INCONCLUSIVE: "inconclusive"}
+    rows = [(check.name, f"{words[check.state]}: {check.message}") for check in checks]
+    cells = [text for tag, text in blocks if tag == "td"]
+    assert list(zip(cells[::2], cells[1::2], strict=True)) == rows
+    assert [("p", str(note)) in blocks for note in notes] == [True, True]
+    code = [part for token in MarkdownIt().parse(markdown(outcome)) for part in token.children or ()]
+    commands = [part.content for part in code if part.type == "code_inline"]
+    assert commands
+    assert all(command.startswith("hansaudit ") for command in commands)
+
+
 def test_the_report_is_linked_where_there_is_one(run, judged):
     assert judged().report == ""
     (run / "report.html").write_text("<h1>")
     try:
         outcome = judged()
         assert outcome.report == f"{run}/report.html"
-        assert f"Report: {run}/report.html" in markdown(outcome).replace("\\", "")
+        assert f"- Report: {run}/report.html" in markdown(outcome).replace("\\", "")
         assert json.loads(sarif(outcome))["runs"][0]["results"][0]["locations"][0]["physicalLocation"][
             "artifactLocation"
         ]["uri"].endswith("/report.html")
