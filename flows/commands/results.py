@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
             "report runs/squeezenet",
             "report runs/tonight --baseline runs/last --decisions ci/decisions.toml",
             "report runs/squeezenet --method gradient --out gradient.html",
+            "report runs/imagenet --folder pages",
         ),
     )(report)
     app.command(
@@ -73,6 +74,10 @@ def rank(
 def report(
     run: Run,
     out: Annotated[str | None, typer.Option(help="HTML file; default a report.html in the run.")] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(help="Write a folder instead: index.html, and a page per class with all its images."),
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Explanation method; default the run's.")] = None,
     images: Annotated[str | None, typer.Option(help="Images that count: correct or all.")] = None,
     decisions: Annotated[
@@ -96,12 +101,20 @@ def report(
     from flows import terminal
     from flows.beside import read_beside
     from flows.report import changed_settings, rank_run, write_report_file
+    from pipeline.errors import InputError
     from pipeline.run.store import Store
+    from reports.page.folder import write_folder
 
+    if out is not None and folder is not None:
+        raise InputError(f"--out {out} and --folder {folder}: give one; a report is a file or a folder")
     settings = changed_settings(run, {"method": method, "images": images})
     with Store(run).lock_existing():
         ranking = rank_run(run, settings)
-        path = write_report_file(run, ranking, out, read_beside(run, ranking, decisions, baseline))
+        beside = read_beside(run, ranking, decisions, baseline)
+        if folder is None:
+            path = write_report_file(run, ranking, out, beside)
+        else:
+            path = str(write_folder(run, ranking, folder, beside))
     _print_written(run, ranking)
     terminal.print_path("report", path)
 

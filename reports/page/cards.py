@@ -63,6 +63,7 @@ class Card:
     framed: str | None
     n_mean: int
     missing: str
+    images: str  # where all of its images are; empty: nowhere
 
 
 def carded(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -150,6 +151,7 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         framed=framed,
         n_mean=len(in_mean),
         missing=_missing(run, choice, stored),
+        images=run.pages.get(int(row["label"]), ""),
     )
 
 

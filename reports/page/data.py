@@ -6,7 +6,7 @@ Tables only: nothing here needs the images, the model or TensorFlow again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +52,7 @@ _EXAMPLE_COLUMNS = (
     "class_name",
     "prediction",
     "confidence",
+    "label_probability",
     "correct",
     "boxes_model",
     "box_area",
@@ -119,6 +120,7 @@ class RunData:
     # ^ a row per image: the columns above, the metrics, `used` (by the ranking), `excess` (its adjusted lift)
     expected: Expected
     beside: Beside = NOTHING_BESIDE
+    pages: Mapping[int, str] = field(default_factory=dict)  # label -> where all images of the class are
 
     @property
     def classes(self) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ from pipeline.run.ranking_settings import ranking_files
 from reports.inline import assets, environment
 from reports.page import words
 from reports.page.data import NOTHING_BESIDE, Beside, RunData, load_run
+from reports.page.explore import embedded
 from reports.page.sections import Section, all_sections
 
 if TYPE_CHECKING:
     from pipeline.statistics.ranking import Ranking
-_PACKAGE = "reports.page"
+PACKAGE = "reports.page"
 
 
 def write_report(
@@ -36,6 +38,7 @@ def write_report(
         InputError: the folder is no run or has no finished shard, or the file cannot be written.
     """
     run = load_run(run_dir, ranking, beside)
+    run = replace(run, pages={label: f"#images-{label}" for label in embedded(run)})
     page = render(run).encode("utf-8")
     if out is None:
         name = ranking_files(run.manifest, ranking.settings).report
@@ -48,7 +51,7 @@ def write_report(
 
 def render(run: RunData) -> str:
     """The page as text."""
-    templates = _templates(run)
+    templates = templates_for(run)
     macros = templates.get_template("macros.html.j2").module
     built = [(s, s.build(run)) for s in all_sections()]
     shown = [(s, _section(templates, macros, s, c)) for s, c in built if c is not None]
@@ -56,12 +59,13 @@ def render(run: RunData) -> str:
     return templates.get_template("page.html.j2").render(
         title=f"{dataset.get('name') or 'dataset'} · {run.manifest.get('model', {}).get('name') or 'model'}",
         sections=shown,
-        **assets(_PACKAGE, "report"),
+        **assets(PACKAGE, "report"),
     )
 
 
-def _templates(run: RunData) -> Environment:
-    templates = environment(_PACKAGE)
+def templates_for(run: RunData) -> Environment:
+    """The page's templates, with its filters."""
+    templates = environment(PACKAGE)
     templates.filters.update(words.FILTERS | {"short": run.short})
     templates.tests["given"] = words.given
     return templates

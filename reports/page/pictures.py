@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from reports.inline import data_uri
 from reports.page.data import Heat
 
-_COLOURS = (colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.float32)
+COLOURS = (colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.float32)
 
 
 def photo_uri(jpeg: bytes) -> str:
@@ -40,21 +40,25 @@ def upsample(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(np.asarray(image.resize(size, Image.Resampling.BICUBIC)), 0, None)
 
 
+def strengths(heat: np.ndarray) -> np.ndarray:
+    """Relevance >= 0 of any shape as shares of its 99.5 % quantile, at most 1."""
+    top = float(np.quantile(heat, 0.995)) or float(heat.max(initial=0.0))
+    return np.clip(heat / top, 0, 1) if top > 0 else np.zeros_like(heat)
+
+
 def overlay(picture: np.ndarray | None, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The heat map over the dimmed grey photograph, (h, w, 3) uint8.
 
     Colour and opacity grow with the relevance; the 99.5 % quantile of the map is full colour, so that one
     single hot pixel does not darken all others. Without a photograph the ground is dark grey.
     """
-    heat = upsample(values, size)
-    top = float(np.quantile(heat, 0.995)) or float(heat.max(initial=0.0))
-    strength = np.clip(heat / top, 0, 1) if top > 0 else np.zeros_like(heat)
+    strength = strengths(upsample(values, size))
     if picture is None:
-        ground = np.full((*heat.shape, 3), 24.0, dtype=np.float32)
+        ground = np.full((*strength.shape, 3), 24.0, dtype=np.float32)
     else:
         grey = picture @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
         ground = np.repeat((0.5 * grey + 8)[..., None], 3, axis=2)
-    colour = _COLOURS[np.rint(255 * (0.25 + 0.75 * strength)).astype(int)]
+    colour = COLOURS[np.rint(255 * (0.25 + 0.75 * strength)).astype(int)]
     alpha = (0.95 * strength**0.65)[..., None]
     return np.rint((1 - alpha) * ground + alpha * colour).astype(np.uint8)
 

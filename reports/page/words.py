@@ -132,6 +132,12 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def plain(value: float | None) -> str:
+    """For a script to sort by: four decimals, empty where there is none."""
+    return f"{value:.4f}" if given(value) and value is not None else ""
+
+
 FILTERS = {
-    f.__name__: f for f in (number, signed, percent, probability, count, integer, spell, listing, duration)
+    f.__name__: f
+    for f in (number, signed, percent, probability, count, integer, spell, listing, duration, plain)
 }

@@ -78,7 +78,9 @@ endif -%}
 <td data-s="{{ r.effect_low if r.effect_low is given else '' }}"
 title="{{ r.effect_low | signed }} … {{ r.effect_high | signed }}">{{ r.effect_bar }}</td>
 {% endif %}
-<td class="num" data-s="{{ r.n }}">{{ r.n | integer }}<small>/{{ r.n_images | integer }}</small></td>
+<td class="num" data-s="{{ r.n }}">{{ r.n | integer }}<small>/
+{%- if r.images %}<a href="{{ r.images }}" title="all its images">{{ r.n_images | integer }}</a>
+{%- else %}{{ r.n_images | integer }}{% endif %}</small></td>
 <td class="num">{{ r.accuracy | percent }}</td>
 <td class="num strong">{{ r.adjusted | signed }}</td>
 <td data-s="{{ r.high if r.high is given else '' }}"
@@ -143,6 +145,7 @@ def build(run: RunData) -> dict[str, Any]:
             "q_abs": _round(r["q_absolute"], 6),
             "needed": r["n_needed"],
             "card": int(r["label"]) in with_card,
+            "images": run.pages.get(int(r["label"]), ""),
         }
         for r in records(table)
     ]

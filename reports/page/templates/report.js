@@ -123,16 +123,90 @@
     else filter();  // browsers keep form values on reload
   }
 
+  // all images of a class: sorted and filtered where they stand
+  const explore = (box) => {
+    const MOST_SHOTS = 200;
+    const shots = [...box.querySelectorAll(".shot")];
+    const kinds = [...box.querySelectorAll(".kind")];
+    const [files, by, more, heat] = [".in-files", ".by", ".more", ".heat"].map((name) => box.querySelector(name));
+    const text = new Map(shots.map((shot) => [shot, `${shot.dataset.file} ${shot.querySelector("em")?.textContent ?? ""}`.toLowerCase()]));
+    let whole = false;
+    const key = (shot, name) => {
+      const raw = shot.dataset[name];
+      return raw === "" ? null : name === "file" ? raw : Number(raw);
+    };
+    const show = () => {
+      const name = by.value.replace(/^-/, ""), sign = by.value.startsWith("-") ? -1 : 1;
+      const keyed = shots.map((shot, index) => [key(shot, name), index, shot]);
+      keyed.sort(([a, i], [b, j]) => {
+        if (a === null || b === null) return (a === null) - (b === null) || i - j;
+        return sign * (name === "file" ? a.localeCompare(b, undefined, { numeric: true }) : a - b) || i - j;
+      });
+      const words = files.value.toLowerCase().trim();
+      const on = new Set(kinds.filter((k) => k.getAttribute("aria-pressed") === "true").map((k) => k.dataset.kind));
+      let matching = 0;
+      for (const [, , shot] of keyed) {
+        const matches = on.has(shot.dataset.kind) && text.get(shot).includes(words);
+        shot.hidden = !(matches && (whole || matching < MOST_SHOTS));
+        matching += matches;
+      }
+      box.querySelector(".shots").append(...keyed.map(([, , shot]) => shot));
+      box.querySelector(".shown").textContent = matching === shots.length ? `${matching} images` : `${matching} of ${shots.length} images`;
+      box.querySelector(".nothing").hidden = matching > 0;
+      more.hidden = whole || matching <= MOST_SHOTS;
+    };
+    const press = (button) => button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+    files.addEventListener("input", show);
+    by.addEventListener("change", show);
+    more.addEventListener("click", () => { whole = true; show(); });
+    kinds.forEach((kind) => kind.addEventListener("click", () => { press(kind); show(); }));
+    heat.addEventListener("click", () => { press(heat); box.querySelector(".shots").classList.toggle("hot"); });
+    show();
+  };
+  document.querySelectorAll(".explore").forEach(explore);
+
+  // in the one-file page the images of a class come out of their template when they are asked for
+  const pick = document.getElementById("pick");
+  if (pick) {
+    const gallery = document.getElementById("gallery");
+    const choose = (label) => {
+      const template = document.getElementById(`shots-${label}`);
+      gallery.replaceChildren(...(template ? [template.content.cloneNode(true)] : []));
+      gallery.querySelectorAll(".explore").forEach(explore);
+      pick.value = template ? label : "";
+    };
+    const follow = () => {
+      const asked = location.hash.match(/^#images-(\d+)$/);
+      if (!asked) return;
+      choose(asked[1]);
+      document.getElementById("images").scrollIntoView();
+    };
+    pick.addEventListener("change", () => {
+      choose(pick.value);
+      history.replaceState(null, "", pick.value ? `#images-${pick.value}` : "#images");
+    });
+    addEventListener("hashchange", follow);
+    if (location.hash) follow(); else pick.value = "";
+  }
+
   const zoom = document.getElementById("zoom");
-  document.querySelectorAll("button.zoomable").forEach((button) => button.addEventListener("click", () => {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button.zoomable");
+    if (!button) return;
     const copy = button.closest("figure").cloneNode(true);
     const pictures = document.createElement("div");
     pictures.className = "zoomable";
     pictures.append(...copy.querySelector(".zoomable").children);
     copy.querySelector(".zoomable").replaceWith(pictures);
+    if (pictures.querySelector(".layer") && pictures.querySelector(".photo")) {  // photograph and map side by side
+      const photo = pictures.firstElementChild.cloneNode(true);
+      photo.querySelector(".layer").remove();
+      photo.classList.add("bare");
+      pictures.prepend(photo);
+    }
     zoom.querySelector(".stage").replaceChildren(copy);
     zoom.showModal();
-  }));
+  });
   zoom.addEventListener("click", (event) => { if (event.target === zoom) zoom.close(); });
 
   const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));

@@ -276,3 +276,33 @@ def test_headings_regions_and_tables_are_marked_up(open_page):
         "unlabelled": 0,
         "language": "en",
     }
+
+
+def shown_shots(browser, name: str) -> list[str]:
+    """This attribute of the visible images of the class that was picked, in their order."""
+    script = (
+        f"return [...document.querySelectorAll('#gallery .shot:not([hidden])')].map(s => s.dataset.{name})"
+    )
+    return browser.execute_script(script)
+
+
+def test_the_images_of_a_class_are_picked_sorted_and_filtered(browser, open_page, ranking) -> None:
+    from selenium.webdriver.support.select import Select
+
+    open_page()
+    assert not shown_shots(browser, "file")
+    browser.find_element("css selector", "#row-7 td a[href='#images-7']").click()
+    lifts = [float(v) for v in shown_shots(browser, "lift") if v]
+    expected = sorted(ranking.images.query("label == 7")["adjusted_lift"])
+    assert lifts == pytest.approx(expected, abs=1e-4)
+    Select(browser.find_element("css selector", "#gallery .by")).select_by_value("-p")
+    sure = [float(v) for v in shown_shots(browser, "p") if v]
+    assert sure == sorted(sure, reverse=True)
+    browser.find_element("css selector", "#gallery .kind[data-kind='right']").click()
+    assert "right" not in shown_shots(browser, "kind")
+    Select(browser.find_element("id", "pick")).select_by_value("0")
+    assert browser.execute_script("return location.hash") == "#images-0"
+    assert len(shown_shots(browser, "file")) == 30
+    browser.find_element("css selector", "#gallery .zoomable").click()
+    assert browser.execute_script("return document.querySelectorAll('#zoom[open] .frame').length") == 2
+    assert not browser.get_log("browser")

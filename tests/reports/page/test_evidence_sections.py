@@ -11,9 +11,11 @@ import pyarrow.dataset as ds
 import pytest
 
 from pipeline.run.hashes import hashed
+from pipeline.run.store import Store
+from pipeline.statistics.comparison import compare
 from pipeline.statistics.ranking import Ranking, rank
 from reports.decisions.file import Decision, Waiver
-from reports.page.data import Beside
+from reports.page.data import NOTHING_BESIDE, Beside
 from reports.page.html import write_report
 from reports.page.sections import all_sections
 from tests.reports.page.pages import (
@@ -36,8 +38,8 @@ def folder(drawn: tuple[Path, Ranking], tmp_path: Path) -> Path:
     return shutil.copytree(drawn[0], tmp_path / "run")
 
 
-def page_of(folder: Path, ranking: Ranking, *decided: Waiver) -> Page:
-    page = Page(write_report(folder, ranking, beside=Beside(decided)).read_text(encoding="utf-8"))
+def page_of(folder: Path, ranking: Ranking, beside: Beside = NOTHING_BESIDE) -> Page:
+    page = Page(write_report(folder, ranking, beside=beside).read_text(encoding="utf-8"))
     for tag, attributes in page.tags:
         assert not [a for a in attributes if a.startswith("on") or a == "style"], (tag, attributes)
     assert len(page.all("script")) == 1
@@ -268,7 +270,9 @@ def test_a_run_with_everything_shows_every_section(folder, ranking):
     """A section that is registered and not shown here has no run that it is tested with."""
     class_id = ranking.table["class_id"].iloc[0]
     decided = Waiver(class_id, Decision.LEGITIMATE_CONTEXT, "water belongs to a fish", "Ada", None)
-    page = page_of(folder, write_everything(folder, ranking), decided)
+    verdicts = dict(zip(ranking.table["label"], ranking.table["verdict"], strict=True))
+    compared = compare(Store(folder), Store(folder), (verdicts, verdicts))
+    page = page_of(folder, write_everything(folder, ranking), Beside((decided,), compared))
     shown = [a["id"] for a in page.all("section")]
     assert shown == [part.name for part in all_sections()]
 
