@@ -10,6 +10,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from keras import ops
 
+from explainers.differentiable import MapFunction
+from explainers.errors import InvalidParameter
 from explainers.inputs import check_input, explained_index
 from explainers.network import Head, Network, network
 from explainers.rules.assign import assign
@@ -127,6 +129,16 @@ class Fitted(ABC):
         `target`: None for the predicted class, a class, one per image, or a function of the output.
         """
 
+    def function(self, live: bool = False) -> MapFunction:
+        """The map as a function of tensors, to be differentiated by the inputs; `live`: by the weights, too.
+
+        Raises InvalidParameter for a method that is more than one backward pass.
+        """
+        raise InvalidParameter(
+            f"{self.analyzer!r} is no single backward pass, so there is no function to differentiate; valid: "
+            "gradient, input_x_gradient and the lrp methods"
+        )
+
 
 @dataclass(frozen=True)
 class BackwardAnalyzer(Analyzer):
@@ -156,7 +168,7 @@ class BackwardAnalyzer(Analyzer):
 
     def by(self, preset: Preset, net: Network, state: State) -> BackwardFitted:
         """The fitted analyzer with the rules of this preset."""
-        return BackwardFitted(self, net, state, net.head(preset, self.start(), self.times_input()))
+        return BackwardFitted(self, net, state, preset)
 
 
 class BackwardFitted(Fitted):
@@ -165,12 +177,16 @@ class BackwardFitted(Fitted):
     analyzer: BackwardAnalyzer
     head: Head
 
-    def __init__(self, analyzer: BackwardAnalyzer, net: Network, state: State, head: Head):
+    def __init__(self, analyzer: BackwardAnalyzer, net: Network, state: State, preset: Preset):
         super().__init__(analyzer, net, state)
-        self.head = head
+        self.preset = preset
+        self.head = net.head(preset, analyzer.start(), analyzer.times_input())
 
     def analyze(self, x: Any, target: Target = None, ledger: bool = False) -> Explanation:
         return _run(self.network, [self], x, target, ledger)[0]
+
+    def function(self, live: bool = False) -> MapFunction:
+        return MapFunction(self.network, self.preset, self.head, live, self.analyzer.fold())
 
 
 def analyze_many(fitted: Sequence[Fitted], x: Any, target: Target = None) -> list[Explanation]:
@@ -200,14 +216,14 @@ def _run(
     output = ops.convert_to_numpy(output)
     goal = goal if goal.function else Goal(ops.convert_to_numpy(chosen))
     return [
-        _explain(
+        explanation_of(
             member, ops.convert_to_numpy(r), output, goal, ops.convert_to_numpy(lines) if ledger else None
         )
         for member, (r, lines) in zip(fitted, results, strict=True)
     ]
 
 
-def _explain(
+def explanation_of(
     fitted: BackwardFitted,
     relevance: np.ndarray,
     output: np.ndarray,

@@ -100,12 +100,18 @@ def _vjp_jax(function: Callable[..., Tensor], primals: tuple, cotangent: Tensor)
 def _vjp_torch(function: Callable[..., Tensor], primals: tuple, cotangent: Tensor) -> tuple:
     import torch
 
+    again = torch.is_grad_enabled()  # someone differentiates what comes out: keep the graph
     with torch.enable_grad():
-        leaves = tuple(primal.detach().requires_grad_() for primal in primals)
+        leaves = tuple(_leaf_torch(primal, again) for primal in primals)
         value = function(*leaves)
-        gradients = torch.autograd.grad(value, leaves, cotangent, allow_unused=True)
+        gradients = torch.autograd.grad(value, leaves, cotangent, create_graph=again, allow_unused=True)
     zipped = zip(gradients, leaves, strict=True)
     return tuple(torch.zeros_like(leaf) if g is None else g for g, leaf in zipped)
+
+
+def _leaf_torch(primal: Any, again: bool) -> Any:
+    """What is differentiated by: the tensor apart from what made it, or, to go on, a tensor of its own."""
+    return primal.view_as(primal) if again and primal.requires_grad else primal.detach().requires_grad_()
 
 
 def _compile_tensorflow(function: Callable[..., Any], weights: Any, jit: bool) -> Callable[..., Any]:

@@ -47,6 +47,10 @@ class Head:
     times_input: bool = False
     programs: dict[Any, Callable[..., Any]] = field(default_factory=dict)
 
+    def begin(self, graph: Graph, record: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
+        """The relevance to start with, by node; `chosen`: derivative of what is explained by the output."""
+        return {graph.output: _start(self.start, record[graph.output], chosen, graph.cut)}
+
     def relevance(
         self, graph: Graph, constants: Any, record: Mapping[str, Tensor], chosen: Tensor, ledger: bool
     ) -> tuple[Tensor, Tensor]:
@@ -60,7 +64,7 @@ class Head:
             if ledger:
                 lines.append(ops.stack(entry(R, flow)))
 
-        start = _start(self.start, record[graph.output], chosen, graph.cut)
+        start = self.begin(graph, record, chosen)
         relevance = backward(graph, self.steps, constants, record, start, enter)[graph.explained]
         if self.times_input:
             relevance = relevance * record[graph.explained]

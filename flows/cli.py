@@ -35,6 +35,7 @@ COMMANDS = (
     "history",
     "review",
     "clusters",
+    "concepts",
     "boxes",
     "confirm",
     "rank_methods",

@@ -221,6 +221,30 @@ CLUSTERS: Final = pa.schema(
     ]
 )
 
+# The images in which a channel of a layer says most for a class; beside what of the picture it says it of.
+CONCEPTS: Final = pa.schema(
+    [
+        _field("label", pa.int32(), "class that is explained", "class index"),
+        _field("method", _NAME, "key of the explanation method, with its parameters"),
+        _field("layer", _NAME, "name of the layer"),
+        _field("channel", pa.int32(), "channel of the layer, count from 0"),
+        _field("place", pa.int16(), "0: the image in which the channel has most relevance for the class ..."),
+        _field("example_id", pa.string(), "key into examples"),
+        _field("relevance", pa.float32(), "relevance of the channel over the size of that of all channels"),
+        _field(
+            "outside",
+            pa.float32(),
+            "share of the positive relevance of the channel's map outside the boxes; null without a box",
+        ),
+        _field("x", pa.int16(), "left edge of the crop in the model's input, count from 0", "pixel"),
+        _field("y", pa.int16(), "upper edge, count from 0", "pixel"),
+        _field("width", pa.int16(), "width of the crop", "pixel"),
+        _field("height", pa.int16(), "height of the crop", "pixel"),
+        _field("held", pa.float32(), "share of the map's positive relevance in the crop"),
+        _field("picture", pa.binary(), "the crop, PNG"),
+    ]
+)
+
 # What a reference network shows of the same images, for the same class; labels are the run's.
 REFERENCE: Final = pa.schema(
     [

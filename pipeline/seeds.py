@@ -93,6 +93,7 @@ class ImageChoice(Enum):
     PHOTOS = "photo canary {seed}\0{key}"
     EDITED = "confirm {seed} {key}"
     TRANSFER = "transfer {seed} {key}"
+    CONCEPTS = "concepts {seed}\0{key}"
     METHOD = "method {seed}\0{key}"
     LIMIT = "limit {seed}\0{key}"
     PROPERTIES = "properties {seed}\0{key}"

@@ -79,6 +79,22 @@ def test_the_verdict_of_a_class_is_the_one_that_is_documented() -> None:
         assert verdict(MapVerdict.UNDECIDED, tested) == (Verdict.UNDECIDED if rest else other)
 
 
+def test_the_python_of_the_channels_runs() -> None:
+    text = (DOCS / "evidence.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Channels: .*?\n(.*?)^## ", text, re.M | re.S)
+    (source,) = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Conv2D(6, 3, name="c"), layers.Flatten(), layers.Dense(2)]
+    )
+    pictures = np.random.default_rng(0).normal(size=(3, 8, 8, 3))
+    given: dict[str, Any] = {"model": model, "images": pictures, "others": pictures[::-1], "layer": "c"}
+    exec(compile(source, "docs/evidence.md", "exec"), given)
+    assert given["through"].shape == (3, 6)
+    assert given["only"].relevance.shape == pictures.shape
+    assert given["without"].shape == (3, 2)
+
+
 def test_the_python_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = re.findall(r"^```python\n(.*?)^```", (DOCS / "galleries.md").read_text(), re.M | re.S)
     keras.utils.set_random_seed(0)

@@ -123,7 +123,7 @@ def contribution_program(net: Network, function: Function | None) -> tuple[Progr
         both = [twice(value) for value in items]
         both[i] = ops.concatenate([items[i], reference], axis=0)
         record = net.record(weights["nodes"], tuple(both))
-        start = contrast(function, record[net.graph.output], target)
+        start = {net.graph.output: contrast(function, record[net.graph.output], target)}
         multiplier = backward(net.graph, head.steps, weights["head"], record, start)[net.graph.explained]
         return halves(multiplier)[0] * (items[i] - reference)
 

@@ -153,7 +153,7 @@ def map_program(
             head.steps,
             weights["head"],
             record,
-            start_of(function, record[net.graph.output], target),
+            {net.graph.output: start_of(function, record[net.graph.output], target)},
             enter,
         )
         maps = record[node.name]

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from explainers.engine import Tensor
 from explainers.model.graph import Arguments, Node
 from explainers.model.linear import Einsum
+from explainers.model.live import double, host_array
 
 
 def open_attention(node: Node, arguments: Arguments) -> Node:
@@ -77,8 +77,8 @@ def _operands(node: Node, arguments: Arguments) -> tuple[str, str, str] | str:
 def _project(
     part: Callable[..., Node], name: str, source: str, dense: Any, shape: tuple, factor: float = 1.0
 ) -> Node:
-    kernel = np.array(ops.convert_to_numpy(dense.kernel), np.float64) * factor
-    bias = None if dense.bias is None else np.array(ops.convert_to_numpy(dense.bias), np.float64) * factor
+    kernel = double(host_array(dense.kernel)) * factor
+    bias = None if dense.bias is None else double(host_array(dense.bias)) * factor
     return part(name, "einsum", (source,), shape, linear=Einsum(dense.equation), kernel=kernel, bias=bias)
 
 

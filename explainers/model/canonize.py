@@ -18,6 +18,7 @@ import numpy as np
 from explainers.model.activations import kind_and_note
 from explainers.model.convolutions import Conv, DepthwiseConv, Separable
 from explainers.model.graph import Graph, Node
+from explainers.model.live import double
 from explainers.model.output import both_classes, cut_output
 
 
@@ -111,12 +112,12 @@ def fold_into_previous(graph: Graph) -> Graph:
             continue
         if np.ndim(scale.kernel) > 1 or (scale.bias is not None and scale.bias.ndim > 1):
             continue
-        g = np.asarray(scale.kernel, np.float64)
+        g = double(scale.kernel)
         kernel = before.linear.scale_output(_double(before.kernel), g)
         if kernel is None:
             continue
         bias = 0.0 if before.bias is None else before.bias * g
-        bias = np.asarray(bias + (0.0 if scale.bias is None else scale.bias))
+        bias = double(bias + (0.0 if scale.bias is None else scale.bias))
         node = replace(
             before, kernel=kernel, bias=bias if np.any(bias) else None, folded=(*before.folded, scale.name)
         )
@@ -167,8 +168,8 @@ def _rewire(
 
 def _double(kernel: Any) -> Any:
     if isinstance(kernel, tuple):
-        return tuple(np.asarray(k, np.float64) for k in kernel)
-    return np.asarray(kernel, np.float64)
+        return tuple(map(double, kernel))
+    return double(kernel)
 
 
 def _pads(node: Node) -> tuple[tuple[int, int], ...] | None:
@@ -193,8 +194,8 @@ def _with_scaled_input(node: Node, scale: Node) -> Node | None:
     """The node reading the scale's input in place of its output; None where not exact."""
     if node.linear is None or isinstance(node.kernel, tuple) or np.ndim(scale.kernel) > 1:
         return None
-    kernel = np.asarray(node.kernel, np.float64)
-    scaled = node.linear.scale_input(kernel, np.asarray(scale.kernel, np.float64))
+    kernel = double(node.kernel)
+    scaled = node.linear.scale_input(kernel, double(scale.kernel))
     if scaled is None:
         return None
     bias = node.bias

@@ -11,6 +11,7 @@ from keras import ops
 
 from explainers.engine import Tensor
 from explainers.model.linear import Linear
+from explainers.model.live import double
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -51,7 +52,7 @@ class Conv(Linear):
         if not self._rotates:
             return w
         spatial = tuple(range(len(self.kernel_size)))
-        return np.ascontiguousarray(np.swapaxes(np.flip(w, spatial), -1, -2))
+        return np.swapaxes(np.flip(w, spatial), -1, -2)
 
     def transpose(self, s: Tensor, flipped: Tensor, like: Tensor) -> Tensor:
         if not self._rotates:
@@ -135,7 +136,7 @@ class Separable(Linear):
         return Conv(d.kernel_size, d.strides, d.padding, d.dilation, pads=d.pads)
 
     def composite(self, w: Any) -> np.ndarray:
-        depthwise, pointwise = (np.asarray(k, np.float64) for k in w)
+        depthwise, pointwise = map(double, w)
         return np.einsum(
             "...im,imo->...io", depthwise, pointwise.reshape(*depthwise.shape[-2:], -1), optimize=True
         )

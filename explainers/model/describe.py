@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import keras
-import numpy as np
 
 from explainers.model import linear_layers
 from explainers.model.activations import function_name, kind_and_note
@@ -18,6 +17,7 @@ from explainers.model.attention import open_attention
 from explainers.model.graph import Arguments, Node
 from explainers.model.inference import IDENTITIES, pipeline, random_crop
 from explainers.model.kinds import DECLARABLE
+from explainers.model.live import double, host_array
 
 Builder = Callable[[Node, Arguments], Node]
 
@@ -109,7 +109,7 @@ def _binary(kind: str) -> Builder:
         constants = [v for v in operands if not isinstance(v, keras.KerasTensor)]
         if len(operands) != 2 or len(constants) != 1:
             return node
-        c = np.asarray(linear_layers.host_array(constants[0]), np.float64)
+        c = double(host_array(constants[0]))
         c = c.reshape(-1) if c.ndim and c.shape[-1] == c.size else c
         first = constants[0] is operands[0]
         scales = {

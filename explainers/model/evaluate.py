@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from explainers.engine import Tensor
 from explainers.model.graph import Node
+from explainers.model.live import as_tensor
 
 # Kernel and bias of a node with weights, as tensors.
 Weights = Mapping[str, Any]
@@ -30,7 +30,7 @@ def evaluate(node: Node, inputs: Sequence[Tensor], weights: Weights | None = Non
 def own_weights(node: Node, dtype: Any) -> Weights:
     """The arrays of a node with weights as tensors."""
     arrays = {"kernel": node.kernel} | ({} if node.bias is None else {"bias": node.bias})
-    return keras.tree.map_structure(lambda array: ops.convert_to_tensor(array, dtype), arrays)
+    return {name: as_tensor(value, dtype) for name, value in arrays.items()}
 
 
 def evaluate_all(

@@ -8,18 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from explainers import engine
 from explainers.model.activations import function_name
 from explainers.model.convolutions import Conv, ConvTranspose, DepthwiseConv, Separable
 from explainers.model.graph import Arguments, Node
 from explainers.model.linear import Dense, Einsum, Linear, Scale
-
-
-def host_array(variable: Any) -> np.ndarray:
-    """A variable's value on the host, or a number of the model's code, in full precision."""
-    if isinstance(variable, keras.Variable):
-        return engine.host(variable)
-    return np.array(keras.ops.convert_to_numpy(variable))
+from explainers.model.live import double, host_array
 
 
 def _bias(layer: Any) -> np.ndarray | None:
@@ -89,7 +82,7 @@ def einsum_dense(node: Node, arguments: Arguments) -> Node:
 
 def scale(node: Node, w: Any, b: Any) -> Node:
     """The node as `w * a + b`, element by element."""
-    w, b = np.asarray(w, np.float64), np.asarray(b, np.float64)
+    w, b = double(w), double(b)
     return replace(node, kind="scale", linear=Scale(), kernel=w, bias=b if np.any(b) else None)
 
 

@@ -22,6 +22,7 @@ from explainers.engine import Tensor
 from explainers.errors import UntraceableModel
 from explainers.model.describe import describe
 from explainers.model.graph import Arguments, Graph, Node
+from explainers.model.live import reads_live
 from explainers.model.loading import load
 
 
@@ -173,7 +174,7 @@ def _events(event: Any, name: str, values: dict[int, str]) -> Iterator[Node]:
 def _freeze(node: Node) -> Node:
     """The node computing with its layer's weights as they are now, whatever becomes of the model."""
     variables = list(getattr(node.layer, "variables", ()))
-    if not variables:
+    if not variables or reads_live():
         return node
     state = tuple(engine.host(variable) for variable in variables)
 

@@ -21,11 +21,14 @@ def backward(
     steps: tuple[Step, ...],
     constants: Mapping[str, Any],
     record: Mapping[str, Tensor],
-    start: Tensor,
+    start: Mapping[str, Tensor],
     enter: Callable[[Step, Tensor, Any], None] | None = None,
 ) -> dict[str, Tensor]:
-    """Relevance at the model's inputs. `enter(step, R, flow)` is told of every step, for a ledger."""
-    relevance = {graph.output: start}
+    """Relevance at the model's inputs. `start`: relevance to begin with, by node: nothing else has any.
+
+    `enter(step, R, flow)` is told of every step, for a ledger.
+    """
+    relevance = dict(start)
     for step in steps:
         node = step.site.node
         if node.name not in relevance:

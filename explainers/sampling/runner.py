@@ -118,7 +118,7 @@ def gradient_program(
 
     def program(weights: Any, items: tuple[Tensor, ...], target: Tensor, *spec: Tensor) -> Tensor:
         record = net.record(weights["nodes"], varied(net, items, vary, spec))
-        start = start_of(function, record[net.graph.output], target)
+        start = {net.graph.output: start_of(function, record[net.graph.output], target)}
         return backward(net.graph, head.steps, weights["head"], record, start)[net.graph.explained]
 
     return program, {"nodes": net.weights, "head": head.constants}

@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.run.documents import (
     CanaryDocument,
     ClustersDocument,
+    ConceptsDocument,
     ConfirmationDocument,
     GroupsDocument,
     MethodsDocument,
@@ -162,6 +163,7 @@ class RunData:
         kinds = (
             ConfirmationDocument,
             ClustersDocument,
+            ConceptsDocument,
             GroupsDocument,
             MethodsDocument,
             PropertiesDocument,

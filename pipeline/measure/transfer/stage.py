@@ -175,10 +175,10 @@ def _show_best(rows: Sequence[dict[str, Any]], scenes: Mapping[str, Scene]) -> N
             shown[key[0]] += 1
             row = first[key]
             place = Place(row["x"], row["y"], row["width"], row["height"], 0.0)
-            row["picture"] = _png(scenes[key[1]].picture[place.slices])
+            row["picture"] = window_png(scenes[key[1]].picture[place.slices])
 
 
-def _png(window: np.ndarray) -> bytes:
+def window_png(window: np.ndarray) -> bytes:
     """A window (h, w, 3) uint8 as PNG, made smaller where it is larger than :data:`LARGEST`."""
     image = Image.fromarray(window)
     image.thumbnail((LARGEST, LARGEST))

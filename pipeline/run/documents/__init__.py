@@ -6,6 +6,7 @@ from pipeline.run.documents.base import Document, records
 from pipeline.run.documents.canary import CanaryDocument, FalseAlarms, PlantedCell, TrialDocument
 from pipeline.run.documents.choice import Candidate, ChoiceDocument
 from pipeline.run.documents.clusters import ClassStrategies, Cluster, ClustersDocument
+from pipeline.run.documents.concepts import ChannelEvidence, ClassConcepts, ConceptsDocument
 from pipeline.run.documents.confirmation import ConfirmationDocument, EditedClass, EditEffect, Role
 from pipeline.run.documents.groups import Estimate, GroupRow, GroupsDocument
 from pipeline.run.documents.methods import MethodsDocument, RankedMethod
@@ -27,10 +28,13 @@ __all__ = [
     "FAILURES",
     "CanaryDocument",
     "Candidate",
+    "ChannelEvidence",
     "ChoiceDocument",
+    "ClassConcepts",
     "ClassStrategies",
     "Cluster",
     "ClustersDocument",
+    "ConceptsDocument",
     "ConfirmationDocument",
     "Curve",
     "Document",
