@@ -47,8 +47,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Whole files go to the processors: what tests of a file share (a server, a run, a network) is made once.
 test: check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses logical --maxprocesses 4 --dist loadfile
 
 # The exact minima of all dependencies (constraints-oldest.txt, Python 3.11): the oldest Keras must refuse hostile files.
 test-oldest: $(OLDEST)/.installed

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.inputs.shards import parse_key
+from pipeline.run.costs import CHOICE, Forecast, StageCost
 
 if TYPE_CHECKING:
     from explainers import Fitted
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pipeline.measure.bench import Bench
     from pipeline.measure.budgets import Budget
     from pipeline.measure.forecast import Speeds
-    from pipeline.run.costs import Forecast
     from pipeline.run.store import Store
 
 _measured: tuple[Mapping[str, Fitted], Speeds] | None = None  # the last calibration, and of what
@@ -31,7 +31,10 @@ def speeds_of(bench: Bench) -> Speeds:
 
 
 def foresee(run: Store | None, bench: Bench) -> Forecast | None:
-    """What ``run`` will cost, or what is left of it; None where nothing is left to do."""
+    """What ``run`` will cost, or what is left of it; None where nothing is left to do.
+
+    Where the method was chosen for the bench, that is its first stage, as measured: it is over by then.
+    """
     from pipeline.measure.calibration import work_of
     from pipeline.measure.forecast import forecast
 
@@ -39,10 +42,15 @@ def foresee(run: Store | None, bench: Bench) -> Forecast | None:
     if run is not None and run.exists:
         left = sum(len(parse_key("", key)) for key in run.missing())
         work = replace(work, images=left)
-    config = bench.config
-    if bench.choice is not None:  # which has checked the method already
-        config = config.model_copy(update={"sanity": config.sanity.model_copy(update={"images": 0})})
-    return forecast(config, work, speeds_of(bench)) if work.images else None
+    if not work.images:
+        return None
+    config, chosen = bench.config, bench.choice
+    if chosen is None:
+        return forecast(config, work, speeds_of(bench))
+    # which has checked the method already
+    config = config.model_copy(update={"sanity": config.sanity.model_copy(update={"images": 0})})
+    spent = StageCost(CHOICE, chosen.images, chosen.passes, chosen.seconds)
+    return Forecast((spent, *forecast(config, work, speeds_of(bench)).stages))
 
 
 def fitted_to(seconds: float, bench: Bench) -> Budget:

@@ -26,7 +26,7 @@ from pipeline.measure.curves import Explained
 from pipeline.measure.properties import sampled_share
 from pipeline.measure.rows import Recipe, batch_tables
 from pipeline.measure.sanity import check_run
-from pipeline.run.costs import clocked
+from pipeline.run.costs import CHOICE, clocked
 from pipeline.run.documents import ChoiceDocument
 from pipeline.run.preflight import KEY, Preflight
 from pipeline.run.provenance import Provenance, versions
@@ -92,6 +92,7 @@ def _begin(
         setup_seconds=round(bench.seconds + time.perf_counter() - began, 3),
         forecast=list(forecast),
         finished_before=bench.dataset.info.n_examples - sum(len(parse_key("", key)) for key in keys),
+        spent={} if bench.choice is None else {CHOICE: bench.choice.seconds},
     )
     run.record(session)
     return session, keys

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+CHOICE = "choice"  # of the method, before everything else: known, not forecast
+
 
 @dataclass(frozen=True)
 class StageCost:

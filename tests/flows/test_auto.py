@@ -47,6 +47,12 @@ def test_the_method_is_chosen_once_and_tasks_get_it(prefect_api, arguments, tmp_
     assert "method: gradient, chosen on a few images" in " ".join(said.split())
     assert "decided: method: gradient, chosen by auto among 2 candidates on 8 images" in said
     chosen = ChoiceDocument.current(run)
+    # what the choice took stands before the stages, as forecast (it is over) and as spent
+    (session,) = run.manifest["sessions"]
+    first = session["forecast"][0]
+    assert (first["stage"], first["images"], first["seconds"]) == ("choice", 8, chosen.seconds)
+    assert next(iter(session["spent"].items())) == ("choice", chosen.seconds)
+    assert "forecast: choice 8 images" in said
     assert {row.method for row in chosen.candidates} == {"constant", "gradient"}
     assert [m.method for m in SanityDocument.current(run).methods] == ["gradient"]
     before = scores(run)

@@ -112,7 +112,7 @@ def double(a: tuple[Any, ...], z: Any, R: Any) -> Any:
         ~Kinds("dense") & ~Kinds("input"),
         lambda node, graph: node.type == "Square" and graph.position(node) == 2,
     ],
-    ids=repr,
+    ids=["type", "pattern", "kind", "both", "either", "neither", "function"],
 )
 def test_a_backward_mapping_for_a_class_a_name_a_kind_or_a_condition(condition: Any) -> None:
     model, x = chain(Square), images()
