@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.errors import InputError
 from pipeline.run.folder import RankingFiles, RunFolder
 from pipeline.run.ranking_settings import ranking_files
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from pipeline.config import Config, ReportConfig
     from pipeline.statistics.comparison import Comparison
     from pipeline.statistics.ranking import Ranking
     from reports.decisions.file import Waiver
@@ -20,39 +20,55 @@ T = TypeVar("T")
 
 
 def read_beside(
-    run: str, ranking: Ranking, decisions: str | None = None, baseline: str | None = None, last: str = ""
+    run: str,
+    ranking: Ranking,
+    decisions: str | None = None,
+    baseline: str | None = None,
+    named: ReportConfig | None = None,
 ) -> Beside:
     """Decisions and baseline, as far as there are.
 
     ``decisions``, ``baseline``: a file and a run folder that were asked for; empty: none; None: those that
-    the run's configuration names. Of the latter, and of ``last`` (the baseline where none is named), what
-    cannot be used is left out and the page says why: a finished run does not fail by it.
+    ``named`` names, of which what cannot be used is left out and the page says why: a finished run does not
+    fail by it. ``named``: a configuration that somebody wrote here; None: the run folder's, whoever made it.
 
     Raises:
         InputError: what was asked for cannot be used; what differs is said.
     """
     from reports.page.data import Beside
 
-    named = RunFolder(run).manifest["config"].get("report") or {}
+    usual = _named_by(run) if named is None else named.model_dump()
     lacking: list[str] = []
 
-    def read(asked: str | None, usual: str, what: Callable[[str], T], said: str) -> T | None:
+    def read(key: str, asked: str | None, what: Callable[[str], T], said: str) -> T | None:
         if asked is not None:
             return what(asked) if asked else None
         try:
-            return what(usual) if usual else None
+            path = str(usual.get(key) or "")
+            if named is None:
+                _refuse_far(path)
+            return what(path) if path else None
         except InputError as error:
             lacking.append(f"{said}: {error}.")
             return None
 
-    decided = read(decisions, str(named.get("decisions") or ""), _decided, "No decisions are shown")
+    decided = read("decisions", decisions, _decided, "No decisions are shown")
     compared = read(
-        baseline,
-        str(named.get("baseline") or "") or last,
-        lambda path: _compared(run, ranking, path),
-        "What changed is not known",
+        "baseline", baseline, lambda path: _compared(run, ranking, path), "What changed is not known"
     )
     return Beside(decided or (), compared, tuple(lacking))
+
+
+def _named_by(run: str) -> Mapping[str, Any]:
+    return RunFolder(run).manifest["config"].get("report") or {}
+
+
+def _refuse_far(path: str) -> None:
+    """Whoever made a run folder does not have this machine call a server. Raises :class:`InputError`."""
+    if "://" in path:
+        raise InputError(
+            f"{path} is named by the run folder alone, and not on this machine; name it yourself"
+        )
 
 
 def _decided(path: str) -> tuple[Waiver, ...]:

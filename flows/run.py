@@ -30,7 +30,7 @@ from flows.reference import compare_with_reference  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.server import start_server  # noqa: E402
 from pipeline.busy import Busy, Done  # noqa: E402
-from pipeline.config import Config, parse_config  # noqa: E402
+from pipeline.config import Config, ReportConfig, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.run.costs import clocked  # noqa: E402
 from pipeline.run.edited_parts import EditedParts  # noqa: E402
@@ -118,9 +118,12 @@ def audit_flow(
     follow_master()
     dated = out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")
     follows = Night(**night) if night else None
-    last = follows.before(dated) if follows else ""
+    parsed = parse_config(config)
+    if follows and not parsed.report.baseline:
+        report = parsed.report.model_copy(update={"baseline": follows.before(dated)})
+        parsed = parsed.model_copy(update={"report": report})
     try:
-        result = _audit(parse_config(config), dated, end, Trust.from_dict(trust) if trust else NOTHING, last)
+        result = _audit(parsed, dated, end, Trust.from_dict(trust) if trust else NOTHING)
     except Exception as error:
         if follows:
             follow_up(follows, dated, _say, str(error) or type(error).__name__)
@@ -140,13 +143,12 @@ def run_audit(
         return audit_flow(config.model_dump(mode="json"), out, end, trust.to_dict())
 
 
-def _audit(config: Config, out: str, end: str, trust: Trust, last: str) -> AuditResult:
-    """``last``: a run to compare with in the report, where the configuration names none; empty: none."""
+def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     load_tensorflow()
     from pipeline.measure.audit import audit_run
     from pipeline.measure.benches import bench_for
 
-    store = Store(out)
+    store, named = Store(out), config.report
     bench = bench_for(store.settled(config), trust)
     config = bench.config  # with the method that was chosen: workers choose none
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
@@ -175,7 +177,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust, last: str) -> Audit
         if images > failed and end != TABLES:
             _conclude(store, bench, result)
             if end == REPORT:
-                _report(store, result, last)
+                _report(store, result, named)
         store.record(session)
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)
@@ -232,12 +234,12 @@ def _conclude(store: Store, bench: Bench, result: AuditResult) -> None:
     _artifacts(store.manifest, result.ranking)
 
 
-def _report(store: Store, result: AuditResult, last: str) -> None:
+def _report(store: Store, result: AuditResult, named: ReportConfig) -> None:
     """The report of a ranked audit; what it cannot show of other files is said."""
     if result.ranking is None:
         return
     with clocked(result.session.spent, "report"):
-        beside = read_beside(result.out, result.ranking, last=last)
+        beside = read_beside(result.out, result.ranking, named=named)
         result.report = write_report_file(result.out, result.ranking, beside=beside)
     for why in beside.lacking:
         _say(why)

@@ -9,6 +9,7 @@ import pytest
 
 from flows import cli
 from flows.beside import read_beside
+from pipeline.config import ReportConfig
 from pipeline.run.folder import MANIFEST, RunFolder
 from pipeline.statistics.ranking import rank
 from pipeline.verdicts import Change
@@ -104,12 +105,23 @@ def test_what_the_configuration_names_is_shown_or_said(runs: Path, tmp_path: Pat
         (now / MANIFEST).write_text(manifest)
 
 
-def test_the_night_before_is_the_baseline_where_none_is_named(runs: Path) -> None:
-    now = str(runs / "now")
-    beside = read_beside(now, rank(now), last=str(runs / "before"))
+def test_what_somebody_named_here_is_followed_and_a_run_folder_calls_no_server(
+    runs: Path, monkeypatch
+) -> None:
+    now, far = str(runs / "now"), "s3://elsewhere/before"
+    beside = read_beside(now, rank(now), named=ReportConfig(baseline=str(runs / "before")))
     assert beside.comparison is not None
     assert [row.class_name for row in changed(beside.comparison)] == ["class 003", "class 001"]
-    other = read_beside(now, rank(now), last=str(runs / "other"))
+    other = read_beside(now, rank(now), named=ReportConfig(baseline=str(runs / "other")))
     assert other.comparison is None
     assert "images or labels" in other.lacking[0]
+    assert read_beside(now, rank(now), named=ReportConfig()) == Beside()
     assert read_beside(now, rank(now)) == Beside()
+    asked = []
+    monkeypatch.setattr("flows.beside._compared", lambda run, ranking, path: asked.append(path))
+    monkeypatch.setattr("flows.beside._named_by", lambda run: {"baseline": far})
+    assert f"{far} is named by the run folder alone" in read_beside(now, rank(now)).lacking[0]
+    assert asked == []
+    read_beside(now, rank(now), named=ReportConfig(baseline=far))
+    read_beside(now, rank(now), baseline=far)
+    assert asked == [far, far]
