@@ -183,11 +183,11 @@ def measure(pair: Pair, inputs: Inputs, out: Path) -> list[dict[str, Any]]:
 def _row(pair: Pair, method: str, table: pd.DataFrame) -> dict[str, Any]:
     beyond = set(table.index[(table["q_reference"] <= 0.05) & (table["reference_high"] < 0)])
     before = set(table.index[table["map_verdict"] == "suspicious"])
-    both = table[["adjusted_lift_raw", "reference_lift"]].rank().mean(axis=1)
     orders = {
         "reference": table["reference_lift"],
+        "lowest quarter": table["reference_lift_lower"],
         "lift": table["adjusted_lift_raw"],
-        "both": both,
+        "both": table[["adjusted_lift_raw", "reference_lift"]].rank().mean(axis=1),
         "box": table["box_area"],
     }
     ap = {name: figures(scores.astype(float), list(pair.used))["ap"] for name, scores in orders.items()}

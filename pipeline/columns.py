@@ -75,6 +75,12 @@ _COLUMNS: Final = (
         "log odds",
     ),
     Column("adjusted_lift_raw", "number", "the same, not shrunk", "log odds"),
+    Column(
+        "adjusted_lift_lower",
+        "number",
+        "mean of the lowest quarter of the images' adjusted lifts: a mark on a part of them",
+        "log odds",
+    ),
     Column("low", "number", "lower end of the 95 % interval of the adjusted lift", "log odds"),
     Column("high", "number", "upper end of the 95 % interval of the adjusted lift", "log odds"),
     Column(
@@ -140,6 +146,12 @@ _COLUMNS: Final = (
     Column("reference_low", "number", "lower end of the 95 % interval of this difference", "log odds"),
     Column("reference_high", "number", "upper end of the 95 % interval of this difference", "log odds"),
     Column(
+        "reference_lift_lower",
+        "number",
+        "mean of the lowest quarter of the images' differences, over that of other classes",
+        "log odds",
+    ),
+    Column(
         "q_reference",
         "number",
         "does it lie below the other classes? False discovery rate controlled",
@@ -187,7 +199,8 @@ _COLUMNS: Final = (
     Column(
         "evidence",
         "number",
-        "mean of the places by lowest adjusted lift and highest transfer: 1 is the worst in both, 0 the best",
+        "mean place by lowest adjusted_lift_lower and highest transfer, with a reference averaged with that "
+        "by lowest reference_lift_lower: 1 is the worst in all, 0 the best",
         "fraction",
     ),
     Column("n_needed", "integer", "images that a statement would take, of undecided classes", "images"),
@@ -217,6 +230,7 @@ OF_REFERENCE: Final = (
     "reference_lift",
     "reference_low",
     "reference_high",
+    "reference_lift_lower",
     "q_reference",
     "reference_effect",
     "reference_effect_low",

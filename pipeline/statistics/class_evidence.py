@@ -14,6 +14,7 @@ from pipeline.statistics.absolute import Absolute, Used, absolute_test
 from pipeline.statistics.adjust import Adjusted
 from pipeline.statistics.arrays import Floats, Ints
 from pipeline.statistics.relative import Relative, compare
+from pipeline.statistics.resampling import lower_parts
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class ClassEvidence:
     adjusted: Adjusted | None
     absolute: Absolute | None
     images: pd.DataFrame
+
+    def lower_lifts(self) -> Floats:
+        """Mean of the lowest quarter of every class's adjusted lifts (C,)."""
+        bounds = np.concatenate([[0], np.cumsum(self.n)]).astype(np.int64)
+        return lower_parts(self.images["adjusted_lift"].to_numpy(), bounds)
 
     @classmethod
     def of(cls, images: Images, rows: Ints, store: Store, config: RankingConfig) -> ClassEvidence:

@@ -180,6 +180,7 @@ def evidence_columns(evidence: ClassEvidence, config: RankingConfig) -> dict[str
     return {
         "adjusted_lift": relative.shrunk,
         "adjusted_lift_raw": relative.mean,
+        "adjusted_lift_lower": evidence.lower_lifts(),
         "low": relative.low,
         "high": relative.high,
         "p_relative": relative.p,

@@ -27,7 +27,7 @@ from pipeline.statistics.adjust import Adjusted, adjust
 from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.differences import RELEVANT_LIFT
 from pipeline.statistics.relative import effective_freedom, moderated_variances, ordinary_variance
-from pipeline.statistics.resampling import class_means, discovery_rates
+from pipeline.statistics.resampling import class_means, discovery_rates, lower_parts
 
 FAR: Final = 4.0  # robust standard deviations above the ordinary class
 _CHI2: Final = 0.4549364231195724  # median of chi-square with one degree of freedom
@@ -38,12 +38,14 @@ class Outliers:
     """Every class beside the others (C,); nan where there is nothing to compare with.
 
     mean, low, high: mean difference and its 95 % interval; p, q: does it lie below the other classes?
+    lower: mean of the lowest quarter of its images' differences.
     tau: standard deviation between ordinary classes.
     """
 
     mean: Floats
     low: Floats
     high: Floats
+    lower: Floats
     p: Floats
     q: Floats
     tau: float
@@ -63,7 +65,7 @@ def outliers(
     """
     if float(np.ptp(difference)) == 0.0 or len(difference) < 3:  # nothing varies: there is no curve to fit
         nothing = np.full(len(bounds) - 1, np.nan)
-        return Outliers(nothing, nothing, nothing, nothing, nothing, 0.0)
+        return Outliers(nothing, nothing, nothing, nothing, nothing, nothing, 0.0)
     tested = np.diff(bounds) >= config.n_min
     first = _test(adjust(difference, area, distance, bounds), bounds, tested, config)
     ordinary = ~is_outlier(first.q, first.high, config.level)
@@ -90,7 +92,8 @@ def _test(
         error = own / n + adjusted.curve_variance
         half = stats.t.ppf(0.975, effective_freedom(error, (own / n, freedom))) * np.sqrt(error)
     q = discovery_rates(p, tested, config.fdr)
-    return Outliers(mean, mean - half, mean + half, p, q, float(np.sqrt(tau2)))
+    lower = lower_parts(values, bounds)
+    return Outliers(mean, mean - half, mean + half, lower, p, q, float(np.sqrt(tau2)))
 
 
 def ordinary_spread(mean: Floats, variance: Floats) -> tuple[float, int]:

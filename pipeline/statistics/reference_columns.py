@@ -85,6 +85,7 @@ def _lifts(reference: pa.Table, images: Images, rows: Ints, config: RankingConfi
         "reference_lift": beside.mean,
         "reference_low": beside.low,
         "reference_high": beside.high,
+        "reference_lift_lower": beside.lower,
         "q_reference": beside.q,
     }
     return images_of | _by_label(label, values)

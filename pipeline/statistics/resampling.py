@@ -5,6 +5,7 @@ All take values sorted by class and ``bounds`` (C + 1,): rows ``bounds[c]:bounds
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy import special  # not scipy.stats: loading it takes longer than a who
 from pipeline.seeds import Purpose
 from pipeline.statistics.arrays import Floats, Ints
 
+LOWER = 0.25  # part of a class's images whose mean is its lower part
 PRIOR_DF = 4.0  # weight of the pooled variance in a class's own, in images
 _PICKS = 1 << 22  # resampled values held at once
 
@@ -21,6 +23,13 @@ _PICKS = 1 << 22  # resampled values held at once
 def class_means(values: Floats, bounds: Ints) -> Floats:
     """Mean per class (C,); every class has rows."""
     return np.add.reduceat(values, bounds[:-1]) / np.diff(bounds)
+
+
+def lower_parts(values: Floats, bounds: Ints) -> Floats:
+    """Mean of the lowest quarter of every class's values (C,), of one at least: what the mean of all hides
+    where a part of the images differs; every class has rows."""
+    parts = [np.sort(values[a:b])[: max(1, round(LOWER * (b - a)))] for a, b in pairwise(bounds.tolist())]
+    return np.array([part.mean() for part in parts])
 
 
 def class_variances(values: Floats, bounds: Ints, prior: float = PRIOR_DF) -> Floats:

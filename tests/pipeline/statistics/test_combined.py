@@ -15,8 +15,9 @@ from tests.pipeline.statistics.test_verdict import classes, judged
 
 TABLE = pd.DataFrame(
     {
-        "adjusted_lift": [-2.0, 0.0, -1.0, np.nan, np.nan],
+        "adjusted_lift_lower": [-2.0, 0.0, -1.0, np.nan, np.nan],
         "transfer": [0.1, np.nan, 0.7, 0.2, np.nan],
+        "reference_lift_lower": np.nan,
     },
     index=[4, 2, 8, 1, 3],
 )
@@ -38,7 +39,7 @@ def test_places_are_averaged_over_what_there_is() -> None:
 
 def test_only_order_counts_and_one_class_is_in_the_middle() -> None:
     stretched = TABLE.assign(
-        adjusted_lift=np.exp(3 * TABLE["adjusted_lift"]), transfer=TABLE["transfer"] ** 3 - 5
+        adjusted_lift_lower=np.exp(3 * TABLE["adjusted_lift_lower"]), transfer=TABLE["transfer"] ** 3 - 5
     )
     pd.testing.assert_series_equal(combined_evidence(stretched, True), combined_evidence(TABLE, True))
     assert combined_evidence(TABLE.iloc[:1], maps_hold=True).tolist() == [0.5]
@@ -49,13 +50,23 @@ def test_maps_that_fail_their_check_have_no_say() -> None:
     np.testing.assert_allclose(made, [1 / 6, np.nan, 5 / 6, 3 / 6, np.nan])
 
 
+def test_a_reference_weighs_as_much_as_maps_and_windows_together() -> None:
+    beside = TABLE.assign(reference_lift_lower=[0.5, np.nan, 0.0, np.nan, -1.0])
+    own, by_reference = combined_evidence(TABLE, True).to_numpy(), np.array([1, np.nan, 3, np.nan, 5]) / 6
+    both = (own + by_reference) / 2
+    expected = [both[0], own[1], both[2], own[3], by_reference[4]]
+    np.testing.assert_allclose(combined_evidence(beside, maps_hold=True), expected)
+    pd.testing.assert_series_equal(combined_evidence(beside, False), combined_evidence(TABLE, False))
+
+
 def test_windows_move_a_class_inside_its_verdict_but_no_confirmed_one() -> None:
     table = classes(*((label, "undecided", lift) for label, lift in enumerate((-0.3, -0.2, -0.1, 0.0))))
     edited = {label: judged(Tested.UNDECIDED, 0.1 * label) for label in range(4)}
     assert with_verdicts(table, edited, True)["label"].tolist() == [0, 1, 2, 3]
     gains = {0: 0.0, 1: 0.1, 2: 0.2, 3: 0.9}
     pasted = judge_windows({k: windows(np.full(5, gain)) for k, gain in gains.items()}, {}, RankingConfig())
-    moved = with_verdicts(table.assign(adjusted_lift=[-0.3, -0.1, 0.0, -0.2]), edited, True, (), pasted)
+    lower = table.assign(adjusted_lift_lower=[-0.3, -0.1, 0.0, -0.2])
+    moved = with_verdicts(lower.assign(adjusted_lift=lower["adjusted_lift_lower"]), edited, True, (), pasted)
     assert moved["label"].tolist() == [
         3,
         0,

@@ -75,11 +75,13 @@ def test_columns_and_means_follow_the_truth(run, ranking):
 
 STORED = """rank label class_id class_name n n_images n_correct accuracy confidence
     box_area n_boxed n_undefined
-    ratio ratio_pooled ratio_rank mass lift adjusted_lift adjusted_lift_raw low high p_relative q_relative
+    ratio ratio_pooled ratio_rank mass lift adjusted_lift adjusted_lift_raw
+    adjusted_lift_lower low high p_relative q_relative
     p_absolute p_exchange p_shift q_absolute power_absolute verdict map_verdict tested n_edited
     effect effect_shrunk effect_low effect_high q_effect sufficiency necessity background_gap n_reference
-    reference_lift reference_low reference_high q_reference reference_effect reference_effect_low
-    reference_effect_high transferred n_windows transfer transfer_low transfer_high transfer_upper
+    reference_lift reference_low reference_high reference_lift_lower q_reference
+    reference_effect reference_effect_low reference_effect_high
+    transferred n_windows transfer transfer_low transfer_high transfer_upper
     transfer_share transfer_added transfer_control transfer_elsewhere q_transfer evidence
     n_needed small_box_rank low_accuracy_rank constant_map_rank planted"""
 
@@ -125,6 +127,9 @@ def test_per_image_frame_agrees_with_the_table(ranking):
     means = frame.groupby("label")["adjusted_lift"].mean()
     raw = ranking.table.set_index("label")["adjusted_lift_raw"].sort_index()
     np.testing.assert_allclose(means, raw)
+    lowest = frame.groupby("label")["adjusted_lift"].apply(lambda v: v.nsmallest(round(len(v) / 4)).mean())
+    lower = ranking.table.set_index("label")["adjusted_lift_lower"].sort_index()
+    np.testing.assert_allclose(lowest, lower)
 
 
 def test_shrunken_means_stay_inside_their_intervals(ranking):

@@ -260,3 +260,15 @@ def test_rank_correlation_equals_scipy():
     assert resampling.rank_correlation(np.append(a, np.nan), np.append(b, 1)) == pytest.approx(expected)
     assert resampling.rank_correlation(np.ones(5), b[:5]) is None
     assert resampling.rank_correlation(a[:2], b[:2]) is None
+
+
+@given(st.lists(st.lists(st.floats(-9, 9), min_size=1, max_size=14), min_size=1, max_size=4))
+def test_the_lower_part_is_the_mean_of_the_lowest_quarter(classes):
+    bounds = np.concatenate([[0], np.cumsum([len(one) for one in classes])])
+    expected = []
+    for one in classes:
+        kept = max(1, round(len(one) / 4))
+        highest = sorted(one, reverse=True)[: len(one) - kept]
+        expected.append((sum(one) - sum(highest)) / kept)
+    found = resampling.lower_parts(np.concatenate(classes), bounds)
+    np.testing.assert_allclose(found, expected, atol=1e-9)

@@ -133,6 +133,7 @@ def test_the_upper_part_is_the_best_quarter() -> None:
 
 def test_columns_of_the_windows_and_whom_they_accuse() -> None:
     table = pd.DataFrame({"label": [0, 1, 2], "map_verdict": "unremarkable", "adjusted_lift": 0.0})
+    table = table.assign(adjusted_lift_lower=0.0, reference_lift_lower=np.nan)
     table = table.assign(adjusted_lift_raw=0.0, n_needed=pd.array([7] * 3, "Int64"))
     rng = np.random.default_rng(0)
     gains = rng.normal(3, 1, 15)

@@ -90,7 +90,10 @@ def classes(*rows: tuple[int, str, float]) -> pd.DataFrame:
     """A table of (label, map verdict, adjusted lift)."""
     table = pd.DataFrame(rows, columns=["label", "map_verdict", "adjusted_lift"])
     return table.assign(
-        adjusted_lift_raw=table["adjusted_lift"], n_needed=pd.array([7] * len(table), "Int64")
+        adjusted_lift_raw=table["adjusted_lift"],
+        adjusted_lift_lower=table["adjusted_lift"],
+        reference_lift_lower=float("nan"),
+        n_needed=pd.array([7] * len(table), "Int64"),
     )
 
 
