@@ -48,6 +48,7 @@ COMMANDS = (
     "explain",
     "export",
     "visualize",
+    "repair",
 )
 # errors that a user can mend, looked up only in modules that are already loaded
 _INPUT_ERRORS = (

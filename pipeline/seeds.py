@@ -47,6 +47,8 @@ class Purpose(Enum):
     LIMITED_IMAGES = 0xFC, "images of a dataset that a limit leaves"
     CURVE_CANDIDATES = 0xFB, "images among which those with perturbation curves are chosen"
     CHOICE_SAMPLE = 0xFC, "images among which those are taken that a method is chosen on"
+    REPAIR = 0x4E, "which pictures choose how far a repaired last layer moves"
+    REPAIR_GROUNDS = 0x4F, "which backgrounds objects are put onto in a repair"
     DRAWN_OBJECTS = 0, "background and object of a drawn picture"
     DRAWN_MARKS = 1, "mark of a drawn picture"
 
@@ -94,6 +96,7 @@ class ImageChoice(Enum):
     EDITED = "confirm {seed} {key}"
     TRANSFER = "transfer {seed} {key}"
     CONCEPTS = "concepts {seed}\0{key}"
+    REPAIR = "repair {seed}\0{key}"
     METHOD = "method {seed}\0{key}"
     LIMIT = "limit {seed}\0{key}"
     PROPERTIES = "properties {seed}\0{key}"

@@ -1,0 +1,110 @@
+"""``hansaudit repair``: the last layer trained again so that backgrounds say nothing, and audited again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.commands import examples
+from flows.options import UNSAFE
+
+if TYPE_CHECKING:
+    from pipeline.followup.repair import Comparison
+
+Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        no_args_is_help=True,
+        epilog=examples(
+            "repair runs/birds --out repaired/birds", "repair runs/birds --class waterbird --seed 1"
+        ),
+    )(repair)
+
+
+def repair(
+    run: Run,
+    class_: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="Class: name, id or index; default the confirmed ones."),
+    ] = None,
+    out: Annotated[str, typer.Option(help="New folder; default RUN-repaired.")] = "",
+    images: Annotated[int, typer.Option(help="Images of each class that teach, at most.", min=2)] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the halves and of the exchanged backgrounds.")] = 0,
+    dataset: Annotated[str, typer.Option(help="Where the run's dataset is now, if it was moved.")] = "",
+    annotations: Annotated[str, typer.Option(help="The same for the boxes of an image folder.")] = "",
+    model: Annotated[str, typer.Option(help="The same for the model's file.")] = "",
+    card: Annotated[str, typer.Option(help="The same for its model card.")] = "",
+    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+) -> None:
+    """Repair a network: train its last layer again with backgrounds exchanged, and audit it again.
+
+    Half of the run's images teach, the other half says what became of the accuracy. Writes the network, its
+    card, its run with report, and repair.json; the run and its network stay as they are.
+    """
+    from flows import options, terminal
+    from flows import repairing as work
+    from flows.settings import load_tensorflow
+    from pipeline.errors import InputError
+    from pipeline.inputs.classes import find_class
+    from pipeline.measure.beforehand import Moved, glance_run
+    from pipeline.run.ranking_settings import own_settings
+    from pipeline.run.store import Store
+    from pipeline.statistics.ranking import rank
+
+    store, folder = Store(run), Path(out or f"{run.rstrip('/')}-repaired")
+    trust, about = options.trust(unsafe, model), store.manifest["dataset"]
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder}: is not empty; name a new folder with --out")
+    config = glance_run(store, trust, Moved(dataset, annotations, model, card))
+    ranking = rank(store, own_settings(store.manifest))
+    named = [find_class(text, about["class_names"], about["class_ids"]) for text in class_ or ()]
+    accused = work.accused_classes(ranking, named)
+    load_tensorflow()
+    from pipeline.followup.repair import compare
+    from pipeline.followup.repair import repair as train
+    from pipeline.measure.bench import reopen
+
+    with terminal.console.status("training the last layer"):
+        bench = reopen(store, trust, config)
+        repaired = train(store, bench, accused, images, seed)
+        work.save(bench, folder)
+    with terminal.console.status("auditing again"):
+        after = work.audit_again(config, folder, trust)
+    compared = compare(ranking, after, repaired)
+    work.write_result(folder, compared, repaired)
+    terminal.print_line(
+        f"trained on {repaired.pictures} pictures and {repaired.edits} edited ones; accuracies are of the "
+        f"{len(repaired.images)} others, verdicts of all"
+    )
+    _show(compared, set(accused))
+    terminal.print_line(f"written: {folder}/{work.MODEL}, {folder}/{work.RESULT}, {folder}/{work.RUN}")
+
+
+def _show(compared: Comparison, accused: set[int]) -> None:
+    from flows import terminal
+
+    names = {row["label"]: row["class"] for row in compared.classes}
+    changed = [
+        row for row in compared.classes if row["label"] in accused or row["verdict"][0] != row["verdict"][1]
+    ]
+    rows = [
+        (terminal.class_name(row["class"]), *row["verdict"], *(f"{a:.1%}" for a in row["accuracy"]))
+        for row in changed
+    ]
+    heads = ("verdict before", "after", "accuracy before", "after ")
+    terminal.print_list("class", rows, heads, whole=heads)
+    groups = [
+        (
+            f"{terminal.class_name(names.get(row['label'], ''))}, {row['group']}",
+            str(row["images"]),
+            *(f"{a:.1%}" for a in row["accuracy"]),
+        )
+        for row in compared.groups
+    ]
+    if groups:
+        terminal.print_list("class, group", groups, ("images", "accuracy before", "after"))
