@@ -14,6 +14,7 @@ from pipeline.run.store import Store
 from pipeline.statistics.groups import group_statistics, image_effects
 from pipeline.statistics.properties import check_properties
 from pipeline.statistics.ranking import Ranking, rank
+from pipeline.statistics.triage import triage
 from pipeline.verdicts import ACCUSED
 from reports.gate.markdown import cell
 from reports.page.headline import count_unboxed, sentence, tally
@@ -41,7 +42,8 @@ _ARTIFACT_COLUMNS = (
 def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     """Rank the classes of a run and write table and document into it (:func:`files_of` says where).
 
-    Beside the run's own ranking, the same for its groups; and the property check, where there is none yet.
+    Beside the run's own ranking, the same for its groups, and the images whose label or box may be wrong;
+    and the property check, where there is none yet.
 
     ``config``: the run's own settings if None.
     """
@@ -53,6 +55,10 @@ def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     if files == RankingFiles() and (groups := _groups(store, ranking)) is not None:
         store.files.put(groups.TABLE, groups.csv().encode())
         groups.write(store)
+    if files == RankingFiles():
+        candidates = triage(store, ranking)
+        store.files.put(candidates.TABLE, candidates.csv().encode())
+        candidates.write(store)
     if PropertiesDocument.current(store) is None and (told := check_properties(store, ranking.settings)):
         told.write(store)
     return ranking

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -61,6 +61,11 @@ def drawn_run(root: Path, where: Mapping[str, str], counts: Mapping[str, int], *
             picture, box = draw(name, place, 1000 * k + i)
             Image.fromarray(picture).save(root / "data" / name / f"{i}.png")
             lines.append(f"{name}/{i}.png,{name},{','.join(map(str, box))}")
+    return audit_drawn(root, lines, **more)
+
+
+def audit_drawn(root: Path, lines: Sequence[str], **more: object) -> Store:
+    """Audit the pictures of ``root/data`` by these lines of annotations; ``more``: other settings."""
     (root / "data" / "annotations.csv").write_text("\n".join(lines) + "\n")
     colour_network(root / "colours.keras")
     config = parse_config(

@@ -29,6 +29,7 @@ from pipeline.run.documents import (
     RankingDocument,
     ReferenceDocument,
     SanityDocument,
+    TriageDocument,
 )
 from pipeline.run.edited_parts import EditedParts
 from pipeline.run.folder import (
@@ -60,6 +61,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     PropertiesDocument,
     ReferenceDocument,
     CanaryDocument,
+    TriageDocument,
 )
 
 

@@ -27,6 +27,7 @@ from pipeline.run.documents import (
     PropertiesDocument,
     ReferenceDocument,
     SanityDocument,
+    TriageDocument,
 )
 from pipeline.run.edited_parts import read_edited
 from pipeline.run.folder import MANIFEST
@@ -170,6 +171,7 @@ class RunData:
             ReferenceDocument,
             SanityDocument,
             CanaryDocument,
+            TriageDocument,
         )
         stored = [kind.read(self.store) for kind in kinds]
         return [f"{d.FILE} {why}" for d in stored if d is not None and (why := d.misfit(self.store))]

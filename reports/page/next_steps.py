@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.run.documents import records
+from pipeline.run.documents import TriageDocument, records
 from pipeline.unboxed import command, is_unboxed, quoted
 from pipeline.verdicts import Verdict
 from reports.page import words
@@ -45,7 +45,15 @@ def next_steps(run: RunData) -> list[Step]:
         steps.append(_test(run, more, f"Edit more images of {_so_many(more)} left undecided"))
     if spent := [r for r in boxed if not _testable(r)]:
         steps.append(_audit_more(spent))
-    return steps
+    return [*steps, *_triage(run)]
+
+
+def _triage(run: RunData) -> list[Step]:
+    told = TriageDocument.current(run.store)
+    if told is None or not (n := len(told.labels) + len(told.boxes)):
+        return []
+    text = f"Look through {words.count(n, 'image')} whose label or box may be wrong, surest first"
+    return [Step(f"{text}: {quoted(f'{run.store.path}/{told.TABLE}')}.", "")]
 
 
 def _audit_more(rows: Sequence[Mapping[str, Any]]) -> Step:

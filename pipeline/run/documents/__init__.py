@@ -22,10 +22,12 @@ from pipeline.run.documents.ranking import (
 )
 from pipeline.run.documents.reference import ReferenceDocument
 from pipeline.run.documents.sanity import FAILURES, MethodSanity, SanityDocument, sanity_failures
+from pipeline.run.documents.triage import BoxCandidate, LabelCandidate, TriageDocument
 from pipeline.run.inventory import ShardsSeen
 
 __all__ = [
     "FAILURES",
+    "BoxCandidate",
     "CanaryDocument",
     "Candidate",
     "ChannelEvidence",
@@ -45,6 +47,7 @@ __all__ = [
     "FalseAlarms",
     "GroupRow",
     "GroupsDocument",
+    "LabelCandidate",
     "MeanEffect",
     "MethodSanity",
     "MethodsDocument",
@@ -61,6 +64,7 @@ __all__ = [
     "ToldClass",
     "ToldProperty",
     "TransferSummary",
+    "TriageDocument",
     "TrialDocument",
     "records",
     "sanity_failures",

@@ -20,7 +20,7 @@ from pipeline import schema
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.documents import MethodsDocument, RankedMethod, RankingDocument
-from pipeline.run.folder import MANIFEST, RANKING, part_name
+from pipeline.run.folder import MANIFEST, RANKING, TRIAGE, part_name
 from pipeline.run.hashes import hashed
 from pipeline.run.inventory import planned_tables
 from pipeline.run.store import Store
@@ -183,7 +183,7 @@ def test_a_ranking_of_other_parts_is_refused_until_it_is_made_again(run: Path, w
     store.write_shard(key, tables)  # as a run would
     with pytest.raises(InputError, match=r"it is of 4 other shards than the 4 finished ones"):
         judge(run, whole)
-    assert [f.file for f in verify(store).faults] == [RANKING, "ranking-images-all.json"]
+    assert [f.file for f in verify(store).faults] == [RANKING, TRIAGE, "ranking-images-all.json"]
     rank_run(str(run))
     judge(run, whole)
 

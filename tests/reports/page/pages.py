@@ -22,13 +22,15 @@ from pipeline.run.documents import (
     CanaryDocument,
     ChoiceDocument,
     ClustersDocument,
+    ConceptsDocument,
     GroupsDocument,
     MethodsDocument,
     PropertiesDocument,
     SanityDocument,
+    TriageDocument,
 )
 from pipeline.run.edited_parts import EditedParts
-from pipeline.run.folder import CLUSTERS_TABLE, MANIFEST, RunFolder
+from pipeline.run.folder import CLUSTERS_TABLE, CONCEPTS_TABLE, MANIFEST, RunFolder
 from pipeline.run.store import Store
 from pipeline.run.transfer_parts import TransferParts
 from pipeline.statistics.ranking import Ranking, rank
@@ -193,6 +195,43 @@ def write_canary(folder: Path) -> None:
     CanaryDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
+def write_concepts(folder: Path) -> None:
+    """Two channels of a layer for class 0, one of which the class needs; no crops."""
+    names = ("share", "outside", "fall", "beyond")
+    figures = {f"{name}{end}": 0.25 for name in names for end in ("", "_low", "_high")}
+    figures |= {"comparable": [5], "comparable_share": 0.2, "comparable_fall": 0.0}
+    head = {"label": 0, "class_name": HOSTILE[0], "method": METHOD, "layer": HOSTILE[2], "n_channels": 8}
+    head |= {"n": 12, "n_boxed": 12, "outside_area": 0.5, "replaced_by": "mean", "n_other": 30}
+    channels = [figures | {"channel": 3}, figures | {"channel": 4, "fall_low": -0.25}]
+    empty = pa.Table.from_pylist([], schema=schema.CONCEPTS)
+    pq.write_table(empty, folder / CONCEPTS_TABLE)
+    content = {"classes": [head | {"channels": channels}]}
+    ConceptsDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
+
+
+def write_triage(folder: Path, ranking: Ranking) -> list[str]:
+    """One image of class 0 with a doubtful label, one with a doubtful box, of hostile names. Their ids."""
+    rows = ds.dataset(folder / "examples").to_table(columns=["example_id", "label"]).to_pandas()
+    ids = rows.loc[rows["label"] == 0, "example_id"].tolist()[:2]
+    head = {"file_name": HOSTILE[1], "label": 0, "class_name": HOSTILE[0]}
+    label = {"prediction": 1, "predicted_name": HOSTILE[1], "confidence": 0.98, "threshold": 0.9}
+    label |= {"label_probability": 0.01, "accused": True}
+    box = {"adjusted_lift": -6.0, "class_median": -2.5, "z": -4.25, "accused": True}
+    box |= {"object_keeps": 0.05, "background_keeps": 0.85, "evidence": "map_and_edits"}
+    content = {
+        "method": METHOD,
+        "n_labels": 360,
+        "n_boxes": 250,
+        "n_min": 5,
+        "n_mirrored": 3,
+        "limits": {"sure": 0.5, "times": 10.0, "outlying": 3.0, "kept": 0.5},
+        "labels": [{"example_id": ids[0]} | head | label],
+        "boxes": [{"example_id": ids[1]} | head | box],
+    }
+    TriageDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
+    return ids
+
+
 def write_groups(folder: Path, ranking: Ranking, note: str | None = None) -> None:
     """Three rows of two groups: the worst one with hostile names, one of two images, one unknown."""
     names = ranking.table.set_index("label")["class_name"]
@@ -286,6 +325,8 @@ def write_everything(folder: Path, ranking: Ranking) -> Ranking:
     write_properties(folder, ranking)
     write_choice(folder)
     write_windows(folder)
+    write_triage(folder, ranking)
+    write_concepts(folder)
     showed = {0: "depends", 1: "independent", 7: "depends", 4: "depends", 5: "rim", 6: "undecided"}
     return edited(folder, dict.fromkeys(range(12), "independent") | showed)
 

@@ -30,6 +30,7 @@ from tests.reports.page.pages import (
     write_properties,
     write_sanity,
     write_strategies,
+    write_triage,
 )
 
 
@@ -310,3 +311,25 @@ def test_where_the_time_of_the_audit_went_is_said(folder, drawn):
         text = section(folder, "provenance")
         assert expected is None or expected in text
         assert ("inside the audit" in text) == (expected is not None)
+
+
+def test_doubtful_labels_and_boxes_are_shown_apart(folder, ranking):
+    ids = write_triage(folder, ranking)
+    page = page_of(folder, ranking)
+    text = section(folder, "triage")
+    assert "1 image looks as if the label were wrong, 1 image as if the box were" in text
+    assert "the network says " + HOSTILE[1] in text
+    assert re.search(r"98\u202f% \(images labelled so: 90\u202f%\)", text)
+    assert "its mark may be in this picture" in text
+    assert "4.3 deviations below" in text or "4.2 deviations below" in text
+    assert "keeps 5\u202f% of the probability, the rest without it 85\u202f%, as with a box in" in text
+    assert "3 images lie as far above the class" in text
+    assert "triage.csv" in text
+    assert "Look through 2 images whose label or box may be wrong" in page.text
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    part = source[source.index('<section id="triage"') :].partition("</section>")[0]
+    assert part.count('class="candidate"') == len(ids) == 2
+    accused = ("confirmed", "suspected")
+    before = {v: int((ranking.table["verdict"] == v).sum()) for v in accused}
+    after = rank(folder).table["verdict"]
+    assert before == {v: int((after == v).sum()) for v in accused}  # candidates change no verdict
