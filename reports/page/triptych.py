@@ -62,14 +62,12 @@ class _Chosen:
         return self.example_id, str(self.answers[SAME]["donor"]), str(self.answers[OTHER_OBJECT]["donor"])
 
 
-def triptychs(
-    run: RunData, labels: Sequence[int], side: int = SIDE, typical: bool = True
-) -> dict[int, tuple[Triptych, ...]]:
-    """Label -> the image on which the edits show most and, if ``typical``, the one in the middle.
+def triptychs(run: RunData, labels: Sequence[int], side: int = SIDE) -> dict[int, tuple[Triptych, ...]]:
+    """Label -> the image on which the edits show most and the one in the middle.
 
     Classes without edited images, or whose photographs are not stored, are absent.
     """
-    chosen = {label: picked for label in labels if (picked := _chosen(run, label, typical))}
+    chosen = {label: picked for label in labels if (picked := _chosen(run, label))}
     ids = [i for picked in chosen.values() for c in picked for i in c.ids]
     stored = run.thumbnails(ids)
     rows = run.images[run.images["example_id"].isin(ids)]
@@ -81,7 +79,7 @@ def triptychs(
     return {label: made for label, made in drawn.items() if made}
 
 
-def _chosen(run: RunData, label: int, typical: bool) -> list[_Chosen]:
+def _chosen(run: RunData, label: int) -> list[_Chosen]:
     """By the sum of the two deciding contrasts on the first pair of backgrounds."""
     rows = run.edited_rows.get(label)
     if rows is None:
@@ -94,7 +92,7 @@ def _chosen(run: RunData, label: int, typical: bool) -> list[_Chosen]:
         return []
     picks = [("the one that shows it most", str(shows.idxmax()))]
     middle = str((shows - shows.median()).abs().idxmin())
-    if typical and middle != picks[0][1]:
+    if middle != picks[0][1]:
         picks.append(("a typical one", middle))
     return [
         _Chosen(why, i, {r["edit"]: r for r in records(rows[rows["example_id"] == i])}, len(shows))

@@ -124,7 +124,7 @@ def _warnings(run: RunData) -> list[str]:
 def _shown(run: RunData, named: pd.DataFrame) -> tuple[str, Triptych | None]:
     """Name and edited image of the strongest of the ``named`` classes that has one."""
     for row in records(named.head(6)):
-        made = triptychs(run, [int(row["label"])], typical=False)
+        made = triptychs(run, [int(row["label"])])  # the typical one, where the first has no photograph
         if made:
             return run.short(row["class_name"]), made[int(row["label"])][0]
     return "", None
