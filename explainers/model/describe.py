@@ -164,7 +164,7 @@ _LAYERS: dict[str, Builder] = {
         ("LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"),
         _is("normalize"),
     ),
-    "MultiHeadAttention": open_attention,
+    **dict.fromkeys(("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention"), open_attention),
     **dict.fromkeys(IDENTITIES, _is("identity")),
     "RandomCrop": random_crop,
     "Pipeline": pipeline,

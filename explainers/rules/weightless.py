@@ -252,14 +252,14 @@ class SoftmaxTaylor(Rule):
     the first-order expansion (Achtibat et al. 2024, proposition 3.1)."""
 
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
-        x = a[0]
+        x, *masks = a  # what is hidden has z = 0 and gets R = 0; which it is, is explained by nothing
         relevance = x * (R - z * ops.sum(R, axis=-1, keepdims=True))
 
         def account() -> tuple[Tensor, Tensor]:
             bias = 1 - x + ops.sum(x * z, axis=-1, keepdims=True)
             return total(bias * R), none(R)
 
-        return Flow((relevance,), account)
+        return Flow((relevance, *map(ops.zeros_like, masks)), account)
 
 
 @dataclass(frozen=True)
