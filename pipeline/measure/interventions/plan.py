@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -148,12 +148,22 @@ def block_of(store: Store, settings: InterventionsConfig, key: str) -> Block:
     return _blocks_by_key(store.path, settings.model_dump_json(), ShardsSeen.of(store).sha256)[key]
 
 
-def stored_answers(store: Store, positions: Sequence[int]) -> dict[int, Unedited]:
+def stored_answers(store: Store, positions: Sequence[int]) -> Mapping[int, Unedited]:
     """Position -> the picture as it is; the network's answer is known from the audit."""
     chosen = pc.field("index").isin(pa.array(positions, pa.int64()))
-    rows = store.read("examples", ["index", "label", *_FULL], chosen).to_pylist()
-    return {
-        row["index"]: Unedited(
+    return _Answers(store.read("examples", ["index", "label", *_FULL], chosen))
+
+
+class _Answers(Mapping[int, Unedited]):
+    """Columns, of which a row is made when it is asked for: a plan holds every class's images at once."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table.combine_chunks()
+        self._rows = {position: i for i, position in enumerate(table["index"].to_pylist())}
+
+    def __getitem__(self, position: int) -> Unedited:
+        (row,) = self._table.slice(self._rows[position], 1).to_pylist()
+        return Unedited(
             row["example_id"],
             {
                 "example_id": row["example_id"],
@@ -166,5 +176,9 @@ def stored_answers(store: Store, positions: Sequence[int]) -> dict[int, Unedited
                 "confidence": row["confidence"],
             },
         )
-        for row in rows
-    }
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
