@@ -13,20 +13,27 @@ on pairs.
 Who says of a class that the mark is used: its map, where the mark's place holds more relevance per pixel than
 the rest of the picture (the paper's relative importance) in most of its photographs; the edges of the
 pictures themselves (Sobel's operator), which know no network, by the same rule; the audit's verdicts by maps
-alone, by all evidence, and by windows that transfer. Without a mark the place is where it would have been.
+alone, by all evidence, and by windows that transfer: any, or such as lie on the mark. Without a mark the
+place is where it would have been.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
+from benchmarks.arms_maps import (
+    edges,
+    on_cells,
+    rectangles,
+    relative_importance,
+    stored_maps,
+    windows_on_marks,
+)
 from benchmarks.output import publish, versions
 from benchmarks.real_marks import KINDS, PUT, USED, Photos, added_probability, put_beside, write_folder
 from benchmarks.real_networks import SIDE, Inputs, arguments, cut_network, inputs_of, predict, save, train
@@ -34,8 +41,12 @@ from benchmarks.real_runs import auc, judged_again, markdown, share, whole_run
 
 ARMS = ("absent", "unused", "used")
 CLASSES, MARKED = 20, 6
+HALF = (
+    0.5  # of a class's windows with a strong gain: where as many lie on the mark, it is the mark that carries
+)
 DEAL, KIND = 2, 3  # what the random numbers of a seed are for, beside those of `real_marks`
-SCORES = ("map", "edges", "lift", "effect", "transfer")
+SCORES = ("map", "edges", "lift", "lower", "effect", "transfer")
+RULES = ("by maps", "confirmed", "confirmed or suspected", "transfers", "transfers by the mark")
 
 
 # -- photographs with marks
@@ -74,68 +85,6 @@ def with_marks(photos: Photos, arm: str, seed: int) -> tuple[Photos, np.ndarray]
         by_chance = KINDS[rng.integers(len(KINDS))]
         put_beside(marked.pictures[i], photos.boxes[i], kinds[int(photos.labels[i])] or by_chance, rng)
     return marked, rectangles((marked.pictures != photos.pictures).any(axis=-1))
-
-
-def rectangles(changed: np.ndarray) -> np.ndarray:
-    """(n, h, w) bool -> the smallest rectangle about what is True of each, nothing of nothing."""
-    rows, columns = changed.any(axis=2), changed.any(axis=1)
-    return _between(rows)[:, :, None] & _between(columns)[:, None, :]
-
-
-def _between(flags: np.ndarray) -> np.ndarray:
-    """(n, k) True from the first True of a row to its last."""
-    before, after = np.maximum.accumulate(flags, axis=1), np.maximum.accumulate(flags[:, ::-1], axis=1)
-    return before & after[:, ::-1]
-
-
-# -- what a map, or the edges, show at the mark's place
-
-
-def relative_importance(shown: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(n,) mean of |``shown``| (n, h, w) inside ``places`` (n, h, w) over that outside; nan where either is
-    empty or zero (Clark et al. 2026)."""
-    magnitude, inside = np.abs(shown).astype(float), places.astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        within = (magnitude * inside).sum(axis=(1, 2)) / inside.sum(axis=(1, 2))
-        beyond = (magnitude * (1 - inside)).sum(axis=(1, 2)) / (1 - inside).sum(axis=(1, 2))
-        ratio = within / beyond
-    return np.where(np.isfinite(ratio), ratio, np.nan)
-
-
-def edges(pictures: np.ndarray) -> np.ndarray:
-    """(n, h, w) magnitude of Sobel's gradient of the grey picture, edges of the picture repeated."""
-    grey = np.pad(pictures.astype(float).mean(axis=-1), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    smooth = [
-        grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:],
-        grey[..., :-2] + 2 * grey[..., 1:-1] + grey[..., 2:],
-    ]
-    across, down = smooth[0][..., 2:] - smooth[0][..., :-2], smooth[1][:, 2:] - smooth[1][:, :-2]
-    return np.hypot(across, down)
-
-
-def stored_maps(run: Path, names: Sequence[str]) -> np.ndarray:
-    """(n, 56, 56) the run's pooled maps of the pictures of these file names, nan where there is none."""
-    from pipeline.run.store import Store
-
-    store = Store(str(run))
-    of_file = store.read("examples", ["example_id", "file_name"]).to_pandas()
-    table = store.read("maps", ["example_id", "height", "width", "values"]).to_pandas()
-    held = table.merge(of_file, on="example_id")
-    cells = {
-        Path(row.file_name).stem: np.array(row.values_, np.float32).reshape(row.height, row.width)
-        for row in held.rename(columns={"values": "values_"}).itertuples()
-    }
-    shape = next(iter(cells.values())).shape
-    return np.stack([cells.get(Path(name).stem, np.full(shape, np.nan)) for name in names])
-
-
-def on_cells(places: np.ndarray, side: int) -> np.ndarray:
-    """(n, h, w) bool -> (n, side, side): what share of each cell is True."""
-    drawn = [
-        Image.fromarray(place.astype(np.float32)).resize((side, side), Image.Resampling.BOX)
-        for place in places
-    ]
-    return np.stack([np.asarray(one) for one in drawn])
 
 
 # -- an arm
@@ -185,6 +134,8 @@ def measure(arm: str, seed: int, network: Network, run: Path, method: str) -> pd
     }
     table = judged_again(run)
     of_class = pd.DataFrame({"label": network.photos.labels, **ratios}).groupby("label").median()
+    transfers = table["transferred"] == "transfers"
+    on_marks = windows_on_marks(run, network.photos.names, network.places, SIDE)
     added = pd.Series({label: mean for label, (mean, _) in network.added.items()}, dtype=float)
     return pd.DataFrame(
         {
@@ -193,12 +144,14 @@ def measure(arm: str, seed: int, network: Network, run: Path, method: str) -> pd
             "added": added.reindex(table.index),
             **{name: of_class[name].reindex(table.index) for name in ratios},
             "lift": -table["adjusted_lift_raw"],
+            "lower": -table["adjusted_lift_lower"],
             "effect": table["effect_shrunk"],
             "transfer": table["transfer"],
             "by maps": table["map_verdict"].isin(["suspicious", "unfocused"]),
             "confirmed": table["verdict"] == "confirmed",
             "confirmed or suspected": table["verdict"].isin(["confirmed", "suspected"]),
-            "transfers": table["transferred"] == "transfers",
+            "transfers": transfers,
+            "transfers by the mark": transfers & (on_marks.reindex(table.index) >= HALF),
         }
     )
 
@@ -222,7 +175,7 @@ def said_used(rows: pd.DataFrame) -> str:
     rules = {
         "map at the mark > 1": rows["map"] > 1,
         "edges at the mark > 1": rows["edges"] > 1,
-        **{name: rows[name] for name in ("by maps", "transfers", "confirmed", "confirmed or suspected")},
+        **{name: rows[name] for name in RULES},
     }
     lines = []
     for group, own in rows.groupby("group", sort=False):
@@ -230,7 +183,7 @@ def said_used(rows: pd.DataFrame) -> str:
         cells = [
             share(int(rule[of].sum()), len(of))
             for name, rule in rules.items()
-            for of in [own.index[with_place] if "at the mark" in name else own.index]
+            for of in [own.index if name in RULES else own.index[with_place]]
         ]
         lines.append([group, len(own), f"{own['added'].mean():+.2f}", *cells])
     return markdown(["mark", "classes", "adds", *rules], lines)

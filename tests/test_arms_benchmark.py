@@ -9,18 +9,8 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from benchmarks.arms import (
-    CLASSES,
-    choose,
-    edges,
-    marked_classes,
-    on_cells,
-    rectangles,
-    relative_importance,
-    said_used,
-    told_apart,
-    with_marks,
-)
+from benchmarks.arms import CLASSES, choose, marked_classes, said_used, told_apart, with_marks
+from benchmarks.arms_maps import covered, edges, on_cells, rectangles, relative_importance
 from benchmarks.real_marks import KINDS, Photos
 
 
@@ -83,6 +73,15 @@ def test_relative_importance_is_the_ratio_of_means_inside_and_outside() -> None:
     assert relative_importance(shown[:1], whole_cells)[0] == pytest.approx(3.0)
 
 
+def test_a_window_is_held_against_the_mark_in_the_picture_s_own_pixels() -> None:
+    place = np.zeros((8, 8), bool)
+    place[2:4, 4:8] = True
+    assert covered(place, (8, 4, 8, 4), side=16) == 1.0
+    assert covered(place, (6, 4, 4, 4), side=16) == 0.5
+    assert covered(place, (0, 0, 16, 16), side=16) == 8 / 64
+    assert covered(place, (8, 4, 1, 1), side=16) == 1.0  # less than a pixel
+
+
 def test_edges_are_sobel_s() -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (2, 9, 7, 3)).astype(np.uint8)
     grey = pictures.astype(float).mean(axis=-1)
@@ -102,10 +101,12 @@ def test_who_says_used_is_counted_per_arm() -> None:
             "map": [2.0, 3.0, 4.0, 0.5, np.nan, 0.1],
             "edges": 2.0,
             "lift": [5.0, 4.0, 1.0, 4.5, 0.0, 9.0],
+            "lower": 0.0,
             "effect": np.nan,
             "transfer": 0.0,
             "by maps": [True, False, False, False, False, False],
             "transfers": [True, True, False, False, False, False],
+            "transfers by the mark": [True, False, False, False, False, False],
             "confirmed": False,
             "confirmed or suspected": [True, True, True, False, False, False],
         }
