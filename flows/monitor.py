@@ -4,7 +4,8 @@
     model.fit(x, y, epochs=20, callbacks=[Monitor(Fixed.of(batch), card, ["lrp.preset_a"], "watch")])
 
 Folder: ``monitor.png`` and ``monitor.html``, a row per image and method and a column per epoch, rewritten
-every time; ``metrics.csv``, a line per epoch, image, method and metric; ``tensorboard/`` when asked for.
+every time; ``metrics.csv``, a line per epoch, image, method and metric, and ``course.html``, these as small
+charts per class over the epochs; ``tensorboard/`` when asked for.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from pipeline.schema import STATUS_NO_BOX, STATUS_OK
 from reports.gallery.model import Cell, Gallery, Line, Panel, caption, draw
 from reports.gallery.page import write_gallery
 from reports.gallery.views import all_views
+from reports.history.watched import Measured, watched_page
 
 METRICS = ("ratio", "mass", "lift", "pointing")
+_SHARES = ("mass", "pointing")  # of 1
 _FIELDS = ("epoch", "image", "label", "method", "metric", "value", "reason")
 _COLUMNS = 16  # epochs in the strip
 _MOST = 64  # images; more make no strip that anyone looks at
@@ -97,12 +100,14 @@ class Monitor(keras.callbacks.Callback):
         self.references, self.tensorboard = references, tensorboard
         self._maps: dict[int, list[np.ndarray]] = {}
         self._notes: dict[int, list[tuple[str | None, ...]]] = {}
+        self._course: list[Measured] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
         """A new folder of results; an old strip is replaced."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._maps.clear()
         self._notes.clear()
+        self._course.clear()
         (self.folder / "metrics.csv").write_text(csv_line(_FIELDS), encoding="utf-8", newline="")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -122,8 +127,14 @@ class Monitor(keras.callbacks.Callback):
         rows = list(self._measured(epoch + 1))
         with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as file:
             file.writelines(csv_line(row, digits=17) for row in rows)
+        self._course += [
+            Measured(number, image, class_name(self.card, label), method, metric, value)
+            for number, image, label, method, metric, value, _ in rows
+        ]
         gallery = self.gallery()
         write_gallery(gallery, self.folder, "monitor")
+        page = watched_page(gallery.title, self._course, _SHARES)
+        (self.folder / "course.html").write_text(page, encoding="utf-8")
         if self.tensorboard:
             _write_events(self.folder / "tensorboard", epoch + 1, rows, draw(gallery))
 

@@ -312,6 +312,10 @@ def test_the_monitor_writes_a_strip_and_metrics(tiny_planted, tmp_path: Path) ->
     first, last = (cell.relevance for cell in strip.lines[1].cells)
     assert not np.array_equal(first, last)  # the network has learned in between
     assert (tmp_path / "monitor.html").stat().st_size > 1000
+    course = (tmp_path / "course.html").read_text()
+    last = [row for row in rows if row["metric"] == "mass" and row["epoch"] == "4" and row["value"]]
+    assert last
+    assert all(f"epoch 4: {100 * float(row['value']):.0f}\u202f%" in course for row in last)
     assert tags_of(tmp_path / "tensorboard") >= {f"mass/gradcam/{fixed.names[0]}"}
 
 

@@ -15,7 +15,7 @@
     }
     const quiet = document.querySelector("details");
     if (quiet && words) quiet.open = true; // what is looked for may be in there
-    shown.textContent = n === courses.length ? `${n} classes` : `${n} of ${courses.length} classes`;
+    shown.textContent = `${n === courses.length ? n : `${n} of ${courses.length}`} ${shown.dataset.of}`;
   };
   find.addEventListener("input", filter);
   toggles.forEach((toggle) => toggle.addEventListener("click", () => {

@@ -22,6 +22,7 @@ from reports.decisions.file import parse_decisions
 from reports.history.charts import Frame, Scale, figure_chart
 from reports.history.course import Figure, RunSaid, history_of
 from reports.history.page import history_page, position_of
+from reports.history.watched import Measured, watched_page
 from tests.reports.gate.edited import edit_run
 from tests.tables import write_run
 
@@ -242,3 +243,15 @@ def test_what_is_no_history_is_refused_in_a_line(runs, tmp_path, capsys):
         cli.run(["history", *names(runs, 1), str(tmp_path / "copy"), "--order", "given", "--top", "1"])
         == cli.DONE
     )
+
+
+def test_what_was_watched_is_a_mean_from_the_least_to_the_greatest():
+    shares = {("a", 1): 0.25, ("b", 1): 0.75, ("a", 2): 0.5, ("b", 2): None, ("a", 3): None, ("b", 3): None}
+    measured = [Measured(k, image, NASTY, "gradient", "mass", v) for (image, k), v in shares.items()]
+    page = watched_page("it learns", measured, ["mass"])
+    assert Tags(page).tags.count("img") == 0
+    titles = [text for text in Tags(page).texts if text.startswith("epoch")]
+    # a mean of two with both ends, then one alone, then nothing: a gap
+    assert titles == ["epoch 1: 50\u202f% [25\u202f%, 75\u202f%]", "epoch 2: 50\u202f%"]
+    assert {"gradient", ", 2 images"} <= set(Tags(page).texts)
+    assert "mass over 3 runs; last 50\u202f%" in page

@@ -17,6 +17,7 @@ from reports.decisions.file import parse_decisions
 from reports.gallery.page import write_gallery
 from reports.history.course import history_of
 from reports.history.page import history_page
+from reports.history.watched import Measured, watched_page
 from reports.page.html import write_report
 from tests.axe import violations
 from tests.reports.gallery.test_page import gallery
@@ -24,6 +25,7 @@ from tests.reports.history.test_history import quiet, said
 from tests.reports.page.pages import HOSTILE, write_everything
 
 pytestmark = pytest.mark.browser
+NAMES = ("report", "changes", "history", "watched", "gallery")
 
 
 def _changes(drawn: Path, folder: Path) -> str:
@@ -44,6 +46,13 @@ def _history() -> str:
     return history_page(history_of(runs), parse_decisions({"decision": [decision]}))
 
 
+def _watched() -> str:
+    """Three epochs of two images, one of which has no figure at first."""
+    shares = {("a", 1): 0.25, ("b", 1): None, ("a", 2): 0.5, ("b", 2): 0.75, ("a", 3): 0.5, ("b", 3): 0.625}
+    measured = [Measured(k, image, HOSTILE[1], "gradient", "mass", v) for (image, k), v in shares.items()]
+    return watched_page("a network while it learns", measured, ["mass"])
+
+
 @pytest.fixture(scope="module")
 def pages(drawn: tuple[Path, Ranking], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """Name -> address of the pages that need no server."""
@@ -52,8 +61,9 @@ def pages(drawn: tuple[Path, Ranking], tmp_path_factory: pytest.TempPathFactory)
     write_report(run, write_everything(run, drawn[1]))
     (folder / "changes.html").write_text(_changes(drawn[0], folder), encoding="utf-8")
     (folder / "history.html").write_text(_history(), encoding="utf-8")
+    (folder / "watched.html").write_text(_watched(), encoding="utf-8")
     write_gallery(gallery(), folder)
-    names = {"report": "run/report.html"} | {n: f"{n}.html" for n in ("changes", "history", "gallery")}
+    names = {"report": "run/report.html"} | {n: f"{n}.html" for n in NAMES if n != "report"}
     return {name: (folder / file).as_uri() for name, file in names.items()}
 
 
@@ -68,7 +78,7 @@ def _open(browser: Any, address: str, width: int, scheme: str) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
-@pytest.mark.parametrize("name", ["report", "changes", "history", "gallery"])
+@pytest.mark.parametrize("name", NAMES)
 def test_axe_core_finds_nothing(browser, pages, name, width, scheme):
     _open(browser, pages[name], width, scheme)
     assert violations(browser) == []
