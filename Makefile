@@ -15,7 +15,7 @@ OLDEST_TESTS := tests/flows/test_hostile_run.py tests/pipeline/inputs/test_limit
   tests/pipeline/statistics/test_ranking.py tests/reports/gate tests/explainers/rules tests/flows/test_cli.py \
   tests/flows/test_schedule.py
 
-.PHONY: demo gate-jobs docs test test-oldest test-latest check fuzz kill runners soak package format benchmarks clean
+.PHONY: demo gate-jobs docs screenshots test test-oldest test-latest check fuzz kill runners soak package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -40,6 +40,10 @@ gate-jobs: $(STAMP)
 # The documentation as a site, every link and anchor checked: build/site/index.html
 docs: $(STAMP)
 	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The pictures of pages in docs/images again, from planted data (some minutes, headless Chromium): look at each.
+screenshots: $(STAMP)
+	$(BIN)/python -m docs.screenshots
 
 check: $(STAMP)
 	$(BIN)/ruff check .

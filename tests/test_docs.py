@@ -51,6 +51,16 @@ def test_links_lead_somewhere_and_pictures_are_small(page: Path) -> None:
             assert (page.parent / target).stat().st_size < 300_000, target
 
 
+def test_the_pictures_of_pages_are_there_and_shown() -> None:
+    """`make screenshots` makes all of them and no other ones of its kind."""
+    from docs.screenshots import BIGGEST, IMAGES, PICTURES
+
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert set(re.findall(r"\]\(images/([\w-]+)\.webp\)", text)) == set(PICTURES)
+    assert {picture.stem for picture in IMAGES.glob("*.webp")} == set(PICTURES)
+    assert all(picture.stat().st_size <= BIGGEST for picture in IMAGES.glob("*.webp"))
+
+
 def test_the_columns_of_the_ranking_are_documented() -> None:
     text = (DOCS / "statistics.md").read_text(encoding="utf-8")
     (section,) = re.findall(r"^## Columns of `ranking\.csv`\n(.*?)^## ", text, re.M | re.S)
@@ -111,6 +121,6 @@ def test_the_python_of_the_galleries_page_runs(tmp_path: Path, monkeypatch: pyte
     given |= {"inputs": card.prepare(pictures)}
     for source in sources:
         exec(compile(source, "docs/galleries.md", "exec"), given)
-    for name in ("monitor.png", "monitor.html", "metrics.csv"):
+    for name in ("monitor.png", "monitor.html", "course.html", "metrics.csv"):
         assert (tmp_path / "watch" / name).stat().st_size > 0
     assert given["made"].pictures.shape == (3, 8, 8, 3)

@@ -18,6 +18,7 @@ from reports.gallery.page import write_gallery
 from reports.history.course import history_of
 from reports.history.page import history_page
 from reports.history.watched import Measured, watched_page
+from reports.page.folder import write_folder
 from reports.page.html import write_report
 from tests.axe import violations
 from tests.reports.gallery.test_page import gallery
@@ -25,7 +26,7 @@ from tests.reports.history.test_history import quiet, said
 from tests.reports.page.pages import HOSTILE, write_everything
 
 pytestmark = pytest.mark.browser
-NAMES = ("report", "changes", "history", "watched", "gallery")
+NAMES = ("report", "class", "changes", "history", "watched", "gallery")
 
 
 def _changes(drawn: Path, folder: Path) -> str:
@@ -58,13 +59,17 @@ def pages(drawn: tuple[Path, Ranking], tmp_path_factory: pytest.TempPathFactory)
     """Name -> address of the pages that need no server."""
     folder = tmp_path_factory.mktemp("pages")
     run = shutil.copytree(drawn[0], folder / "run")
-    write_report(run, write_everything(run, drawn[1]))
+    ranking = write_everything(run, drawn[1])
+    write_report(run, ranking)
+    write_folder(run, ranking, folder / "folder")
     (folder / "changes.html").write_text(_changes(drawn[0], folder), encoding="utf-8")
     (folder / "history.html").write_text(_history(), encoding="utf-8")
     (folder / "watched.html").write_text(_watched(), encoding="utf-8")
     write_gallery(gallery(), folder)
-    names = {"report": "run/report.html"} | {n: f"{n}.html" for n in NAMES if n != "report"}
-    return {name: (folder / file).as_uri() for name, file in names.items()}
+    elsewhere = {"report": "run/report.html", "class": "folder/classes/1.html"}
+    files = {name: folder / elsewhere.get(name, f"{name}.html") for name in NAMES}
+    assert all(file.is_file() for file in files.values())
+    return {name: file.as_uri() for name, file in files.items()}
 
 
 def _open(browser: Any, address: str, width: int, scheme: str) -> None:
