@@ -189,6 +189,16 @@
     if (location.hash) follow(); else pick.value = "";
   }
 
+  // #class-N, from a review: its card, or where it has none its row; again once pictures have their sizes
+  const toClass = () => {
+    const label = location.hash.match(/^#class-(\d+)$/)?.[1];
+    const card = label && document.getElementById(`card-${label}`);
+    if (card) card.scrollIntoView({ behavior: "instant" });
+    else if (label) location.replace(`#row-${label}`);
+  };
+  addEventListener("hashchange", toClass);
+  addEventListener("load", toClass);
+
   const zoom = document.getElementById("zoom");
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button.zoomable");

@@ -80,7 +80,7 @@
     $("others").replaceChildren(...c.others.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
     fill(c);
     say("said", "");
-    const place = `/report#row-${c.label}`;
+    const place = `/report#class-${c.label}`;
     $("see").href = place;
     if (getComputedStyle($("report")).display !== "none") $("report").src = place;
   };

@@ -172,6 +172,21 @@ def test_nothing_that_can_be_pressed_lies_inside_a_picture(open_page):
     assert open_page().execute_script(inside) == 0
 
 
+def test_a_class_is_led_to_by_its_label(open_page, address, ranking):
+    """Its card at the top of the window; its row, where it has no card."""
+    browser = open_page()
+    cards = browser.execute_script(
+        "return [...document.querySelectorAll('[id^=card-]')].map(c => c.id.slice(5))"
+    )
+    other = next(k for k in ranking.table["label"] if str(k) not in cards)
+    top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+    for label, place in ((cards[-1], f"#card-{cards[-1]}"), (other, f"#row-{other}")):
+        browser.get("about:blank")
+        browser.get(f"{address}#class-{label}")
+        browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0], 50))")
+        assert 0 <= browser.execute_script(top, place) < 800
+
+
 def test_pictures_enlarge_and_close(open_page):
     browser = open_page()
     press(browser, ".zoomable")

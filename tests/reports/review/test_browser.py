@@ -74,7 +74,9 @@ def test_a_reviewer_decides_class_after_class(open_review, served):
     assert browser.execute_script("return document.getElementById('reason').value") == "<b>water</b>"
     assert browser.title.startswith("Review of ")
     browser.switch_to.frame("report")
-    wait(browser, "document.querySelector('#ranking')")
+    wait(browser, "document.querySelector('#ranking') && document.readyState === 'complete'")
+    label = rank(served.run).table["label"].iloc[0]
+    assert browser.execute_script("return location.hash") == f"#class-{label}"
     outside = "try { return parent.document.title } catch (e) { return e.name }"
     assert browser.execute_script(outside) == "SecurityError"
     browser.switch_to.default_content()
