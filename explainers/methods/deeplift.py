@@ -107,7 +107,7 @@ PRESET = Preset(
     (
         (Kinds("activation"), Rescale()),
         (Kinds("max_pool", "maximum", "minimum"), RescaleWinner()),
-        (Kinds("multiply", "matmul"), Midpoint()),
+        (Kinds("multiply", "gated", "matmul"), Midpoint()),
         (Kinds(*WEIGHTED), Gradient()),
         (Kinds(*LINEAR_WEIGHTLESS), ChainRule()),
     ),

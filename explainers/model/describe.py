@@ -18,6 +18,7 @@ from explainers.model.graph import Arguments, Node
 from explainers.model.inference import IDENTITIES, pipeline, random_crop
 from explainers.model.kinds import DECLARABLE
 from explainers.model.live import double, host_array
+from explainers.model.recurrent import open_recurrent
 
 Builder = Callable[[Node, Arguments], Node]
 
@@ -133,6 +134,18 @@ def _product(node: Node, arguments: Arguments) -> Node:
     return replace(node, note=f"a product of {len(node.inputs)} tensors; only of two is supported")
 
 
+def _distributed(node: Node, arguments: Arguments) -> Node:
+    """TimeDistributed of what works on the last axis anyway: the layer itself, on more axes."""
+    inner = node.layer.layer
+    name = type(inner).__name__
+    if name not in _LAST_AXIS or _origin(type(inner).__module__) != "layers":
+        valid = ", ".join(_LAST_AXIS)
+        return replace(node, note=f"TimeDistributed of {name} is not supported; valid: of {valid}")
+    return replace(_LAYERS[name](replace(node, layer=inner), arguments), layer=inner)
+
+
+_LAST_AXIS = ("Dense", "Activation", "ReLU", "LayerNormalization", "Dropout")
+
 _LAYERS: dict[str, Builder] = {
     "Dense": linear_layers.dense,
     **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), linear_layers.conv),
@@ -165,6 +178,9 @@ _LAYERS: dict[str, Builder] = {
         _is("normalize"),
     ),
     **dict.fromkeys(("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention"), open_attention),
+    **dict.fromkeys(("SimpleRNN", "LSTM", "GRU", "Bidirectional"), open_recurrent),
+    "TimeDistributed": _distributed,
+    "Embedding": _is("embedding"),
     **dict.fromkeys(IDENTITIES, _is("identity")),
     "RandomCrop": random_crop,
     "Pipeline": pipeline,

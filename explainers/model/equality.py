@@ -45,7 +45,7 @@ def check_equality(net: Computes, tolerance: float | None = None) -> float:
     """
     graph, rng = net.graph, np.random.default_rng(0)
     tolerance = tolerance or (1e-3 if net.dtype == "float32" else 1e-6)
-    x = net.tensors(tuple(_probe(graph[name], rng) for name in graph.inputs))
+    x = net.tensors(tuple(_probe(graph, graph[name], rng) for name in graph.inputs))
     theirs, cut = _originals(graph, x, net.dtype)
     classes = theirs.shape[1]  # one, where ours are the two classes of a single unit: its own is the last
     # not compiled: a few images once, where compiling would take longer than computing
@@ -66,9 +66,12 @@ def check_equality(net: Computes, tolerance: float | None = None) -> float:
     return figure
 
 
-def _probe(node: Node, rng: np.random.Generator) -> np.ndarray:
-    """Two images for an input, in its dtype's range."""
+def _probe(graph: Graph, node: Node, rng: np.random.Generator) -> np.ndarray:
+    """Two images for an input, in its dtype's range; two rows of tokens where an embedding reads it."""
     size, dtype = [n or 32 for n in node.shape[1:]], str(getattr(node.layer, "dtype", "float32"))
+    tokens = [reader.layer.input_dim for reader in graph.children(node) if reader.kind == "embedding"]
+    if tokens:
+        return rng.integers(0, min(tokens), size=(2, *size))
     if dtype.startswith(("int", "uint")):
         return rng.integers(0, min(255, np.iinfo(dtype).max), size=(2, *size), endpoint=True)
     if dtype == "bool":

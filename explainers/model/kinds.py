@@ -74,6 +74,9 @@ _ALL = (
     _rearrangement("slice"),
     _rearrangement("upsample", keeps_zero=False),  # interpolated: other inputs add to the output
     NodeKind("multiply", keeps_sign=True, keeps_zero=True, same_place=True),
+    # the first input times the second, which only says how much of it passes
+    NodeKind("gated", keeps_sign=True, keeps_zero=True, same_place=True),
+    NodeKind("embedding"),
     NodeKind("softmax", keeps_sign=True),
     NodeKind("matmul", keeps_sign=True),
     NodeKind(

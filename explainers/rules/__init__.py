@@ -12,13 +12,15 @@ from explainers.rules.weightless import (
     Guided,
     Norm,
     Pass,
+    Signal,
     SoftmaxTaylor,
     Split,
+    Tokens,
     Winner,
 )
 
 __all__ = [
     "Adjoint", "AlphaBeta", "Bilinear", "ChainRule", "Constants", "Custom", "Deconvolve", "Epsilon", "Flat",
-    "Flow", "Gamma", "Gradient", "Guided", "Norm", "Pass", "Rule", "Site", "SoftmaxTaylor", "Split",
-    "WSquare", "Winner", "ZBox", "ZPlus", "Zero",
+    "Flow", "Gamma", "Gradient", "Guided", "Norm", "Pass", "Rule", "Signal", "Site", "SoftmaxTaylor", "Split",
+    "Tokens", "WSquare", "Winner", "ZBox", "ZPlus", "Zero",
 ]  # fmt: skip

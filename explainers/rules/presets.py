@@ -27,8 +27,10 @@ from explainers.rules.weightless import (
     ChainRule,
     Norm,
     Pass,
+    Signal,
     SoftmaxTaylor,
     Split,
+    Tokens,
     Winner,
 )
 
@@ -218,6 +220,8 @@ def structure(eps: float = 1e-6, ties: str = "first") -> tuple[Pair, ...]:
         (Kinds("avg_pool", "add", "subtract", "average"), Norm(eps)),
         (Kinds("concat", "reshape", "pad", "crop", "slice", "upsample"), Adjoint()),
         (Kinds("multiply"), Split()),
+        (Kinds("gated"), Signal()),
+        (Kinds("embedding"), Tokens()),
         (Kinds("softmax"), SoftmaxTaylor()),
         (Kinds("matmul"), Bilinear(eps)),
     )

@@ -247,6 +247,32 @@ class Split(Rule):
 
 
 @dataclass(frozen=True)
+class Signal(Rule):
+    """A signal times a gate: the signal, the first input, takes all (Arras et al. 2017)."""
+
+    proportional: ClassVar[bool | None] = None
+
+    def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
+        return Flow((R, *map(ops.zeros_like, a[1:])), lambda: (none(R), none(R)))
+
+    def cost(self, site: Site) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Tokens(Rule):
+    """An embedding: a token gets what its vector gets, summed over the vector."""
+
+    proportional: ClassVar[bool | None] = False
+
+    def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
+        return Flow((ops.sum(R, axis=-1),), lambda: (none(R), none(R)))
+
+    def cost(self, site: Site) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
 class SoftmaxTaylor(Rule):
     """AttnLRP's softmax inside a network: `R_i = x_i (R_i - s_i sum_j R_j)`; the rest is the bias of
     the first-order expansion (Achtibat et al. 2024, proposition 3.1)."""
