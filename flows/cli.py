@@ -43,6 +43,7 @@ COMMANDS = (
     "canary",
     "data",
     "status",
+    "compact",
     "serve",
     "plan",
     "explain",

@@ -22,7 +22,7 @@ from pipeline.errors import InputError
 from pipeline.json_text import parse_json
 from pipeline.run import hashes
 from pipeline.run.files import Files, open_files
-from pipeline.run.manifest import check_manifest
+from pipeline.run.manifest import SUPERSEDED, check_manifest
 
 SCHEMA_VERSION: Final = 2  # of manifest, tables and documents; a change of a column is a change of it
 READABLE_VERSIONS: Final = (1, SCHEMA_VERSION)  # earlier ones lack columns: pipeline.schema.columns_of
@@ -110,6 +110,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
         self.files: Files = open_files(path)
+        self._parsed: tuple[bytes, dict[str, Any]] | None = None  # the manifest's bytes, and what they say
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -127,6 +128,11 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: no {MANIFEST}, so this is no run folder; give one that `hansaudit run` wrote"
             )
+        if self._parsed is None or self._parsed[0] != raw:  # of a large run it takes longer than reading it
+            self._parsed = raw, self._parse(raw)
+        return dict(self._parsed[1])
+
+    def _parse(self, raw: bytes) -> dict[str, Any]:
         manifest = parse_json(raw, f"{self.path}/{MANIFEST}")
         if not isinstance(manifest, dict):
             raise InputError(f"{self.path}/{MANIFEST}: holds no JSON object; was it edited?")
@@ -141,8 +147,9 @@ class RunFolder:
 
     @property
     def done(self) -> frozenset[str]:
-        """Keys of the finished shards."""
-        return self.keys_of(COMMIT)
+        """Keys of the finished shards, without those that others stand for."""
+        finished = self.keys_of(COMMIT)
+        return finished - frozenset(self.manifest.get(SUPERSEDED, ())) if finished else finished
 
     def keys_of(self, table: str) -> frozenset[str]:
         """Keys of the shards that have a part of ``table``, finished or not."""

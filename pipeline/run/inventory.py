@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
 from typing import Any
@@ -34,10 +34,15 @@ class PartRecord:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The parts of one shard, by table; ``run_id``: of the run that it belongs to."""
+    """The parts of one shard, by table; ``run_id``: of the run that it belongs to.
+
+    ``sources``: key -> digest of the shards that it was merged from; empty for one that the audit wrote. A
+    shard that had no inventory has no digest.
+    """
 
     run_id: str
     parts: dict[str, PartRecord]
+    sources: dict[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -47,7 +52,8 @@ class Inventory:
 
     def write(self, run: RunFolder, key: str) -> None:
         """Write it into ``run`` as that of shard ``key``."""
-        run.files.put(inventory_name(key), (json.dumps(asdict(self), indent=1) + "\n").encode())
+        content = {name: value for name, value in asdict(self).items() if value != {}}
+        run.files.put(inventory_name(key), (json.dumps(content, indent=1) + "\n").encode())
 
     @classmethod
     def parse(cls, raw: bytes) -> Inventory | None:
@@ -197,11 +203,19 @@ def altered(raw: bytes, record: PartRecord | None) -> bool:
     return record is not None and bytes_hash(raw) != record.sha256
 
 
+def sources_of(key: str, inventory: Inventory | None) -> dict[str, str]:
+    """Key -> digest of the shards, as the audit wrote them, whose rows the shard ``key`` holds."""
+    if inventory is None:
+        return {key: ""}
+    return inventory.sources or {key: inventory.digest}
+
+
 @dataclass(frozen=True)
 class ShardsSeen:
     """The finished shards that something is computed from: their number, and one sha256 over all.
 
-    It is taken over the sorted keys, each with the digest of its inventory where it has one.
+    It is taken over the sorted keys, each with the digest of its inventory where it has one. A merged shard
+    counts as those that it was merged from: merging changes no row, and what was computed before still fits.
     """
 
     n: int
@@ -210,7 +224,9 @@ class ShardsSeen:
     @classmethod
     def of(cls, run: RunFolder) -> ShardsSeen:
         """Of ``run`` as it is."""
-        ordered = sorted(run.done)
         inventories = Inventory.read_all(run)
-        lines = [f"{key} {own.digest}" if (own := inventories.get(key)) else key for key in ordered]
-        return cls(len(ordered), sha256("\n".join(lines).encode()).hexdigest())
+        seen: dict[str, str] = {}
+        for key in run.done:
+            seen |= sources_of(key, inventories.get(key))
+        lines = [f"{key} {digest}" if digest else key for key, digest in sorted(seen.items())]
+        return cls(len(lines), sha256("\n".join(lines).encode()).hexdigest())

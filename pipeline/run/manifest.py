@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from pipeline.errors import InputError
 from pipeline.inputs.shards import Shard, parse_key
 from pipeline.run.hashes import HASH, INVENTORY, is_altered
 
+# field: keys of shards whose parts do not count, because others hold, or will hold, the same rows
+SUPERSEDED: Final = "superseded"
 # names with dots between the levels -> what lies there
 _FIELDS: Mapping[str, type] = {
     "run_id": str,
@@ -48,6 +50,8 @@ def _faulty_field(manifest: Mapping[str, Any]) -> str | None:
         return "config.methods must be a list of objects with a name, and not empty"
     if not all(isinstance(s, dict) and isinstance(s.get("started"), str) for s in manifest["sessions"]):
         return "sessions must be a list of objects with their start"
+    if not all(isinstance(key, str) for key in manifest.get(SUPERSEDED) or []):
+        return f"{SUPERSEDED} must be a list of keys"
     return None
 
 

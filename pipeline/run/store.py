@@ -70,14 +70,14 @@ class Store(RunFolder):
         new = manifest_of(config, provenance)
         if not self.exists:
             self._refuse_strangers()
-            self._put_manifest(new)
+            self.put_manifest(new)
             return new
         old = self.manifest
         self._refuse_differences(old, new)
         afterwards = {name: new["config"][name] for name in AFTERWARDS if name != "execution"}
         current = old | {"config": old["config"] | afterwards}
         if current != old:
-            self._put_manifest(current)
+            self.put_manifest(current)
         return current
 
     def settled(self, config: Config) -> Config:
@@ -118,20 +118,21 @@ class Store(RunFolder):
 
     def note(self, preflight: Preflight) -> None:
         """Note in the manifest what was seen before the first image."""
-        self._put_manifest(self.manifest | {KEY: preflight.to_dict()})
+        self.put_manifest(self.manifest | {KEY: preflight.to_dict()})
 
     def record(self, session: Session) -> None:
         """Note a session in the manifest; the same one (by its start) is replaced."""
         manifest = self.manifest
         others = [s for s in manifest["sessions"] if s["started"] != session.started]
-        self._put_manifest(manifest | {"sessions": [*others, asdict(session)]})
+        self.put_manifest(manifest | {"sessions": [*others, asdict(session)]})
 
     def end(self, session: Session) -> None:
         """Note that ``session`` is over."""
         session.ended = _now()
         self.record(session)
 
-    def _put_manifest(self, manifest: Mapping[str, Any]) -> None:
+    def put_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write it in place of the one that is there. Call it inside :meth:`lock`."""
         self.files.put(MANIFEST, json.dumps(hashed(manifest), indent=1, ensure_ascii=False).encode())
 
     # -- writing
@@ -145,8 +146,12 @@ class Store(RunFolder):
         _ = self.manifest  # raises InputError where there is none
         return self.files.lock()
 
-    def write_shard(self, key: str, tables: Mapping[str, pa.Table]) -> None:
+    def write_shard(
+        self, key: str, tables: Mapping[str, pa.Table], sources: Mapping[str, str] | None = None
+    ) -> None:
         """Write the inventory of one shard, then its parts, each whole or not at all, ``examples`` last.
+
+        ``sources``: the shards that it was merged from, as in :class:`Inventory`.
 
         Raises:
             InputError: no space or no right to write (nothing already written is touched), or ``examples``
@@ -167,7 +172,7 @@ class Store(RunFolder):
         records = {
             name: PartRecord(tables[name].num_rows, len(p), bytes_hash(p)) for name, p in parts.items()
         }
-        Inventory(manifest["run_id"], records).write(self, key)
+        Inventory(manifest["run_id"], records, dict(sources or {})).write(self, key)
         for name in sorted(parts, key=lambda n: n == COMMIT):
             self.files.put(part_name(name, key), parts[name])
 

@@ -102,7 +102,8 @@ def verify(run: Store) -> Verification:
         received = str(error).removeprefix(f"{run.path}/{MANIFEST}: ")
         return Verification((Fault(MANIFEST, received, "that of a run"),), (), (0, 0))
     contents = Contents(run)
-    shards = [fault for key in sorted(contents.done) for fault in _shard(run, contents, key)]
+    planned = sorted(contents.done & set(manifest["shards"]))  # of the others strangers() tells
+    shards = [fault for key in planned for fault in _shard(run, contents, key)]
     documents = [fault for of_one in _documents(run) for fault in _document(run, *of_one)]
     edited = [fault for kind in BY_BLOCK for fault in kind(run).faults()]
     faults = (*contents.strangers(), *shards, *edited, *documents, *_pages(run))
@@ -128,8 +129,6 @@ def repair(run: Store, verification: Verification) -> None:
 
 def _shard(run: Store, contents: Contents, key: str) -> Iterator[Fault]:
     """Faults of a finished shard."""
-    if key not in contents.manifest["shards"]:
-        return
     if faults := contents.shard_faults(key):
         yield from faults
         return

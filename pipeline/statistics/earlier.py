@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.run.documents import ConfirmationDocument, EditedClass, EditEffect
+from pipeline.run.inventory import ShardsSeen
 from pipeline.run.store import Store
 from pipeline.statistics.effects import Evidence, Judgement
 from pipeline.statistics.samples import Effect
@@ -21,7 +22,7 @@ def earlier_evidence(run: Store) -> Evidence | None:
     There was no false discovery rate, nothing was shrunk, and no null was computed.
     """
     stored = ConfirmationDocument.current(run)
-    if stored is None or stored.n_shards != len(run.done):
+    if stored is None or stored.n_shards != ShardsSeen.of(run).n:
         return None
     nothing = Effect(0, np.nan, np.nan, np.nan)
     return Evidence({edited.label: _judgement(edited) for edited in stored.classes}, 0, nothing)

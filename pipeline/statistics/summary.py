@@ -10,6 +10,7 @@ from pipeline.columns import BASELINES, rank_column
 from pipeline.config import RankingConfig
 from pipeline.run.documents import Curve, RankingSummary, sanity_failures
 from pipeline.run.images import Images
+from pipeline.run.inventory import ShardsSeen
 from pipeline.run.store import Store
 from pipeline.schema import STATUSES
 from pipeline.statistics.adjust import Adjusted
@@ -48,7 +49,7 @@ def summarise(
         "expected": None if adjusted is None else expected_curve(adjusted, evidence.area),
         "absolute_test": evidence.absolute is not None,
         "method_marks": None if failures is None else list(failures),
-        "n_shards": len(store.done),
+        "n_shards": ShardsSeen.of(store).n,
         "config": config.model_dump(mode="json"),
     }
 

@@ -14,6 +14,7 @@ from pipeline.run.documents.base import Document
 from pipeline.run.documents.reference import ReferenceDocument
 from pipeline.run.edited import edited_hash
 from pipeline.run.folder import READABLE_VERSIONS, SCHEMA_VERSION, VERSIONS_READ, RunFolder
+from pipeline.run.inventory import ShardsSeen
 from pipeline.run.ranking_settings import differing_settings, read_settings
 
 
@@ -151,13 +152,13 @@ class RankingDocument(Document):
 
     def misfit(self, run: RunFolder) -> str | None:
         """Why this is not the ranking that ``run``, as it is, would be given by its own settings, if so."""
-        seen, done = self.summary["n_shards"], run.done
+        seen, finished = self.summary["n_shards"], ShardsSeen.of(run).n
         if self.is_outdated:
             return "was made by an earlier version of hansaudit"
         if self.schema_version not in READABLE_VERSIONS:
             return f"has schema version {self.schema_version}, this hansaudit reads {VERSIONS_READ}"
-        if seen != len(done):
-            return f"is of {seen} finished shards, the run has {len(done)}"
+        if seen != finished:
+            return f"is of {seen} finished shards, the run has {finished}"
         if self.edited != edited_hash(run):
             return "rests on other edited images than the run has"
         if self.reference != reference_hash(run):
