@@ -15,7 +15,7 @@ OLDEST_TESTS := tests/flows/test_hostile_run.py tests/pipeline/inputs/test_limit
   tests/pipeline/statistics/test_ranking.py tests/reports/gate tests/explainers/rules tests/flows/test_cli.py \
   tests/flows/test_schedule.py
 
-.PHONY: demo gate-jobs docs screenshots test test-oldest test-latest check fuzz kill runners soak package format benchmarks clean
+.PHONY: demo gate-jobs docs screenshots test test-oldest test-latest check fuzz kill runners schedules soak package format benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -99,6 +99,10 @@ kill: $(STAMP)
 # Whole audits by processes, Dask and Ray, a worker killed in the middle: the same tables (some minutes).
 runners: $(STAMP)
 	$(BIN)/python -m tests.runners
+
+# A deployment on real servers (SQLite, and PostgreSQL where it is installed), killed in between (a quarter of an hour).
+schedules: $(STAMP)
+	$(BIN)/python -m tests.schedules --every 15
 
 # 200 runs in one process: memory, files, threads and temporary files stay flat (about a quarter of an hour).
 soak: $(STAMP)

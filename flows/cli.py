@@ -45,6 +45,7 @@ COMMANDS = (
     "status",
     "compact",
     "serve",
+    "deploy",
     "plan",
     "explain",
     "export",

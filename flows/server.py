@@ -151,6 +151,19 @@ def scheduling_server() -> Iterator[None]:
         server.stop()
 
 
+def require_server() -> None:
+    """Refuse to go on without an API that outlives this process.
+
+    Raises:
+        InputError: none is configured, or it does not answer.
+    """
+    if not _is_configured():
+        raise InputError(
+            f"no Prefect server is configured, and a deployment needs one that stays; start one "
+            f"(`prefect server start`) and set {_URL}, or use `hansaudit serve`, which needs none"
+        )
+
+
 def _is_configured() -> bool:
     """Whether the user names an API, which must answer then."""
     prepare_prefect()
