@@ -193,7 +193,8 @@
   const toClass = () => {
     const label = location.hash.match(/^#class-(\d+)$/)?.[1];
     const card = label && document.getElementById(`card-${label}`);
-    if (card) card.scrollIntoView({ behavior: "instant" });
+    // not scrollIntoView, which moves the page around a frame as well
+    if (card) scrollTo({ top: scrollY + card.getBoundingClientRect().top - 64, behavior: "instant" });
     else if (label) location.replace(`#row-${label}`);
   };
   addEventListener("hashchange", toClass);

@@ -80,6 +80,7 @@ def test_a_reviewer_decides_class_after_class(open_review, served):
     outside = "try { return parent.document.title } catch (e) { return e.name }"
     assert browser.execute_script(outside) == "SecurityError"
     browser.switch_to.default_content()
+    assert browser.execute_script("return document.querySelector('.one').scrollTop") == 0
     assert browser.get_log("browser") == []
 
 
