@@ -21,7 +21,7 @@ def test_a_benchmark_can_be_imported_and_says_how_it_is_run(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "Makefile", "docs/lrp.md", "docs/evidence.md", "docs/statistics.md"]
+    "page", ["README.md", "Makefile", "docs/lrp.md", "docs/evidence.md", "docs/statistics.md", "docs/gate.md"]
 )
 def test_the_benchmarks_that_are_named_exist(page: str) -> None:
     named = set(re.findall(r"benchmarks\.(\w+)", (ROOT / page).read_text(encoding="utf-8")))
