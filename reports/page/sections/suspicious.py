@@ -18,6 +18,9 @@ none to the strongest of the picture (every map has its own scale)</p>
 <p class="fine paper">Printed with one edited image per class; heat maps and all figures are in the page on a
 screen.</p>
 {% for card, between in suspects %}
+{% if loop.index == first + 1 %}
+<div class="others" data-n="{{ suspects | length - first + contrast | length }}">
+{% endif %}
 {% if between %}
 <p class="between">{{ between }}</p>
 {% endif %}
@@ -28,12 +31,20 @@ screen.</p>
 card: see the table.</p>
 {% endif %}
 {% if contrast %}
+{% if suspects | length <= first %}
+<div class="others" data-n="{{ contrast | length }}">
+{% endif %}
 <h3 class="contrast">For contrast: where the evidence lies on the object</h3>
 {% for card in contrast %}
 {{ m.card(card, size) }}
 {% endfor %}
 {% endif %}
+{% if contrast or suspects | length > first %}
+</div>
+{% endif %}
 """
+
+FIRST = 4  # cards that a phone shows at once; the others come out of their fold
 
 
 def build(run: RunData) -> dict[str, Any]:
@@ -52,6 +63,7 @@ def build(run: RunData) -> dict[str, Any]:
         "contrast": make_cards(run, contrast),
         "left_out": max(0, named - len(suspects)),
         "size": run.size,
+        "first": FIRST,
     }
 
 

@@ -200,6 +200,49 @@
   addEventListener("hashchange", toClass);
   addEventListener("load", toClass);
 
+  // a phone shows the verdict, the first classes and the table; the rest comes out of its fold
+  if (matchMedia("(max-width: 560px)").matches) {
+    const open = (section, whether) => {
+      section.classList.toggle("folded", !whether);
+      section.querySelector(".fold").setAttribute("aria-expanded", String(whether));
+    };
+    document.querySelectorAll("section.deep").forEach((section) => {
+      const heading = section.querySelector("h2");
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "fold";
+      button.append(...heading.childNodes);
+      heading.append(button);
+      button.addEventListener("click", () => open(section, section.classList.contains("folded")));
+      open(section, false);
+    });
+    const rest = document.querySelector(".others");
+    if (rest) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "reset more";
+      button.textContent = `Show ${rest.dataset.n} more in pictures`;
+      button.addEventListener("click", () => { rest.hidden = false; button.remove(); });
+      rest.before(button);
+      rest.hidden = true;
+    }
+    // a link into a fold opens it
+    const reach = () => {
+      const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1).replace(/^class-/, "card-"));
+      if (!target) return;
+      const section = target.closest(".folded");
+      if (section) open(section, true);
+      if (target.closest(".others[hidden]")) document.querySelector("#classes > .more").click();
+      if (section || target.closest(".others")) target.scrollIntoView();
+    };
+    addEventListener("hashchange", reach);
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[href^='#']");
+      if (link && link.hash === location.hash) reach();  // the same link once more changes no address
+    });
+    reach();
+  }
+
   const zoom = document.getElementById("zoom");
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button.zoomable");

@@ -321,3 +321,30 @@ def test_the_images_of_a_class_are_picked_sorted_and_filtered(browser, open_page
     browser.find_element("css selector", "#gallery .zoomable").click()
     assert browser.execute_script("return document.querySelectorAll('#zoom[open] .frame').length") == 2
     assert not browser.get_log("browser")
+
+
+def test_a_phone_folds_what_is_not_the_answer_and_links_open_it(open_page) -> None:
+    browser = open_page(width=390)
+
+    def height(selector: str) -> int:
+        return browser.execute_script(f"return document.querySelector({selector!r}).offsetHeight")
+
+    folded = browser.execute_script("return document.documentElement.scrollHeight")
+    assert height("#reading dl") == 0
+    browser.execute_script("document.querySelector('nav a[href=\"#reading\"]').click()")
+    assert height("#reading dl") > 500
+    heading = browser.find_element("css selector", "#reading .fold")
+    assert heading.get_attribute("aria-expanded") == "true"
+    browser.execute_script("arguments[0].click()", heading)
+    assert height("#reading dl") == 0
+    hidden = browser.execute_script("return document.querySelector('.others article').id")
+    assert height(f"#{hidden}") == 0
+    browser.execute_script(f"document.querySelector('#row-{hidden[5:]} a').click()")
+    assert height(f"#{hidden}") > 300
+    everything = "document.querySelectorAll('section.folded .fold').forEach(b => b.click())"
+    browser.execute_script(everything)
+    whole = browser.execute_script("return document.documentElement.scrollHeight")
+    assert folded < 0.6 * whole
+    browser = open_page(width=1280)
+    assert height("#reading dl") > 300
+    assert not browser.find_elements("css selector", ".fold")
