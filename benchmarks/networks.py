@@ -7,6 +7,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from explainers import register_kind
+
 layers = keras.layers
 
 
@@ -29,25 +31,76 @@ def squeezenet() -> keras.Model:
     return keras.Model(x, t, name="squeezenet")
 
 
+@keras.saving.register_keras_serializable("benchmarks")
+class Positions(layers.Layer):
+    """A learned vector added to every token."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.positions = self.add_weight(shape=(1, *shape[1:]), initializer="normal", name="position_bias")
+
+    def call(self, t: keras.KerasTensor) -> keras.KerasTensor:
+        return t + keras.ops.cast(self.positions, t.dtype)
+
+
+register_kind(Positions, "add")
+
+
+def vit(size: int, patch: int, width: int, heads: int, depth: int) -> keras.Model:
+    """A vision transformer (Dosovitskiy et al. 2021) whose classes are read from the mean of all tokens
+    (Beyer et al. 2022); 1,000 classes."""
+    x = keras.Input((size, size, 3))
+    t = layers.Conv2D(width, patch, strides=patch)(x)
+    t = Positions()(layers.Reshape((-1, width))(t))
+    for _ in range(depth):
+        n = layers.LayerNormalization(epsilon=1e-6)(t)
+        t = layers.Add()([t, layers.MultiHeadAttention(heads, width // heads)(n, n)])
+        n = layers.LayerNormalization(epsilon=1e-6)(t)
+        n = layers.Dense(width)(layers.Dense(4 * width, activation="gelu")(n))
+        t = layers.Add()([t, n])
+    t = layers.GlobalAveragePooling1D()(layers.LayerNormalization(epsilon=1e-6)(t))
+    return keras.Model(x, layers.Dense(1000)(t), name="vit")
+
+
 def _application(name: str) -> Callable[[], keras.Model]:
     return lambda: getattr(keras.applications, name)(weights=None, classifier_activation=None)
 
 
+APPLICATIONS = {
+    "vgg16": "VGG16",
+    "resnet50": "ResNet50",
+    "mobilenet_v2": "MobileNetV2",
+    "inception_v3": "InceptionV3",
+    "densenet121": "DenseNet121",
+    "efficientnet_b0": "EfficientNetB0",
+    "nasnet_large": "NASNetLarge",
+}
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
-    "vgg16": _application("VGG16"),
-    "resnet50": _application("ResNet50"),
+    **{name: _application(application) for name, application in APPLICATIONS.items()},
     "squeezenet": squeezenet,
-    "mobilenet_v2": _application("MobileNetV2"),
-    "inception_v3": _application("InceptionV3"),
-    "densenet121": _application("DenseNet121"),
-    "nasnet_large": _application("NASNetLarge"),
+    "vit_b": lambda: vit(224, 16, 768, 12, 12),
 }
 
 
 def build(name: str) -> keras.Model:
     """The network with fixed random weights."""
+    return drawn(NETWORKS[name])
+
+
+def build_small(name: str) -> keras.Model:
+    """One of vgg16, resnet50, efficientnet_b0, vit_b as small as it allows, 10 classes or a smaller ViT."""
+    if name == "vit_b":
+        return drawn(lambda: vit(32, 8, 96, 3, 2))
+    return drawn(
+        lambda: getattr(keras.applications, APPLICATIONS[name])(
+            weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None
+        )
+    )
+
+
+def drawn(make: Callable[[], keras.Model]) -> keras.Model:
+    """The network that ``make`` makes, with fixed random weights."""
     keras.utils.set_random_seed(0)
-    model = NETWORKS[name]()
+    model = make()
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):

@@ -7,13 +7,16 @@ functions when Keras runs on them (`KERAS_BACKEND`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
 Tensor = Any
+PRECISIONS = ("float32", "tf32", "bfloat16")
+_precision = ""  # of products; empty: as the framework does them unasked
 
 
 def backend() -> str:
@@ -35,7 +38,44 @@ def compile(function: Callable[..., Any], weights: Any, jit: bool = False) -> Ca
 
     `jit` asks for XLA (TensorFlow) or torch.compile; JAX always compiles.
     """
-    return _COMPILE[backend()](function, weights, jit)
+    programs: dict[str, Callable[..., Any]] = {}  # what is compiled in one precision stays in it
+
+    def run(*arguments: Any) -> Any:
+        if _precision not in programs:
+            # a function of its own: frameworks keep what they compiled by the function that they were given
+            programs[_precision] = _COMPILE[backend()](functools.partial(function), weights, jit)
+        return programs[_precision](*arguments)
+
+    return run
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """While it lasts, products of this process (convolutions, matrices) are computed in precision `name`.
+
+    `float32`: in all its bits; `tf32`: with operands of 10 bits, where a GPU can, elsewhere as `float32`;
+    `bfloat16`: operands and results are rounded to 7 bits. What lies between products stays float32. Fit
+    outside: fitting compares two ways of computing the same, to more digits than these have.
+    Raises ValueError for another name.
+    """
+    global _precision
+    if name not in PRECISIONS:
+        raise ValueError(f"precision {name!r} is not known; valid: {', '.join(PRECISIONS)}")
+    before = _precision
+    _precision = name
+    try:
+        with _TENSOR_CORES[backend()](name == "tf32"):
+            yield
+    finally:
+        _precision = before
+
+
+def multiply(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, w: Tensor) -> Tensor:
+    """`function(a, w)`, a product of the two, in the precision that holds; in the type of `a`."""
+    if _precision != "bfloat16":
+        return function(a, w)
+    cast = keras.ops.cast
+    return cast(function(cast(a, "bfloat16"), cast(w, "bfloat16")), a.dtype)
 
 
 def after(value: Tensor, dependency: Tensor) -> Tensor:
@@ -139,5 +179,44 @@ def _compile_torch(function: Callable[..., Any], weights: Any, jit: bool) -> Cal
     return without_tape
 
 
+@contextmanager
+def _tensor_cores_tensorflow(allowed: bool) -> Iterator[None]:
+    import tensorflow as tf
+
+    settings = tf.config.experimental
+    before = settings.tensor_float_32_execution_enabled()
+    settings.enable_tensor_float_32_execution(allowed)
+    try:
+        yield
+    finally:
+        settings.enable_tensor_float_32_execution(before)
+
+
+@contextmanager
+def _tensor_cores_jax(allowed: bool) -> Iterator[None]:
+    import jax
+
+    with jax.default_matmul_precision("tensorfloat32" if allowed else "highest"):
+        yield
+
+
+@contextmanager
+def _tensor_cores_torch(allowed: bool) -> Iterator[None]:
+    import torch
+
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = cuda.allow_tf32, cudnn.allow_tf32
+    cuda.allow_tf32 = cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        cuda.allow_tf32, cudnn.allow_tf32 = before
+
+
 _VJP = {"tensorflow": _vjp_tensorflow, "jax": _vjp_jax, "torch": _vjp_torch}
 _COMPILE = {"tensorflow": _compile_tensorflow, "jax": _compile_jax, "torch": _compile_torch}
+_TENSOR_CORES = {
+    "tensorflow": _tensor_cores_tensorflow,
+    "jax": _tensor_cores_jax,
+    "torch": _tensor_cores_torch,
+}

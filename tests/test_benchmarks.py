@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
+FILES = [path for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__"]
+NAMES = sorted([*(path.stem for path in FILES), "gpu"])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
+from explainers import engine
 from explainers.engine import Tensor
 from explainers.model.graph import Arguments, Node
 from explainers.model.linear import Einsum
@@ -175,7 +177,7 @@ def _project(
 
 
 def _einsum(equation: str) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda first, second: ops.einsum(equation, first, second)
+    return lambda first, second: engine.multiply(partial(ops.einsum, equation), first, second)
 
 
 def _repeat(times: int) -> Callable[[Tensor], Tensor]:

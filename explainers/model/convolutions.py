@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from explainers import engine
 from explainers.engine import Tensor
 from explainers.model.linear import Linear
 from explainers.model.live import double
@@ -38,7 +39,10 @@ class Conv(Linear):
         return ops.concatenate([self._convolve(x, k) for x, k in pieces], axis=-1)
 
     def _convolve(self, a: Tensor, w: Tensor) -> Tensor:
-        return ops.conv(a, w, self.strides, self.padding, "channels_last", self.dilation)
+        def product(a: Tensor, w: Tensor) -> Tensor:
+            return ops.conv(a, w, self.strides, self.padding, "channels_last", self.dilation)
+
+        return engine.multiply(product, a, w)
 
     @property
     def joins(self) -> bool:
@@ -96,8 +100,10 @@ class DepthwiseConv(Linear):
     pads: Pads | None = None
 
     def apply(self, a: Tensor, w: Tensor) -> Tensor:
-        a = _pad(a, self.pads)
-        return ops.depthwise_conv(a, w, self.strides, self.padding, "channels_last", self.dilation)
+        def product(a: Tensor, w: Tensor) -> Tensor:
+            return ops.depthwise_conv(a, w, self.strides, self.padding, "channels_last", self.dilation)
+
+        return engine.multiply(product, _pad(a, self.pads), w)
 
     def scale_output(self, w: np.ndarray, g: np.ndarray) -> np.ndarray:
         return w * np.broadcast_to(g, (w.shape[-2] * w.shape[-1],)).reshape(w.shape[-2:])
@@ -124,7 +130,7 @@ class Separable(Linear):
 
     def transpose(self, s: Tensor, flipped: Any, like: Tensor) -> Tensor:
         depthwise, pointwise = flipped
-        middle = ops.matmul(s, ops.reshape(pointwise, pointwise.shape[-2:]))
+        middle = engine.multiply(ops.matmul, s, ops.reshape(pointwise, pointwise.shape[-2:]))
         return self.depthwise.transpose(middle, depthwise, like)
 
     def scale_output(self, w: Any, g: np.ndarray) -> Any:
@@ -167,9 +173,12 @@ class ConvTranspose(Linear):
     dilation: tuple[int, ...]
 
     def apply(self, a: Tensor, w: Tensor) -> Tensor:
-        return ops.conv_transpose(
-            a, w, self.strides, self.padding, self.output_padding, "channels_last", self.dilation
-        )
+        def product(a: Tensor, w: Tensor) -> Tensor:
+            return ops.conv_transpose(
+                a, w, self.strides, self.padding, self.output_padding, "channels_last", self.dilation
+            )
+
+        return engine.multiply(product, a, w)
 
     def scale_output(self, w: np.ndarray, g: np.ndarray) -> np.ndarray:
         return w * np.broadcast_to(g, w.shape[-2:-1])[:, None]

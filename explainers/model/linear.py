@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,10 @@ class Dense(Linear):
         return True
 
     def apply(self, a: Tensor, w: Tensor) -> Tensor:
-        return ops.matmul(a, w)
+        return engine.multiply(ops.matmul, a, w)
 
     def transpose(self, s: Tensor, flipped: Tensor, like: Tensor) -> Tensor:
-        return ops.matmul(s, ops.transpose(flipped))
+        return engine.multiply(ops.matmul, s, ops.transpose(flipped))
 
     def scale_output(self, w: np.ndarray, g: np.ndarray) -> np.ndarray:
         return w * g
@@ -107,7 +108,7 @@ class Einsum(Linear):
     equation: str
 
     def apply(self, a: Tensor, w: Tensor) -> Tensor:
-        return ops.einsum(self.equation, a, w)
+        return engine.multiply(partial(ops.einsum, self.equation), a, w)
 
     def scale_output(self, w: np.ndarray, g: np.ndarray) -> np.ndarray | None:
         kernel, output = self.equation.split(",")[1].split("->")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -186,8 +186,20 @@ def audit_shard(
     The metrics of a batch are computed in a second thread while the next batch is explained. ``on_batch`` is
     called with the number of images that became finished; ``busy`` gets the seconds by kind of work.
     """
-    recipe, busy = _recipe(shard, bench), busy or Busy()
+    busy = busy or Busy()
     batches = iter_batches(bench.dataset, shard, bench.model.card, bench.config.execution.batch_size, busy)
+    return audit_batches(batches, shard, bench, on_batch, busy)
+
+
+def audit_batches(
+    batches: Iterable[Batch],
+    shard: Shard,
+    bench: Bench,
+    on_batch: Callable[[int], None] | None,
+    busy: Busy,
+) -> dict[str, pa.Table]:
+    """As :func:`audit_shard`, of images of ``shard`` that are decoded already."""
+    recipe = _recipe(shard, bench)
     pieces: list[dict[str, pa.Table]] = []
     pending: deque[Future[dict[str, pa.Table]]] = deque()
     curves: list[dict[str, pa.Table]] = []
