@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -33,6 +34,16 @@ def test_python_block_runs_and_makes_what_it_names(source: str) -> None:
     made = {name: value for name, value in names.items() if not name.startswith("__")}
     assert made
     assert [name for name, value in made.items() if value is None] == []
+
+
+def test_blocks_are_one_node_each_and_lose_nothing() -> None:
+    (source,) = [block for block in BLOCKS if "def squeeze_excite" in block]
+    names: dict[str, Any] = {}
+    exec(compile(source, "docs/lrp.md", "exec"), names)
+    ledger = names["explained"].ledger
+    of_blocks = [i for i, node in enumerate(ledger.nodes) if "/" in node and not node.startswith("dense")]
+    assert [ledger.nodes[i].split("/")[0] for i in of_blocks] == ["cell", "excite", "inception"]
+    assert abs(ledger.received[of_blocks] - ledger.passed[of_blocks]).max() < 1e-5
 
 
 def test_the_preset_has_five_lines() -> None:

@@ -108,7 +108,7 @@ def _show(result: ClassConcepts) -> None:
         )
         for c in result.channels
     ]
-    heads = ("share", "outside", "class falls, log odds", "beyond its like", "the class")
+    heads = ("share", "outside", "class falls, log odds", "beyond its share", "the class")
     terminal.print_list("channel", rows, heads, whole=("share", "outside"))
     if result.outside_area is not None:
         terminal.console.print(

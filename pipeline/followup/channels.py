@@ -49,10 +49,16 @@ class Channels:
 def evidence(
     channels: Channels, k: int, outside: np.ndarray, falls: Mapping[int, np.ndarray]
 ) -> ChannelEvidence:
-    """What is known of channel ``k``: ``outside`` n (nan: no box) and, by channel, the ``falls`` n."""
+    """What is known of channel ``k``: ``outside`` n (nan: no box) and, by channel, the ``falls`` n.
+
+    The channel being one of the first, those that it is compared with mostly have a little less relevance:
+    the fall to be expected is theirs, made larger in proportion.
+    """
     near = channels.comparable[k]
     share, fall = channels.shares[:, k], falls[k]
-    usual = np.mean([falls[j] for j in near], axis=0) if near else None
+    usual = None
+    if near:
+        usual = np.mean([falls[j] for j in near], axis=0) * share.mean() / channels.shares[:, near].mean()
     looked = outside[np.isfinite(outside)]
     return ChannelEvidence(
         channel=k,
@@ -64,7 +70,7 @@ def evidence(
         **_ends("fall", fall),
         comparable=near,
         comparable_share=float(channels.shares[:, near].mean()) if near else None,
-        comparable_fall=None if usual is None else float(usual.mean()),
+        expected_fall=None if usual is None else float(usual.mean()),
         beyond=None if usual is None else float((fall - usual).mean()),
         **_ends("beyond", np.zeros(0) if usual is None else fall - usual),
     )

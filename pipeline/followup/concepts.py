@@ -4,7 +4,7 @@ Achtibat et al. 2023 (arXiv:2206.03208); the maps are those of :mod:`explainers.
 channels with most relevance: the images in which they say most, how much of their maps lies outside the
 boxes, and as evidence the intervention: the channel is replaced by its mean over images of other classes, or
 by 0. A class always falls a little when something of it is taken away; what counts is whether it falls
-further than without other channels of about the same relevance.
+further than other channels of about the same relevance let expect.
 
 Writes ``concepts.parquet`` (a row per crop) and ``concepts.json`` into the run.
 """

@@ -22,8 +22,9 @@ class ChannelEvidence:
             mean over the images with a box; None where there is none.
         fall, fall_low, fall_high: by how much the class's log odds fall when the channel is replaced.
         comparable: channels whose relevance for the class is nearest to its own, the yardstick.
-        comparable_share, comparable_fall: means of theirs.
-        beyond, beyond_low, beyond_high: fall minus the mean fall of the comparable channels, image by image.
+        comparable_share: mean of theirs.
+        expected_fall: their mean fall, times the channel's share over theirs.
+        beyond, beyond_low, beyond_high: fall minus the expected one, image by image.
     """
 
     channel: int
@@ -38,7 +39,7 @@ class ChannelEvidence:
     fall_high: float | None
     comparable: tuple[int, ...]
     comparable_share: float | None
-    comparable_fall: float | None
+    expected_fall: float | None
     beyond: float | None
     beyond_low: float | None
     beyond_high: float | None
@@ -50,7 +51,7 @@ class ChannelEvidence:
 
     @property
     def needed(self) -> bool | None:
-        """Whether the class falls further than it does without channels of equal relevance.
+        """Whether the class falls further than its relevance lets expect, by other channels.
 
         None: it has more than twice the relevance of any that it could be compared with.
         """
@@ -64,8 +65,8 @@ class ChannelEvidence:
         if not self.falls:
             return "does not surely fall"
         if self.needed is None:
-            return "falls; no channel compares"
-        return "falls further than without its like" if self.needed else "falls as without its like"
+            return "falls; none compares"
+        return "falls beyond its share" if self.needed else "falls as its share"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ most, how much of what they say lies outside the boxes, and what becomes of the 
 <th scope="col" class="num">Share</th><th scope="col" class="num">Outside</th>
 <th scope="col" class="num"><abbr title="by how much the class's log odds fall when the channel is replaced">
 Falls</abbr></th>
-<th scope="col" class="num"><abbr title="beyond what happens without channels of about the same relevance">
+<th scope="col" class="num"><abbr title="beyond what other channels of about this relevance let expect">
 Beyond</abbr></th><th scope="col">The class</th></tr></thead>
 <tbody>
 {% for k in c.channels %}
@@ -54,8 +54,8 @@ title="{{ crop.alt }}" decoding="async">{% endfor %}</span></td>
 relevance of the class that runs through one channel. <em>Share</em>: of all in the layer. <em>Outside</em>:
 of the positive relevance in the channel's map. <em>Falls</em>: log odds of the class when the channel is
 replaced, with 95 % intervals over images. Any class falls when something is taken from it, so what counts is
-whether it falls further than without channels of about the same relevance. A channel is no concept by itself:
-what its crops have in common is for people to say. None of this changes a verdict.</p>
+whether it falls further than other channels of about this relevance let expect, in proportion. A channel is
+no concept by itself: what its crops share is for people to say. None of this changes a verdict.</p>
 """
 
 
@@ -119,7 +119,7 @@ def _sentence(entry: ClassConcepts) -> str:
         text += f". Channel {furthest}: {words.percent(outside[furthest])} outside"
     needed = [str(c.channel) for c in entry.channels if c.needed]
     if needed:
-        text += f". Without {words.listing(needed)} the class falls further than without their like"
+        text += f". Without {words.listing(needed)} the class falls further than their share lets expect"
     return f"{text}. Replaced by {entry.replaced}."
 
 

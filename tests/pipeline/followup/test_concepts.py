@@ -39,9 +39,9 @@ def test_beyond_is_the_fall_over_that_of_the_comparable_channels() -> None:
     assert made.share == pytest.approx(0.45)
     assert (made.outside, made.outside_low) == (0.75, None)
     assert made.fall == pytest.approx(3.25)
-    assert made.comparable_fall == pytest.approx(0.75)
-    assert made.beyond == pytest.approx(2.5)
     assert made.comparable_share == pytest.approx((0.275 + 0.1625) / 2)
+    assert made.expected_fall == pytest.approx(0.75 * 0.45 / 0.21875)
+    assert made.beyond == pytest.approx(3.25 - 0.75 * 0.45 / 0.21875)
     assert made.needed is None  # its like have less than half its relevance
     alone = evidence(Channels.of(RELEVANCE[:, :1], 1, 2), 0, np.zeros(0), {0: np.array([1.0, 1.1])})
     assert (alone.outside, alone.beyond, alone.needed) == (None, None, None)
