@@ -22,7 +22,7 @@ from pipeline.inputs.datasets.planted import Artefact, PlantedDataset, PlantedSp
 
 CLASSES = ("rhombus", "hexagram", "sickle", "square", "ring", "star")
 MARKS = (("rhombus", "patch"), ("hexagram", "text"), ("sickle", "stripe"))
-WEIGHT = 0.1  # of the penalty
+WEIGHT = 1.0  # of the penalty
 BATCH, RATE = 32, 4e-3
 
 
@@ -111,7 +111,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/right-reasons"))
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--images", type=int, default=150, help="training images of each class")
     parser.add_argument("--side", type=int, default=48)
     asked = parser.parse_args()
