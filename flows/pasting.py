@@ -22,7 +22,7 @@ PASTING = runners.Work("block of classes", "pasted windows", "classes")
 
 @task(name="paste-windows", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
 def paste_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]) -> int:
-    """Paste the windows of one block of classes and write its part; returns the number of its classes."""
+    """Paste the windows of one block of classes and write its parts; returns the number of its classes."""
     load_tensorflow()
     from pipeline.measure.benches import bench_without_methods, refuse_other_bench
     from pipeline.measure.transfer.stage import paste_part
@@ -34,11 +34,12 @@ def paste_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]
 
 
 def paste_windows(store: Store, config: Config, given: dict[str, Any]) -> None:
-    """Paste windows of the classes whose part is missing; ``given``: what every task gets.
+    """Paste windows of the classes of which a part is missing; ``given``: what every task gets.
 
     Raises:
         InputError: a worker cannot be started, or there is no space.
     """
+    from pipeline.measure.transfer.moved import PASSES
     from pipeline.measure.transfer.plan import candidates, passes_needed, why_not
     from pipeline.measure.transfer.stage import blocks_to_paste
 
@@ -49,7 +50,8 @@ def paste_windows(store: Store, config: Config, given: dict[str, Any]) -> None:
         return
     counts = [len(of_one) for of_one in candidates(store, config.transfer.seed).values()]
     passes = passes_needed(counts, config.transfer, store.manifest["dataset"]["n_examples"])
-    progress.say(f"pasting windows of {len(counts):,} classes onto others: up to {passes:,} passes")
+    more = f", up to {PASSES} more for a class that they carry"
+    progress.say(f"pasting windows of {len(counts):,} classes onto others: up to {passes:,} passes{more}")
     sizes = {block.key: len(block.labels) for block in blocks}
     runners.run_tasks(paste_task, sizes, given, config.execution, PASTING)
     if told := _left_out(TransferParts(store)):

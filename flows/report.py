@@ -48,7 +48,10 @@ def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
     ``config``: the run's own settings if None.
     """
     store = Store(run)
-    ranking = rank(store, config)
+    settings = config or own_settings(store.manifest)
+    if PropertiesDocument.current(store) is None and (told := check_properties(store, settings)):
+        told.write(store)  # before the ranking, whose findings say it
+    ranking = rank(store, settings)
     files = files_of(store, ranking)
     store.files.put(files.table, ranking.csv().encode())
     ranking.document().write(store, files.document, files.table)
@@ -59,8 +62,6 @@ def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
         candidates = triage(store, ranking)
         store.files.put(candidates.TABLE, candidates.csv().encode())
         candidates.write(store)
-    if PropertiesDocument.current(store) is None and (told := check_properties(store, ranking.settings)):
-        told.write(store)
     return ranking
 
 

@@ -36,7 +36,7 @@ from pipeline.run.costs import clocked  # noqa: E402
 from pipeline.run.edited_parts import EditedParts  # noqa: E402
 from pipeline.run.reference import drop_reference  # noqa: E402
 from pipeline.run.store import Session, Store  # noqa: E402
-from pipeline.run.transfer_parts import TransferParts  # noqa: E402
+from pipeline.run.transfer_parts import TransferParts, WindowParts  # noqa: E402
 from pipeline.schema import STATUS_FAILED  # noqa: E402
 from pipeline.trust import NOTHING, Trust  # noqa: E402
 
@@ -172,7 +172,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
             with clocked(session.spent, "transfer"):
                 paste_windows(store, bench.config, given)
             store.record(session)
-            result.pasted_passes = TransferParts(store).passes
+            result.pasted_passes = TransferParts(store).passes + WindowParts(store).passes
             _compare(store, bench, session, trust)
         if images > failed and end != TABLES:
             _conclude(store, bench, result)

@@ -16,7 +16,7 @@ from pipeline.errors import shown
 from pipeline.run.costs import compared
 from pipeline.run.folder import RANKING_TABLE
 from pipeline.unboxed import command, untested
-from pipeline.verdicts import Verdict
+from pipeline.verdicts import ACCUSED, Verdict
 from reports.gate.state import State
 from reports.gate.text import details
 from reports.page.headline import beside_reference, count_unboxed, sentence, tally, worst_group
@@ -39,6 +39,7 @@ STYLES = {
     Verdict.UNREMARKABLE: "green",
 }
 _ROWS = 15
+_FINDINGS = 3  # classes of which a finding is printed
 _LIFT = (
     "lift: log-odds of the relevance inside the boxes, over what is usual for boxes of that size and place"
 )
@@ -170,9 +171,18 @@ def print_ranking(ranking: Ranking, top: int, file: str = RANKING_TABLE) -> None
         console.print(f"... and {len(ranking.table) - top} more classes in {file}", markup=False)
     bare = count_unboxed(ranking.table)
     console.print(Text(sentence(tally(ranking.table), bare), style="bold"))
+    _print_findings(ranking)
     for note in (_EFFECT, _LIFT) if ranking.judgements else (_LIFT,):
         console.print(Text(note, style="dim"), soft_wrap=True)
     print_failures(ranking.method, ranking.summary["method_marks"])
+
+
+def _print_findings(ranking: Ranking) -> None:
+    """What was measured of the first confirmed and suspected classes, a sentence each."""
+    accused = ranking.table[ranking.table["verdict"].isin(ACCUSED) & ranking.table["finding"].notna()]
+    for _, row in accused.head(_FINDINGS).iterrows():
+        name = Text(class_name(str(row["class_name"])), style="bold")
+        console.print(name + Text(f": {shown(str(row['finding']))}", style="not bold"), soft_wrap=True)
 
 
 def print_choice(choice: ChoiceDocument) -> None:

@@ -20,7 +20,7 @@ class Column:
     Attributes:
         about: what it is, a clause.
         unit: unit of the value; empty where it has none.
-        identifies: it says which class this is, not how the class fares: no gate can judge it.
+        identifies: it says which class this is, or is a sentence: no gate can judge it.
     """
 
     name: str
@@ -197,6 +197,22 @@ _COLUMNS: Final = (
         "probability",
     ),
     Column(
+        "group_share",
+        "number",
+        "share of the class's images whose window is of the kind that carries it most",
+        "fraction",
+    ),
+    Column("group_share_low", "number", "lower end of its 95 % interval", "fraction"),
+    Column("group_share_high", "number", "upper end of its 95 % interval", "fraction"),
+    Column("group_transfer", "number", "the same as transfer, of the windows of this kind", _LOG_ODDS),
+    Column(
+        "moved_transfer",
+        "number",
+        "the same as transfer, of the best windows at other places of other images",
+        _LOG_ODDS,
+    ),
+    Column("holds", "text", "whether what they carry depends on their place; empty where none were moved"),
+    Column(
         "evidence",
         "number",
         "mean place by lowest adjusted_lift_lower and highest transfer, with a reference averaged with that "
@@ -207,6 +223,12 @@ _COLUMNS: Final = (
     Column("small_box_rank", "integer", "place by the smallest box"),
     Column("low_accuracy_rank", "integer", "place by the lowest accuracy"),
     Column("constant_map_rank", "integer", "place by the lowest ratio of a constant map"),
+    Column(
+        "finding",
+        "text",
+        "what was measured of the class, in a sentence; empty where nothing was",
+        identifies=True,
+    ),
     Column("planted", "flag", "carries a known artefact, where the dataset says so", identifies=True),
 )
 RANKING: Final[Mapping[str, Column]] = {column.name: column for column in _COLUMNS}
@@ -249,4 +271,10 @@ OF_TRANSFER: Final = (
     "transfer_control",
     "transfer_elsewhere",
     "q_transfer",
+    "group_share",
+    "group_share_low",
+    "group_share_high",
+    "group_transfer",
+    "moved_transfer",
+    "holds",
 )

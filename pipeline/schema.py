@@ -207,6 +207,43 @@ TRANSFER: Final = pa.schema(
     ]
 )
 
+# A part per block of classes, beside that of the table `transfer`: a row for each window that was pasted.
+_COLOUR = pa.struct(
+    [(name, pa.uint8()) for name in ("red", "green", "blue")] + [("share", pa.float32())]  # of the pixels
+)
+_ELSEWHERE = pa.struct(
+    [
+        ("recipient", pa.string()),  # example_id of the picture that it was pasted onto
+        ("x", pa.int16()),  # left edge there, pixel; the window's own place among them
+        ("y", pa.int16()),
+        ("before", pa.float32()),  # probability of `label`: the recipient as it is, with the window, with
+        ("probability", pa.float32()),  # the window of another class at the same place
+        ("control", pa.float32()),
+    ]
+)
+WINDOWS: Final = pa.schema(
+    [
+        _field("example_id", pa.string(), "key into examples: the picture that the window is cut from"),
+        _field("label", pa.int32(), "its class", "class index"),
+        _field("method", _NAME, "key of the explanation method whose maps say where the window lies"),
+        _field(
+            "group", pa.int32(), "group of like windows of its class, by the network's features; 0: largest"
+        ),
+        _field(
+            "also", pa.int32(), "other class whose probability rises most where it is pasted", "class index"
+        ),
+        _field("also_added", pa.float32(), "by how much, mean over the recipients", "probability"),
+        _field("mark_x", pa.int16(), "left edge of the part that repeats in its group; null: none", "pixel"),
+        _field("mark_y", pa.int16(), "upper edge of this part", "pixel"),
+        _field("mark_width", pa.int16(), "width of this part", "pixel"),
+        _field("mark_height", pa.int16(), "height of this part", "pixel"),
+        _field("colours", pa.list_(_COLOUR), "the two colours of this part; without one, the window's mean"),
+        _field(
+            "places", pa.list_(_ELSEWHERE), "what the best of a class add at other places; null: not asked"
+        ),
+    ]
+)
+
 # One file beside the parts, written by a later analysis of the finished run.
 CLUSTERS: Final = pa.schema(
     [

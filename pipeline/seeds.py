@@ -31,6 +31,7 @@ class Purpose(Enum):
     EDITED_BLOCKS = 0xB1, "which classes are edited together"
     TRANSFER_BLOCKS = 0xB2, "which classes exchange windows"
     RECIPIENTS = 0xD2, "onto which pictures windows are pasted, and whose are the others; then: the block"
+    MOVED_WINDOWS = 0xD3, "where else the best windows are pasted, and onto which pictures; then: the block"
     DONORS = 0xD0, "which pictures may give their background; then: class, look"
     CONTROL_CLASSES = 1, "classes that give backgrounds in `hansaudit confirm`"
     GAUSSIAN_CLOUDS = 1, "clouds without clusters, to compare clusters with"

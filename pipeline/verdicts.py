@@ -83,6 +83,17 @@ class Transferred(Term):
     )
 
 
+class Holds(Term):
+    """Whether what the best windows of a class carry depends on where they are pasted."""
+
+    ANYWHERE = "anywhere", "they carry the class at other places of other images, too"
+    ITS_PLACE = (
+        "its_place",
+        "they carry less of the class at other places than matters, and less than at theirs",
+    )
+    UNDECIDED = "undecided", "too few windows, or too much spread among them, for a statement either way"
+
+
 class MapVerdict(Term):
     """What the heat maps of a class say, worst first."""
 

@@ -132,7 +132,7 @@ def test_a_name_is_one_row_of_a_list(name: str):
 
 @given(names)
 def test_a_gate_s_documents_hold_any_name(name: str):
-    note = ClassNote(1, name, name, name, name, name)
+    note = ClassNote(1, name, name, name, name, name, name)
     finding = Finding(name, State.FAIL, f"{name}: 1 is more than 0", Estimate(1.0), (note,))
     results = (Result(name, (finding, finding)), Result("b", (finding,), name, waived=(note,), steps=(name,)))
     outcome = Outcome(name, results, notes=(name,), report=name)

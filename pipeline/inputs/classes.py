@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -41,3 +43,17 @@ def find_class(wanted: str, names: Sequence[str], ids: Sequence[str] = ()) -> in
     hint = f"nearest: {', '.join(list(near)[:3])}" if near else f"classes: {', '.join(names[:5])}, ..."
     index = "" if numbered else f" (or give an index 0..{len(names) - 1})"
     raise InputError(f"class {wanted!r}: there is no such class; {hint}{index}")
+
+
+def short_names(names: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
+    """``tench, Tinca tinca`` -> ``tench``: the first synonym of each synset, as WordNet lists them.
+
+    Other names keep their commas (only where an id is that of a synset, they part synonyms), and so do those
+    of classes whose first synonym is the same (ImageNet has two cranes).
+    """
+    firsts = {
+        name: name.split(", ", 1)[0] if re.fullmatch(r"n\d{8}", i) else name
+        for name, i in zip(names, ids, strict=False)
+    }
+    uses = Counter(firsts.values())
+    return {name: first for name, first in firsts.items() if uses[first] == 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -10,18 +10,21 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.measure.bench import Bench
-from pipeline.measure.evaluate import Evaluator
 
 Key = TypeVar("Key")
+Said = TypeVar("Said")
 
 
 def answers(
-    bench: Bench, evaluator: Evaluator, pictures: Iterator[tuple[Key, np.ndarray]]
-) -> Iterator[tuple[list[Key], np.ndarray]]:
-    """Batch by batch: the keys of the pictures ((h, w, 3) uint8 each), and what the network says, (n, k)."""
+    bench: Bench, ask: Callable[[np.ndarray], Said], pictures: Iterator[tuple[Key, np.ndarray]]
+) -> Iterator[tuple[list[Key], Said]]:
+    """Batch by batch: the keys of the pictures ((h, w, 3) uint8 each), and what the network says to them.
+
+    ``ask``: a method of an :class:`~pipeline.measure.evaluate.Evaluator` for inputs (n, h, w, 3).
+    """
 
     def prepared() -> tuple[list[Key], np.ndarray | None]:
-        batch = list(islice(pictures, evaluator.batch_size))
+        batch = list(islice(pictures, bench.config.execution.batch_size))
         stacked = np.stack([picture for _, picture in batch]) if batch else None
         keys = [key for key, _ in batch]
         return keys, None if stacked is None else bench.model.card.prepare(stacked)
@@ -33,4 +36,4 @@ def answers(
             if inputs is None:
                 return
             coming = making.submit(prepared)
-            yield keys, evaluator.logits(inputs)
+            yield keys, ask(inputs)

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from explainers import engine
+from explainers.model.graph import Graph
 from explainers.network import network
 
 
@@ -48,6 +49,7 @@ class Evaluator:
         self._blend: dict[int, Callable[..., Any]] = {}
         net = self.network
         self._logits = engine.compile(lambda w, x: net.record(w, (x,))[net.graph.output], net.weights)
+        self._seen = engine.compile(self._features, net.weights)
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """(n, h, w, c) -> (n, k) logits."""
@@ -58,6 +60,24 @@ class Evaluator:
             self.passes += self.batch_size
             parts.append(self.network.logits((whole,))[: len(part)])
         return np.concatenate(parts)
+
+    def seen(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, h, w, c) -> (n, k) logits and (n, d) features (:func:`features_node`), of one pass."""
+        logits, features = [], []
+        for start in range(0, len(inputs), self.batch_size):
+            part = inputs[start : start + self.batch_size]
+            (whole,) = self.network.tensors((_padded(part, self.batch_size),))
+            self.passes += self.batch_size
+            said, seen = (ops.convert_to_numpy(value)[: len(part)] for value in self._seen(whole))
+            logits.append(said)
+            features.append(seen)
+        return np.concatenate(logits), np.concatenate(features)
+
+    def _features(self, weights: Any, x: Any) -> tuple[Any, Any]:
+        record = self.network.record(weights, (x,))
+        seen = record[features_node(self.network.graph)]
+        places = tuple(range(1, len(seen.shape) - 1))
+        return record[self.network.graph.output], ops.mean(seen, axis=places) if places else seen
 
     def variants(self, rows: Variants) -> np.ndarray:
         """(n, k) logits of every variant.
@@ -87,6 +107,19 @@ class Evaluator:
             # fused by XLA it is one pass over the memory instead of six: a quarter of the time
             self._blend[side] = engine.compile(run, (), jit=True)
         return self._blend[side]
+
+
+def features_node(graph: Graph) -> str:
+    """The node that the last layer of neurons reads, whose value says what the network sees in a picture.
+
+    The output itself where branches meet after it.
+    """
+    node = graph[graph.output]
+    while len(node.inputs) == 1:
+        if node.traits.neurons:
+            return node.inputs[0]
+        node = graph[node.inputs[0]]
+    return graph.output
 
 
 def blend(pictures: Any, ranks: Any, rows: Any, side: int) -> Any:

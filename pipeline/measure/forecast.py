@@ -14,6 +14,7 @@ from pipeline.measure.interventions.plan import passes_needed, passes_per_image
 from pipeline.measure.metrics.perturbation import Grid
 from pipeline.measure.sanity import STAGES as SHUFFLED
 from pipeline.measure.sanity import images_checked
+from pipeline.measure.transfer.moved import PASSES as MOVED
 from pipeline.measure.transfer.plan import images_per_class
 from pipeline.measure.transfer.plan import passes_needed as windows_passes
 from pipeline.run.costs import Forecast, StageCost
@@ -118,7 +119,8 @@ def _interventions(config: Config, work: Work, speeds: Speeds) -> StageCost | No
 
 
 def _transfer(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
-    """Windows of every class, each with its control on every recipient, and the recipients as they are."""
+    """Windows of every class, each with its control on every recipient, and the recipients as they are; up to
+    the best of every class at other places, too."""
     settings = config.transfer
     if settings.images == 0 or config.audit.maps == 0 or work.classes < 2:
         return None
@@ -127,7 +129,9 @@ def _transfer(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
     passes = windows_passes(per_class, settings, work.images)
     images = sum(min(n, count) for count in per_class)
     stored = 2 * settings.recipients * images * PASTED_BYTES
-    return StageCost("transfer", images, passes, passes * (speeds.forward + speeds.edit), stored)
+    each = speeds.forward + speeds.edit
+    most = (passes + MOVED * work.classes) * each
+    return StageCost("transfer", images, passes, passes * each, stored, most)
 
 
 STAGES: tuple[Callable[[Config, Work, Speeds], StageCost | None], ...] = (

@@ -1,4 +1,4 @@
-"""The table ``transfer``, a part per block of classes."""
+"""The tables ``transfer`` and ``pasted_windows``, a part of each per block of classes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import ClassVar
 import pyarrow as pa
 
 from pipeline.run.block_parts import BlockParts, said
-from pipeline.run.folder import TRANSFER, RunFolder
+from pipeline.run.folder import TRANSFER, WINDOWS, RunFolder
 from pipeline.schema import TRANSFER as COLUMNS
+from pipeline.schema import WINDOWS as OF_WINDOWS
 
 
 class TransferParts(BlockParts):
@@ -25,3 +26,15 @@ class TransferParts(BlockParts):
 def read_transfer(run: RunFolder) -> pa.Table | None:
     """:meth:`TransferParts.read` of a run as it is."""
     return TransferParts(run).read()
+
+
+class WindowParts(BlockParts):
+    """What these windows are; runs of before there was such a table have none."""
+
+    TABLE: ClassVar[str] = WINDOWS
+    SCHEMA: ClassVar[pa.Schema] = OF_WINDOWS
+
+
+def read_windows(run: RunFolder) -> pa.Table | None:
+    """:meth:`WindowParts.read` of a run as it is."""
+    return WindowParts(run).read()

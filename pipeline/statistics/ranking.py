@@ -37,6 +37,7 @@ from pipeline.statistics.describe import describe
 from pipeline.statistics.earlier import earlier_evidence
 from pipeline.statistics.effects import Evidence, Judgement
 from pipeline.statistics.effects import evidence as edited_evidence
+from pipeline.statistics.findings import with_findings
 from pipeline.statistics.reference_columns import with_reference
 from pipeline.statistics.resampling import discovery_rates, images_needed
 from pipeline.statistics.summary import summarise
@@ -133,7 +134,8 @@ def rank(store: Store | str | Path, config: RankingConfig | None = None) -> Rank
     by_maps, outliers = with_reference(by_maps, store, images, np.flatnonzero(used), config)
     carried = transfer_evidence(store, config)
     judged = edits.judgements if edits else {}
-    table = with_verdicts(by_maps, judged, maps_hold, outliers, carried)[list(RANKING)]
+    table = with_verdicts(by_maps, judged, maps_hold, outliers, carried)
+    table = with_findings(table, store, carried, manifest)[list(RANKING)]
     counts = summarise(store, table, images, evidence, config)
     return Ranking(
         table=table,

@@ -5,7 +5,8 @@ Every window is compared with one of *another class, at the same place, on the s
 nothing about the class the two are exchangeable, and the gain is 0 on average. Recipients differ between the
 windows of a class; the window is the unit. Two statements decide, and share the level:
 
-- the mean gain in log odds exceeds :data:`RELEVANT`: the odds of the class rise by more than a factor of e;
+- the mean gain in log odds exceeds :data:`~pipeline.measure.transfer.gain.RELEVANT`: the odds of the
+  class rise by more than a factor of e;
 - the share of windows that gain more than :data:`STRONG` exceeds :data:`SHARE`: a mark on a part of the
   images, which the mean of all would hide (exact binomial test; interval by Clopper and Pearson 1934). Where
   a class's windows merely scatter widely, as many lose that much: it counts only where the strong gains
@@ -15,24 +16,25 @@ windows of a class; the window is the unit. Two statements decide, and share the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from pipeline.config import RankingConfig
+from pipeline.measure.transfer.gain import RELEVANT
 from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
-from pipeline.run.transfer_parts import read_transfer
+from pipeline.run.transfer_parts import read_transfer, read_windows
 from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.bounded import expected_worst, mean_exceeds
 from pipeline.statistics.pasted import Pasted, read_pasted
 from pipeline.statistics.resampling import PRIOR_DF, class_variances, discovery_rates
 from pipeline.statistics.samples import LEVEL
+from pipeline.statistics.window_groups import Moved, WindowGroup, best_groups, moved_windows, read_rows
 from pipeline.terms import Window
 from pipeline.verdicts import Transferred
 
-RELEVANT = 1.0  # mean gain that matters, log odds: a factor of 2.7
 STRONG = 2.0  # gain of a single window that counts, log odds: a factor of 7.4
 SHARE = 0.05  # of the windows: what more than that is more than a few odd ones
 EXCLUDED_SHARE = 0.25  # a mark on so many images is excluded where windows are said to carry nothing
@@ -53,6 +55,8 @@ class Carried:
         added, control_added: probability that the windows, and those of other classes, add.
         elsewhere: mean gain of windows that lie where other images are explained.
         q: that a deciding statement is wrong, false discovery rate controlled.
+        group: the like windows that carry it most; moved: what the best of all add at other places. None
+            where it is not known, as in runs of before it was asked.
     """
 
     n: int
@@ -68,6 +72,8 @@ class Carried:
     control_added: float
     elsewhere: float
     q: float
+    group: WindowGroup | None = None
+    moved: Moved | None = None
 
 
 def transfer_evidence(store: Store, config: RankingConfig) -> dict[int, Carried]:
@@ -81,7 +87,13 @@ def transfer_evidence(store: Store, config: RankingConfig) -> dict[int, Carried]
         return {}
     method = ranking_method(store.manifest, config)
     relevant = read_pasted(table, method)
-    return judge_windows(relevant, read_pasted(table, method, Window.OTHER_PLACE), config)
+    judged = judge_windows(relevant, read_pasted(table, method, Window.OTHER_PLACE), config)
+    closer = read_windows(store)
+    if closer is None:
+        return judged
+    rows = read_rows(closer, method)
+    groups, moved = best_groups(rows, relevant), moved_windows(rows)
+    return {k: replace(own, group=groups.get(k), moved=moved.get(k)) for k, own in judged.items()}
 
 
 def judge_windows(

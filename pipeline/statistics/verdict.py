@@ -125,6 +125,7 @@ def _of_transfer(carried: Carried | None) -> dict[str, Any]:
     """Column -> value of one class; all None where none of its windows were pasted."""
     if carried is None:
         return dict.fromkeys(OF_TRANSFER)
+    group, moved = carried.group, carried.moved
     return {
         "transferred": carried.transferred,
         "n_windows": carried.n,
@@ -137,6 +138,12 @@ def _of_transfer(carried: Carried | None) -> dict[str, Any]:
         "transfer_control": carried.control_added,
         "transfer_elsewhere": carried.elsewhere,
         "q_transfer": carried.q,
+        "group_share": group.share if group else None,
+        "group_share_low": group.share_low if group else None,
+        "group_share_high": group.share_high if group else None,
+        "group_transfer": group.gain if group else None,
+        "moved_transfer": moved.elsewhere if moved else None,
+        "holds": moved.holds if moved else None,
     }
 
 

@@ -24,6 +24,7 @@ _INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
     "effect": ("effect_low", "effect_high"),
     "effect_shrunk": ("effect_low", "effect_high"),
     "reference_lift": ("reference_low", "reference_high"),
+    "group_share": ("group_share_low", "group_share_high"),
     "reference_effect": ("reference_effect_low", "reference_effect_high"),
 }
 # what a class may become once it is decided

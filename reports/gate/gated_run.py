@@ -150,7 +150,8 @@ class GatedRun:
     def note(self, row: Row, role: str, numbers: str = "", waiver: str = "") -> ClassNote:
         """How a finding names the class of ``row``."""
         class_id = str(row.get("class_id") or row["class_name"])
-        return ClassNote(row["label"], self.name(row), class_id, role, numbers, waiver)
+        finding = str(row.get("finding") or "")
+        return ClassNote(row["label"], self.name(row), class_id, role, numbers, waiver, finding)
 
     def labels_of(self, name: str, subject: str) -> Sequence[int]:
         """Labels of the classes with this name or id. Raises :class:`PolicyError` naming the nearest."""

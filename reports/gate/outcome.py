@@ -19,6 +19,7 @@ class ClassNote:
     Attributes:
         role: why it is named: a verdict, or ``not decided``.
         waiver: by what it is excused; empty: by nothing.
+        finding: what was measured of it, in a sentence; empty: nothing.
     """
 
     label: int
@@ -27,6 +28,7 @@ class ClassNote:
     role: str
     numbers: str = ""
     waiver: str = ""
+    finding: str = ""
 
     def __str__(self) -> str:
         told = f"{self.name}: {self.role}" + (f", {self.numbers}" if self.numbers else "")

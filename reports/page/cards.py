@@ -44,8 +44,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One class; ``groups`` are (heading, pictures), ``effects`` what its edited images showed, of which
-    ``triptychs`` are some."""
+    """One class; ``finding`` is what was measured of it in short, ``sentence`` in full; ``groups`` are
+    (heading, pictures), ``effects`` what its edited images showed, of which ``triptychs`` are some."""
 
     label: int
     rank: int
@@ -53,6 +53,7 @@ class Card:
     id: str
     verdict: str
     maps: str
+    finding: str
     sentence: str
     triptychs: tuple[Triptych, ...]
     windows: tuple[BestWindow, ...]
@@ -137,9 +138,8 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         id=str(row["class_id"]),
         verdict=str(row["verdict"]),
         maps=str(row["map_verdict"]),
-        sentence=" ".join(
-            filter(None, (edits.sentence(row), windows.sentence(run, row, pasted), sentence(row)))
-        ),
+        finding=str(row["finding"] or ""),
+        sentence=" ".join(filter(None, (edits.sentence(row), windows.sentence(run, row), sentence(row)))),
         windows=pasted.best if pasted else (),
         triptychs=stored.edited.get(int(row["label"]), ()),
         effects=_effects(run, row),

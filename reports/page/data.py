@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputError
+from pipeline.inputs.classes import short_names
 from pipeline.run.documents import (
     CanaryDocument,
     ClustersDocument,
@@ -36,7 +37,6 @@ from pipeline.run.preflight import Preflight, read_preflight
 from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
 from reports.decisions.file import Waiver
-from reports.page import words
 
 if TYPE_CHECKING:
     from pipeline.statistics.comparison import Comparison
@@ -200,7 +200,7 @@ class RunData:
     @cached_property
     def _short_names(self) -> dict[str, str]:
         ids = self.manifest.get("dataset", {}).get("class_ids") or []
-        return words.short_names(self._class_names, [str(i) for i in ids])
+        return short_names(self._class_names, [str(i) for i in ids])
 
     def short(self, name: object) -> str:
         """What prose and tables call the class of this full name: its first synonym."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Sequence
 
 MINUS = "\u2212"
@@ -83,20 +81,6 @@ def listing(items: Sequence[str], limit: int = 5) -> str:
     if len(items) > limit:
         shown.append(f"{len(items) - limit} more")
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
-
-
-def short_names(names: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
-    """``tench, Tinca tinca`` -> ``tench``: the first synonym of each synset, as WordNet lists them.
-
-    Other names keep their commas (only where an id is that of a synset, they part synonyms), and so do those
-    of classes whose first synonym is the same (ImageNet has two cranes).
-    """
-    firsts = {
-        name: name.split(", ", 1)[0] if re.fullmatch(r"n\d{8}", i) else name
-        for name, i in zip(names, ids, strict=False)
-    }
-    uses = Counter(firsts.values())
-    return {name: first for name, first in firsts.items() if uses[first] == 1}
 
 
 def times_less(adjusted_lift: float) -> str:

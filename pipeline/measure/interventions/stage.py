@@ -149,7 +149,7 @@ class _Herd:
 def _answers(bench: Bench, evaluator: Evaluator, edits: Iterator[tuple[Asked, Edit]]) -> Iterator[pa.Table]:
     """Rows of every batch of edited pictures."""
     pictures = (((asked, edit), edit.picture) for asked, edit in edits)
-    for batch, logits in answers(bench, evaluator, pictures):
+    for batch, logits in answers(bench, evaluator.logits, pictures):
         yield _rows(batch, logits, bench.model.card.output)
 
 

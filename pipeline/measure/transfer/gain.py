@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+RELEVANT = 1.0  # a gain that matters, log odds: a factor of 2.7
 FLOOR = 1e-4  # a probability below one in ten thousand is as good as none: no factor of it says anything
 
 

@@ -1,8 +1,9 @@
 """The stage of a run that pastes windows of every class onto images of others and asks the network again.
 
-Block by block (:mod:`.plan`); a block is one task and one part of the table ``transfer``. A window and its
-control, a window of another class from the same place, are pasted at that place onto the same recipients: for
-either class the other's window is the control, so every pass is used twice.
+Block by block (:mod:`.plan`); a block is one task and a part each of ``transfer`` and ``pasted_windows``
+(:mod:`.closer`). A window and its control, a window of another class from the same place, are pasted at that
+place onto the same recipients: for either class the other's window is the control, so every pass is used
+twice.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,14 +26,15 @@ from pipeline.measure.bench import Bench
 from pipeline.measure.evaluate import Evaluator
 from pipeline.measure.interventions.pictures import Scene
 from pipeline.measure.rows import probabilities
+from pipeline.measure.transfer.closer import Heard, look_closer
 from pipeline.measure.transfer.gain import log_odds
 from pipeline.measure.transfer.pairs import Paste, pair
 from pipeline.measure.transfer.places import Place
 from pipeline.measure.transfer.plan import NO_MAP, NO_ROOM, Block, Spot, Spots, block_of, plan_blocks
 from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
-from pipeline.run.transfer_parts import TransferParts
-from pipeline.schema import STATUS_NO_BOX, STATUS_OK, TRANSFER
+from pipeline.run.transfer_parts import TransferParts, WindowParts
+from pipeline.schema import STATUS_NO_BOX, STATUS_OK, TRANSFER, WINDOWS
 from pipeline.seeds import Purpose
 from pipeline.terms import Window
 
@@ -42,12 +45,13 @@ _Key = tuple[int, str, bool]  # number of the paste (-1: none), recipient, wheth
 
 
 def blocks_to_paste(store: Store, settings: TransferConfig) -> list[Block]:
-    """The blocks whose parts are missing; parts that are of something else are removed."""
+    """The blocks of which a part is missing; parts that are of something else are removed."""
     blocks = plan_blocks(store, settings)
-    parts = TransferParts(store)
-    parts.drop_others({block.key for block in blocks}, settings.model_dump_json())
-    present = parts.usable()
-    return [block for block in blocks if block.key not in present]
+    planned, present = {block.key for block in blocks}, []
+    for parts in (TransferParts(store), WindowParts(store)):
+        parts.drop_others(planned, settings.model_dump_json())
+        present.append(parts.usable())
+    return [block for block in blocks if not all(block.key in keys for keys in present)]
 
 
 def paste_run(store: Store, bench: Bench) -> None:
@@ -61,42 +65,86 @@ def paste_run(store: Store, bench: Bench) -> None:
 
 
 def paste_part(store: Store, bench: Bench, key: str) -> int:
-    """Paste the windows of the block ``key`` and write its part; returns the number of its classes."""
+    """Paste the windows of the block ``key`` and write its parts; returns the number of its classes."""
     settings = bench.config.transfer
     block, spots = block_of(store, settings, key)
-    rows, passes = paste_block(bench, block, spots, ranking_method(store.manifest))
+    made = paste_block(bench, block, spots, ranking_method(store.manifest))
     left_out: Counter[str] = Counter()
     for label in block.labels:
         left_out.update(spots.left_out[label])
     about = {
-        "passes": str(passes),
+        "passes": str(made.passes),
         "settings": settings.model_dump_json(),
         NO_ROOM: str(left_out[NO_ROOM]),
         NO_MAP: str(left_out[NO_MAP]),
     }
-    TransferParts(store).write(key, rows, about)
+    closer = {"passes": str(made.further_passes), "settings": settings.model_dump_json()}
+    WindowParts(store).write(key, made.windows, closer)
+    TransferParts(store).write(key, made.rows, about)
     return len(block.labels)
 
 
-def paste_block(bench: Bench, block: Block, spots: Spots, method: str) -> tuple[pa.Table, int]:
-    """Rows of the table ``transfer``, and the number of forward passes."""
+@dataclass(frozen=True)
+class PastedBlock:
+    """What a block gives: rows of the tables ``transfer`` and ``pasted_windows``, and the passes for each."""
+
+    rows: pa.Table
+    windows: pa.Table
+    passes: int
+    further_passes: int
+
+
+def paste_block(bench: Bench, block: Block, spots: Spots, method: str) -> PastedBlock:
+    """Paste the windows of a block, and look closer at them."""
     settings = bench.config.transfer
     of_class = {label: spots.of_class[label] for label in block.labels}
     scenes = read_pictures(bench, sorted(spot.position for of_one in of_class.values() for spot in of_one))
     of_class = {k: tuple(s for s in of_one if s.example_id in scenes) for k, of_one in of_class.items()}
     rng = Purpose.RECIPIENTS.rng(settings.seed, *block.labels)
     pastes = pair(of_class, scenes, settings.recipients, rng)
-    said: dict[_Key, np.ndarray] = {}
-    evaluator = Evaluator(bench.model.model, bench.config.execution.batch_size)
-    labels = {label: i for i, label in enumerate(block.labels)}
-    for keys, logits in answers(bench, evaluator, _pictures(pastes, scenes)):
-        p = probabilities(logits, bench.model.card.output)[:, list(labels)]
-        said.update(zip(keys, p, strict=True))
-    rows = [row for number, paste in enumerate(pastes) for row in _rows(number, paste, said, labels)]
-    for row in rows:
-        row["method"] = method
+    said, seen = _asked(bench, pastes, scenes)
+    rows = [row for number, paste in enumerate(pastes) for row in _rows(number, paste, said)]
     _show_best(rows, scenes)
-    return pa.Table.from_pylist(rows, TRANSFER), len(said)
+    heard = [_heard(number, paste, said, seen) for number, paste in enumerate(pastes)]
+    further = Purpose.MOVED_WINDOWS.rng(settings.seed, *block.labels)
+    windows, further_passes = look_closer(bench, pastes, heard, scenes, further)
+    for row in (*rows, *windows):
+        row["method"] = method
+    return PastedBlock(
+        pa.Table.from_pylist(rows, TRANSFER),
+        pa.Table.from_pylist(windows, WINDOWS),
+        len(said),
+        further_passes,
+    )
+
+
+def _asked(
+    bench: Bench, pastes: Sequence[Paste], scenes: Mapping[str, Scene]
+) -> tuple[dict[_Key, np.ndarray], dict[_Key, np.ndarray]]:
+    """Probabilities (k,) and features (d,) of every picture."""
+    evaluator = Evaluator(bench.model.model, bench.config.execution.batch_size)
+    said: dict[_Key, np.ndarray] = {}
+    seen: dict[_Key, np.ndarray] = {}
+    for keys, (logits, features) in answers(bench, evaluator.seen, _pictures(pastes, scenes)):
+        said.update(zip(keys, probabilities(logits, bench.model.card.output), strict=True))
+        seen.update(zip(keys, features, strict=True))
+    return said, seen
+
+
+def _heard(
+    number: int, paste: Paste, said: Mapping[_Key, np.ndarray], seen: Mapping[_Key, np.ndarray]
+) -> Heard:
+    """What the network made of one window, recipient by recipient."""
+    onto = paste.recipients
+    before, own, control = (
+        [(-1, r, False) for r in onto], [(number, r, False) for r in onto], [(number, r, True) for r in onto],
+    )  # fmt: skip
+    return Heard(
+        before=np.stack([said[key] for key in before]),
+        own=np.stack([said[key] for key in own]),
+        control=np.stack([said[key] for key in control]),
+        added=np.mean([seen[a] - seen[b] for a, b in zip(own, before, strict=True)], axis=0),
+    )
 
 
 def read_pictures(bench: Bench, positions: Sequence[int]) -> dict[str, Scene]:
@@ -132,9 +180,7 @@ def _pictures(pastes: Sequence[Paste], scenes: Mapping[str, Scene]) -> Iterator[
                 yield (number, recipient, control), paste(onto, window, place)
 
 
-def _rows(
-    number: int, of_one: Paste, said: Mapping[_Key, np.ndarray], labels: Mapping[int, int]
-) -> Iterator[dict[str, Any]]:
+def _rows(number: int, of_one: Paste, said: Mapping[_Key, np.ndarray]) -> Iterator[dict[str, Any]]:
     """Rows of a paste: of its window, and of the other class's, for which the window is the control."""
     place = of_one.spot.place
     where = {"x": place.x, "y": place.y, "width": place.width, "height": place.height}
@@ -145,7 +191,6 @@ def _rows(
         sides.append((of_one.other, Window.OTHER_PLACE, None, True))
     for recipient in of_one.recipients:
         for spot, window, relevance, is_control in sides:
-            at = labels[spot.label]
             yield where | {
                 "example_id": spot.example_id,
                 "label": spot.label,
@@ -153,9 +198,9 @@ def _rows(
                 "beside": spot.beside,
                 "relevance": relevance,
                 "recipient": recipient,
-                "before": said[-1, recipient, False][at],
-                "probability": said[number, recipient, is_control][at],
-                "control": said[number, recipient, not is_control][at],
+                "before": said[-1, recipient, False][spot.label],
+                "probability": said[number, recipient, is_control][spot.label],
+                "control": said[number, recipient, not is_control][spot.label],
                 "picture": None,
             }
 

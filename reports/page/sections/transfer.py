@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pipeline.measure.transfer.gain import RELEVANT
 from pipeline.run.documents import records
 from pipeline.run.folder import RANKING_TABLE
 from pipeline.run.transfer_parts import TransferParts
-from pipeline.statistics.transfer import RELEVANT, SHARE, STRONG
+from pipeline.statistics.transfer import SHARE, STRONG
 from pipeline.verdicts import Transferred
 from reports.page import words
 from reports.page.data import RunData

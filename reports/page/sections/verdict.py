@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from reports.page.next_steps import next_steps
 from reports.page.sections import Section
 from reports.page.since import since
 from reports.page.triptych import Triptych, triptychs
+
+FINDINGS: Final = 3  # classes of which the first screen says what the network goes by
 
 TEMPLATE = """
 <p class="kicker">Audit of <bdi>{{ model }}</bdi> on <bdi>{{ dataset }}</bdi>
@@ -42,6 +44,13 @@ title="{{ meaning }}"><b>{{ n | integer }}</b> {{ verdict }}</a></li>
 title="{{ i.full }}">{{ i.name }}</bdi></a>{{ i.glue }}
 {%- endfor %}
 {{ found }}</p>
+{% if findings %}
+<ul class="findings" aria-label="What the network goes by">
+{% for name, finding in findings %}
+<li><b><bdi>{{ name }}</bdi></b>: {{ finding }}</li>
+{% endfor %}
+</ul>
+{% endif %}
 </div>
 {% if shown %}
 {{ m.triptych(shown, of) }}
@@ -96,6 +105,7 @@ def build(run: RunData) -> dict[str, Any] | None:
         "verdict": verdict,
         "names": _names(run, named),
         "found": _found(run, counts, named),
+        "findings": _findings(run, named),
         "of": of,
         "shown": shown,
         "since": since(run),
@@ -147,6 +157,12 @@ def _names(run: RunData, rows: pd.DataFrame) -> list[dict[str, str]]:
     if rest and names:
         names[-1]["glue"] = f" and {rest} more"
     return names
+
+
+def _findings(run: RunData, named: pd.DataFrame) -> list[tuple[str, str]]:
+    """Name and finding of the first of the ``named`` classes of which something is said."""
+    told = [(run.short(r["class_name"]), str(r["finding"])) for r in records(named) if r["finding"]]
+    return told[:FINDINGS]
 
 
 def _found(run: RunData, counts: Mapping[Verdict, int], named: pd.DataFrame) -> str:

@@ -44,8 +44,11 @@ def test_the_costs_of_the_stages_by_hand():
     # 16,000 passes are 80 of each class: 19 windows on 2 recipients with their controls, and 2 recipients
     assert (pasted.images, pasted.passes) == (200 * 19, 200 * (19 * 4 + 2))
     assert pasted.seconds == pytest.approx(pasted.passes * 0.003)
+    # where they carry it: 6 windows of each class, at 3 places with their controls, and the picture as it is
+    moved = 200 * 6 * (3 * 2 + 1)
+    assert pasted.most == pytest.approx((pasted.passes + moved) * 0.003)
     assert told.seconds == pytest.approx(sum(s.seconds for s in told.stages))
-    assert told.most == pytest.approx(told.seconds + (25_000 // each - 2000) * each * 0.003)
+    assert told.most == pytest.approx(told.seconds + ((25_000 // each - 2000) * each + moved) * 0.003)
     # what the default curves of 10,000 images may cost of the audit alone
     assert curves.seconds <= 0.15 * audit.seconds
 

@@ -82,8 +82,9 @@ STORED = """rank label class_id class_name n n_images n_correct accuracy confide
     reference_lift reference_low reference_high reference_lift_lower q_reference
     reference_effect reference_effect_low reference_effect_high
     transferred n_windows transfer transfer_low transfer_high transfer_upper
-    transfer_share transfer_added transfer_control transfer_elsewhere q_transfer evidence
-    n_needed small_box_rank low_accuracy_rank constant_map_rank planted"""
+    transfer_share transfer_added transfer_control transfer_elsewhere q_transfer group_share
+    group_share_low group_share_high group_transfer moved_transfer holds evidence
+    n_needed small_box_rank low_accuracy_rank constant_map_rank finding planted"""
 
 
 def test_columns_have_the_type_and_range_that_they_declare(ranking):

@@ -75,7 +75,7 @@ def test_operators_on_words():
 
 
 def test_every_column_of_the_ranking_can_be_asked_for():
-    text = {"label", "class_id", "class_name", "planted"}
+    text = {"label", "class_id", "class_name", "finding", "planted"}
     assert set(OF_CLASS) == set(RANKING) - text
 
 

@@ -32,7 +32,7 @@ from pipeline.run.documents import (
 from pipeline.run.edited_parts import EditedParts
 from pipeline.run.folder import CLUSTERS_TABLE, CONCEPTS_TABLE, MANIFEST, RunFolder
 from pipeline.run.store import Store
-from pipeline.run.transfer_parts import TransferParts
+from pipeline.run.transfer_parts import TransferParts, WindowParts
 from pipeline.statistics.ranking import Ranking, rank
 from tests.edited_runs import write_edits
 from tests.tables import write_run
@@ -381,3 +381,26 @@ def write_windows(folder: Path) -> None:
     ]  # fmt: skip
     table = pa.Table.from_pylist(rows, schema.TRANSFER)
     TransferParts(Store(folder)).write("all", table, {"passes": "1", "no_room": "4", "no_map": "0"})
+    WindowParts(Store(folder)).write("all", _of_windows(), {"passes": "1"})
+
+
+def _of_windows() -> pa.Table:
+    """A yellow patch of 10 x 9 pixels on 9 of the 12 windows of class 0, which holds at other places, too."""
+    colours = [
+        {"red": 250, "green": 220, "blue": 10, "share": 0.75},
+        {"red": 30, "green": 20, "blue": 60, "share": 0.25},
+    ]
+    place = {"recipient": "other-9", "before": 0.125, "probability": 0.875, "control": 0.125}
+    mark = {"mark_x": 3, "mark_y": 42, "mark_width": 10, "mark_height": 9}
+    rows = [
+        {
+            "example_id": f"{label}-{image:02d}", "label": label, "method": METHOD,
+            "group": int(label == 0 and image >= 9), "also": 1, "also_added": 0.25 if label == 0 else 0.0,
+            "colours": colours,
+        }
+        | (mark if label == 0 and image < 9 else {})
+        | ({"places": [place | {"x": x, "y": 40} for x in (2, 20, 30)]} if label == 0 and image < 4 else {})
+        for label in (0, 1)
+        for image in range(12)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema.WINDOWS)

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.config import RankingConfig
 from pipeline.errors import InputError
+from pipeline.inputs.classes import short_names
 from pipeline.run.preflight import (
     Accuracy,
     BoxesSeen,
@@ -386,8 +387,8 @@ def test_whiskers_share_one_scale_and_point_beyond_it():
 def test_names_of_synsets_are_shortened_where_that_is_no_other_name():
     names = ["tench, Tinca tinca", "crane", "crane, Grus", "Smith, John"]
     ids = ["n01440764", "n03126707", "n02012849", "s1"]
-    assert words.short_names(names, ids) == {"tench, Tinca tinca": "tench", "Smith, John": "Smith, John"}
-    assert words.short_names(names, []) == {}
+    assert short_names(names, ids) == {"tench, Tinca tinca": "tench", "Smith, John": "Smith, John"}
+    assert short_names(names, []) == {}
 
 
 def test_bars_add_up():
