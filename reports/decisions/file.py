@@ -10,6 +10,7 @@ owner = "vision team"
 until = 2027-03-31                  # waives until then, that day included; without it nothing is waived
 decided = 2026-11-26                # on that day; may be left out
 check = "nothing confirmed"         # only there; without it in every check
+tags = ["hands", "water"]           # free words to find classes by; may be left out
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from reports.decisions import fields
 from reports.decisions.fields import PolicyError
 
 DECISIONS_FILE: Final = "decisions.toml"
+LONGEST_TAG: Final = 40  # characters
 _VERSION: Final = 1
-_KEYS: Final = ("class", "decision", "reason", "owner", "until", "check", "decided")
+_KEYS: Final = ("class", "decision", "reason", "owner", "until", "check", "decided", "tags")
 
 
 class Decision(Term):
@@ -45,7 +47,11 @@ WAIVING: Final = (Decision.LEGITIMATE_CONTEXT,)
 
 @dataclass(frozen=True)
 class Waiver:
-    """One decision. ``class_key``: id or name of the class; ``check``: the only one it is for, if any."""
+    """One decision.
+
+    ``class_key``: id or name of the class; ``check``: the only one it is for, if any; ``tags``: free words of
+    the reader's, which decide nothing.
+    """
 
     class_key: str
     decision: Decision
@@ -54,6 +60,7 @@ class Waiver:
     until: date | None
     check: str = ""
     decided: date | None = None
+    tags: tuple[str, ...] = ()
 
     def is_for(self, check: str) -> bool:
         """Whether it is for the check of this name."""
@@ -99,7 +106,23 @@ def _waiver(data: Mapping[str, Any], where: str) -> Waiver:
         until=_day(data, "until", where),
         check=fields.text(data, "check", where),
         decided=_day(data, "decided", where),
+        tags=_tags(data, where),
     )
+
+
+def _tags(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    tags = fields.texts(data, "tags", where)
+    if faulty := [tag for tag in tags if not is_tag(tag)]:
+        raise PolicyError(
+            f"{where}: tags: {faulty[0]!r}: a tag is a word or a few, of {LONGEST_TAG} characters at most "
+            "and without a comma"
+        )
+    return tags
+
+
+def is_tag(text: str) -> bool:
+    """Whether this can be a tag: it is listed with commas between."""
+    return bool(text) and text == text.strip() and "," not in text and len(text) <= LONGEST_TAG
 
 
 def _day(data: Mapping[str, Any], key: str, where: str) -> date | None:

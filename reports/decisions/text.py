@@ -20,7 +20,7 @@ from reports.decisions.file import Waiver, parse_decisions
 
 NEW_FILE: Final = "# What people decided about classes; `hansaudit gate` reads it.\nversion = 1\n"
 _HEAD: Final = "[[decision]]"
-_KEYS: Final = ("class", "decision", "reason", "owner", "until", "check", "decided")
+_KEYS: Final = ("class", "decision", "reason", "owner", "until", "check", "decided", "tags")
 
 
 def parse(text: str, where: str) -> tuple[Waiver, ...]:
@@ -105,7 +105,7 @@ def _values(entry: Waiver | None) -> dict[str, str]:
     """Keys of an entry in TOML; what is not said is absent."""
     if entry is None:
         return {}
-    said: dict[str, str | date | None] = {
+    said: dict[str, str | date | tuple[str, ...] | None] = {
         "class": entry.class_key,
         "decision": entry.decision.value,
         "reason": entry.reason,
@@ -113,12 +113,15 @@ def _values(entry: Waiver | None) -> dict[str, str]:
         "until": entry.until,
         "check": entry.check,
         "decided": entry.decided,
+        "tags": entry.tags,
     }
     return {key: _toml(value) for key, value in said.items() if value}
 
 
-def _toml(value: str | date | None) -> str:
-    """A TOML basic string (a JSON string with DEL escaped), or a local date."""
+def _toml(value: str | date | tuple[str, ...]) -> str:
+    """A TOML basic string (a JSON string with DEL escaped), a list of them, or a local date."""
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.verdicts import ACCUSED, Verdict
 from reports.decisions.book import DecisionBook, stamp
-from reports.decisions.file import Decision, Waiver
+from reports.decisions.file import LONGEST_TAG, Decision, Waiver, is_tag
 from reports.gate.classes import numbers
 from reports.gate.gated_run import GatedRun
 
 LONGEST_COMMENT: Final = 2000  # characters
 LONGEST_NAME: Final = 200
+MOST_TAGS: Final = 20
 
 
 class Decided(BaseModel):
@@ -29,6 +30,7 @@ class Decided(BaseModel):
     reason: str = Field(default="", max_length=LONGEST_COMMENT)
     owner: str = Field(default="", max_length=LONGEST_NAME)
     until: date | None = None
+    tags: list[str] = Field(default=[], max_length=MOST_TAGS)
     seen: str = Field(default="", max_length=64)
 
 
@@ -89,7 +91,7 @@ class ReviewedClasses:
 
         Raises:
             KeyError: there is no such class.
-            ValueError: comment or reviewer are missing.
+            ValueError: comment or reviewer are missing, or a tag cannot be one.
             ChangedMeanwhile, PolicyError, InputError: as :meth:`DecisionBook.put`.
         """
         keys = self.keys(sent.label)
@@ -98,7 +100,10 @@ class ReviewedClasses:
             return None
         if not sent.reason or not sent.owner:
             raise ValueError("a decision needs a comment and a reviewer")
-        entry = Waiver(keys[0], sent.decision, sent.reason, sent.owner, sent.until, decided=today)
+        tags = tuple(dict.fromkeys(sent.tags))
+        if not all(map(is_tag, tags)):
+            raise ValueError(f"a tag is a word or a few, of {LONGEST_TAG} characters at most")
+        entry = Waiver(keys[0], sent.decision, sent.reason, sent.owner, sent.until, decided=today, tags=tags)
         self._book.put(keys, entry, sent.seen)
         return entry
 
@@ -113,5 +118,6 @@ def entry_json(entry: Waiver | None) -> dict[str, Any] | None:
         "owner": entry.owner,
         "until": entry.until.isoformat() if entry.until else "",
         "decided": entry.decided.isoformat() if entry.decided else "",
+        "tags": list(entry.tags),
         "stamp": stamp(entry),
     }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from pipeline.run.documents import records
-from reports.decisions.file import Waiver
 from reports.page.data import RunData
+from reports.page.decided import decided
 from reports.page.sections import Section
 
 TEMPLATE = """
@@ -23,7 +21,8 @@ and stay as they are; a gate may let a class pass by a decision, and then says s
 <tr><th scope="row"><a href="#row-{{ row.label }}">{{ m.name(row.name, row.id) }}</a></th>
 <td>{{ m.chip(row.verdict) }}</td>
 <td>{{ said.decision.words }}{% if said.check %}<small> in <bdi>{{ said.check }}</bdi></small>{% endif %}</td>
-<td><bdi>{{ said.reason }}</bdi></td>
+<td><bdi>{{ said.reason }}</bdi>{% for tag in said.tags %} <bdi class="mark">{{ tag }}</bdi>{% endfor
+%}</td>
 <td><bdi>{{ said.owner }}</bdi>{% if said.decided %}<small> {{ said.decided }}</small>{% endif %}</td>
 <td>{{ said.until or "no date: waives nothing" }}</td></tr>
 {% endfor %}
@@ -34,8 +33,6 @@ and stay as they are; a gate may let a class pass by a decision, and then says s
 
 
 def build(run: RunData) -> dict[str, Any] | None:
-    table = records(run.classes)
-    named = Counter(str(row["class_name"]) for row in table)
     rows = [
         {
             "label": int(row["label"]),
@@ -44,17 +41,9 @@ def build(run: RunData) -> dict[str, Any] | None:
             "verdict": str(row["verdict"]),
             "waiver": waiver,
         }
-        for row in table
-        for waiver in run.beside.decisions
-        if _is_about(waiver, row, named)
+        for row, waiver in decided(run)
     ]
     return {"rows": rows} if rows else None
-
-
-def _is_about(waiver: Waiver, row: dict[str, Any], named: Counter[str]) -> bool:
-    """By its id, or by its name where that names one class."""
-    name = str(row["class_name"])
-    return waiver.class_key == str(row["class_id"]) or (waiver.class_key == name and named[name] == 1)
 
 
 SECTION = Section("decisions", "What people decided", "Decisions", 12, TEMPLATE, build)

@@ -11,6 +11,7 @@ from pipeline.verdicts import ACCUSED, Verdict
 from reports.page import words
 from reports.page.cards import carded
 from reports.page.data import RunData
+from reports.page.decided import tags
 from reports.page.edits import AXIS
 from reports.page.figures import whisker, whisker_axis
 from reports.page.sections import Section
@@ -40,7 +41,8 @@ HEADINGS = (
 TEMPLATE = """
 <div class="controls" role="group" aria-label="Filter the table">
 <label class="search">Find
-<input type="search" id="find" placeholder="class name or id" autocomplete="off" spellcheck="false"></label>
+<input type="search" id="find" placeholder="{{ 'class, id or tag' if tagged else 'class name or id' }}"
+autocomplete="off" spellcheck="false"></label>
 <div class="toggles" role="group" aria-label="Verdicts shown">
 {% for verdict, n in counts if n %}
 <button type="button" class="toggle chip {{ verdict }}" data-verdict="{{ verdict }}" aria-pressed="true">
@@ -68,6 +70,7 @@ c.heading }}
 {%- if r.card %}<a href="#card-{{ r.label }}">{{ m.name(r.name, r.id) }}</a>
 {%- else %}{{ m.name(r.name, r.id) }}
 {%- endif %}
+{%- for tag in r.tags %} <bdi class="mark">{{ tag }}</bdi>{% endfor %}
 {%- if r.planted %} <abbr class="planted" title="planted: known to carry an artefact">planted</abbr>{%
 endif -%}
 </th>
@@ -119,6 +122,7 @@ def build(run: RunData) -> dict[str, Any]:
     ends, compared = ([*t["low"], *t["high"]] for t in (table, accused))
     axis = whisker_axis(ends, compared)
     enough = int(run.rule("n_min"))
+    tagged = tags(run)
     rows = [
         {
             "label": int(r["label"]),
@@ -146,6 +150,7 @@ def build(run: RunData) -> dict[str, Any]:
             "needed": r["n_needed"],
             "card": int(r["label"]) in with_card,
             "images": run.pages.get(int(r["label"]), ""),
+            "tags": tagged.get(int(r["label"]), ()),
         }
         for r in records(table)
     ]
@@ -159,6 +164,7 @@ def build(run: RunData) -> dict[str, Any]:
         "columns": columns,
         "rows": rows,
         "counts": counts,
+        "tagged": bool(tagged),
         "needs": needs,
         "edited": edited,
         "too_few": f"no interval of fewer than {words.count(enough, 'image')}",

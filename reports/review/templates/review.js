@@ -63,6 +63,7 @@
   const fill = (c) => {
     for (const radio of $("form").elements.decision) radio.checked = c.entry?.decision === radio.value;
     $("reason").value = c.entry?.reason ?? "";
+    $("tags").value = (c.entry?.tags ?? []).join(", ");
     $("owner").value = c.entry?.owner ?? $("owner").value;
     $("until").value = c.entry?.until ?? "";
     $("take-back").disabled = !c.entry;
@@ -95,6 +96,7 @@
     const body = { label: c.label, decision, seen: c.entry?.stamp ?? "" };
     if (decision) {
       Object.assign(body, { reason: $("reason").value, owner: $("owner").value, until: $("until").value || null });
+      body.tags = $("tags").value.split(",").map((tag) => tag.trim()).filter(Boolean);
     }
     const { status, content } = await ask("/api/decision", "PUT", body);
     if (status === 200) {

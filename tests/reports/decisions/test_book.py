@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 from reports.decisions.book import ChangedMeanwhile, DecisionBook, stamp
 from reports.decisions.fields import PolicyError
-from reports.decisions.file import Decision, Waiver, load_decisions
+from reports.decisions.file import Decision, Waiver, is_tag, load_decisions
 from reports.decisions.text import changed_text, parse
 
 BY_HAND = """# ours; see the wiki
@@ -82,12 +82,21 @@ def test_what_cannot_be_changed_without_damage_is_refused(text):
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
-@given(texts, texts, texts, st.dates() | st.none())
-def test_any_text_comes_back(key, reason, owner, until):
-    entry = Waiver(key, Decision.CLEVER_HANS, reason, owner, until, decided=date(2026, 1, 2))
+@given(texts, texts, st.dates() | st.none(), st.lists(texts.filter(is_tag), max_size=3).map(tuple))
+def test_any_text_comes_back(key, reason, until, tags):
+    entry = Waiver(key, Decision.CLEVER_HANS, reason, reason, until, decided=date(2026, 1, 2), tags=tags)
     text = changed_text("", None, entry, "d.toml")
     assert parse(text, "") == (entry,)
     assert parse(changed_text(text, 0, NEW, "d.toml"), "") == (NEW,)
+
+
+@pytest.mark.parametrize(
+    "tags", ['"water"', '["water, hands"]', '[" water"]', '[""]', f'["{41 * "x"}"]', "[1]"]
+)
+def test_what_is_no_tag_is_refused(tags):
+    text = f'[[decision]]\nclass = "a"\ndecision = "unsure"\nreason = "r"\nowner = "o"\ntags = {tags}\n'
+    with pytest.raises(PolicyError, match="decision 1: tags"):
+        parse(text, "d.toml")
 
 
 def test_two_reviewers_lose_nothing(tmp_path):

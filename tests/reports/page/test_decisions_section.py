@@ -8,6 +8,8 @@ from flows import cli
 from reports.decisions.file import Decision, Waiver
 from reports.decisions.text import changed_text
 from reports.page.data import Beside, load_run
+from reports.page.decided import tags
+from reports.page.html import write_report
 from reports.page.sections import decisions
 from tests.reports.page.pages import HOSTILE, Page
 
@@ -40,3 +42,18 @@ def test_the_report_shows_the_file_that_is_named(drawn, tmp_path, capsys):
     file.write_text("version = 9")
     assert cli.run(command) == cli.WRONG_INPUT
     assert "version is 9" in capsys.readouterr().err
+
+
+def test_tags_stand_beside_their_class_and_are_found(drawn, tmp_path):
+    tagged = Waiver("s00000007", Decision.UNSURE, "a", "me", None, tags=("water", NASTY))
+    partly = Waiver("s00000007", Decision.UNSURE, "b", "me", None, "one check", tags=("water", "hands"))
+    beside = Beside(
+        (tagged, partly, Waiver("of another dataset", Decision.UNSURE, "c", "me", None, tags=("x",)))
+    )
+    assert tags(load_run(*drawn, beside)) == {7: ("water", NASTY, "hands")}
+    source = write_report(*drawn, tmp_path / "r.html", beside).read_text()
+    row = Page(source[source.index('id="row-7"') - 5 :].partition("</tr>")[0])
+    assert {"water", NASTY, "hands"} <= {word.strip() for word in row.words}
+    assert len(Page(source).all("script")) == 1
+    assert "id or tag" in source
+    assert "id or tag" not in write_report(*drawn, tmp_path / "none.html").read_text()

@@ -56,8 +56,11 @@ def test_a_reviewer_decides_class_after_class(open_review, served):
     assert browser.current_url == f"{served.keys.origin}/"  # the token is gone from the address
     assert browser.execute_script("return document.cookie") == ""
     assert browser.execute_script("return document.getElementById('name').textContent") == HOSTILE[0]
+    browser.execute_script("document.getElementById('tags').value = ' water,, <i>hands '")
     decide(browser, "legitimate_context", "<b>water</b>")
     wait(browser, "document.getElementById('said').textContent.startsWith('Saved')")
+    assert load_decisions(served.decisions)[0].tags == ("water", "<i>hands")
+    assert browser.execute_script("return document.getElementById('tags').value") == ""  # of the next class
     assert "waives nothing" in browser.execute_script("return said.textContent")
     assert browser.execute_script("return document.getElementById('count').textContent") == (
         "1 of 12 classes decided"
@@ -72,6 +75,7 @@ def test_a_reviewer_decides_class_after_class(open_review, served):
     browser.get(served.keys.origin + "/")  # without the token: the session holds
     wait(browser, "document.getElementById('count').textContent === '2 of 12 classes decided'")
     assert browser.execute_script("return document.getElementById('reason').value") == "<b>water</b>"
+    assert browser.execute_script("return document.getElementById('tags').value") == "water, <i>hands"
     assert browser.title.startswith("Review of ")
     browser.switch_to.frame("report")
     wait(browser, "document.querySelector('#ranking') && document.readyState === 'complete'")

@@ -116,6 +116,8 @@ def test_pages_carry_their_policies(served):
         (decision(reason="x" * 2001), 422, "reason"),
         (decision(reason="  "), 422, "needs a comment and a reviewer"),
         (decision(extra=1), 422, "extra"),
+        (decision(tags=["a, b"]), 422, "a tag is a word or a few"),
+        (decision(tags=["x"] * 21), 422, "tags"),
         (decision(seen="0" * 16), 409, "somebody else"),
     ],
 )
@@ -134,9 +136,11 @@ def test_paths_lead_nowhere(served, path):
 
 def test_decisions_are_written_replaced_and_taken_back(served):
     served.decisions.write_text("# ours\nversion = 1\n")
-    assert served.ask("PUT", "/api/decision", decision(reason="<b>water</b>\n[[decision]]"))[0] == 200
+    sent = decision(reason="<b>water</b>\n[[decision]]", tags=["hands", "<i>", "hands"])
+    assert served.ask("PUT", "/api/decision", sent)[0] == 200
     (waiver,) = load_decisions(served.decisions)
     assert (waiver.class_key, waiver.reason) == ("s00000000", "<b>water</b>\n[[decision]]")
+    assert waiver.tags == ("hands", "<i>")
     assert (str(waiver.until), waiver.decided) == (LATER, date.today())
     assert served.ask("PUT", "/api/decision", decision(decision="unsure"))[0] == 409  # not seen
     again = decision(decision="unsure", until=None, seen=served.stamp(0))
