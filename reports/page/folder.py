@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.run.documents import records
 from pipeline.run.files import open_files
 from reports.inline import assets
+from reports.page import edits
 from reports.page.cards import sentence
 from reports.page.data import NOTHING_BESIDE, Beside, RunData, load_run
 from reports.page.explore import class_shots, effect_heading
@@ -78,7 +79,7 @@ def _class_pages(run: RunData, rows: Sequence[dict[str, Any]]) -> Iterator[tuple
     for k, of in enumerate(class_shots(run, [n.label for n in order], side=0)):
         page = template.render(
             of=of,
-            sentence=sentence(rows[k]),
+            sentence=" ".join(filter(None, (edits.sentence(rows[k]), sentence(rows[k])))),
             before=order[k - 1] if k else None,
             after=order[k + 1] if k + 1 < len(order) else None,
             **head,

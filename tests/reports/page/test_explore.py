@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from reports.page import explore
 from reports.page.data import Heat, load_run
 from reports.page.folder import write_folder
 from reports.page.html import write_report
+from tests.edited_runs import write_edits
 from tests.reports.page.pages import QUICK, Page
 from tests.tables import write_run
 
@@ -44,6 +46,16 @@ def test_the_folder_holds_every_image_once(drawn, pages) -> None:
         right = {str(f["data-file"]) for f in shots(page) if f["data-kind"] == "right"}
         assert right == set(of_class["file_name"][of_class["correct"].eq(True)])
     assert len(list((pages / "classes").iterdir())) == examples["label"].nunique()
+
+
+def test_a_page_says_what_its_edited_images_showed(drawn, tmp_path) -> None:
+    folder = shutil.copytree(drawn[0], tmp_path / "run")
+    write_edits(folder, dict.fromkeys(range(12), "independent") | {4: "depends"})
+    pages = write_folder(folder, rank(folder), tmp_path / "pages").parent
+    assert (
+        "needs what lies beside the object: on 16 edited" in Page((pages / "classes/4.html").read_text()).text
+    )
+    assert "does not need what lies beside" in Page((pages / "classes/5.html").read_text()).text
 
 
 def test_every_link_of_the_folder_leads_somewhere(pages) -> None:
