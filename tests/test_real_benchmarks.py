@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import waterbirds_images
 from benchmarks.detection import by_kind
 from benchmarks.real_marks import (
     FREQUENCIES,
@@ -21,6 +22,7 @@ from benchmarks.real_marks import (
 )
 from benchmarks.real_runs import auc, figures
 from benchmarks.tiny_imagenet import agreement, shuffle_donors, split_in_halves
+from benchmarks.transfer import accused, found, mean_rank
 from benchmarks.waterbirds_images import edited_scores, predicted_by, window_scores, windows_shown
 from pipeline.statistics.answers import Answers
 
@@ -151,18 +153,20 @@ def test_what_an_image_s_window_adds_is_the_mean_over_its_recipients() -> None:
         {
             "example_id": ["x", "x", "x", "y"],
             "window": ["relevant", "relevant", "other_place", "relevant"],
-            "probability": [0.5, 0.8, 0.99, 0.5],
+            "probability": [0.5, 0.9, 0.99, 0.5],
             "control": [0.2, 0.5, 0.01, 0.5],
             "x": 3, "y": 4, "width": 5, "height": 6,
         }
     )  # fmt: skip
     scores = window_scores(rows)
-    assert scores.loc["x", "transfer"] == pytest.approx((np.log(4) + np.log(4)) / 2, rel=1e-3)
+    assert scores.loc["x", "transfer"] == pytest.approx((np.log(4) + np.log(9)) / 2, rel=1e-3)
     assert scores.loc["y", "transfer"] == pytest.approx(0.0)
     assert scores.loc["x", ["x", "y", "width", "height"]].tolist() == [3, 4, 5, 6]
 
 
-def test_windows_show_the_place_of_a_class_where_those_on_it_carry_most() -> None:
+def test_windows_show_the_place_of_a_class_where_those_on_it_carry_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     frame = pd.DataFrame(
         {
             "prediction": [1, 1, 1, 0],
@@ -174,9 +178,10 @@ def test_windows_show_the_place_of_a_class_where_those_on_it_carry_most() -> Non
     )  # fmt: skip
     bird = np.zeros((4, 4), bool)
     bird[:, 0] = True
+    monkeypatch.setattr(waterbirds_images, "TOP", 2)
     shown = windows_shown(frame, dict.fromkeys(frame.index, bird))
     water = shown["waterbird"]
-    assert (water["windows"], water["on water"], water["best"], water["best on water"]) == (3, 2, 3, 2)
+    assert (water["windows"], water["on water"], water["best"], water["best on water"]) == (3, 2, 2, 2)
     assert water["AUC of the gain for the place"] == 1.0
     assert water["on the bird"] == 0.5
     assert shown["landbird"]["windows"] == 0
@@ -219,3 +224,27 @@ def test_shuffled_donors_are_the_two_foreign_ones_in_either_order() -> None:
         assert 0.3 < shuffled[one].mean() < 0.7
     # the same background with and without the object
     assert (shuffled["same:0"] == shuffled["same_object:0"]).all()
+
+
+def test_used_marks_are_looked_for_among_classes_that_the_twin_does_not_confirm() -> None:
+    orders = {"lift": pd.Series({7: -1.0, 3: -0.5, 5: 0.0, 1: 0.5})}
+    assert found(orders, [3, 1], set()) == {"lift": "0.50, 0.25"}  # at places 2 and 4
+    assert found(orders, [3, 1, 7], {7}) == {"lift": "0.83, 0.50"}  # 7 is neither asked nor wanted
+
+
+def test_confirmed_classes_are_excused_by_a_used_mark_or_by_the_twin() -> None:
+    table = pd.DataFrame(
+        {"verdict": ["confirmed"] * 4 + ["suspected"], "transferred": ["transfers", *["nothing"] * 4]}
+    )
+    told = accused(table, used={0, 4}, marks={0, 1, 4}, in_twin={2, 9})
+    assert told.neither == {1, 3}  # a mark that is not used excuses nobody
+    assert told.told().startswith(
+        "confirmed 4 (marked 2, used 1); suspected 1 (marked 1, used 1); transfers 1"
+    )
+
+
+def test_ranks_are_averaged_each_in_the_direction_that_accuses() -> None:
+    table = pd.DataFrame({"adjusted_lift": [-2.0, 0.0, -1.0], "transfer": [0.5, 0.9, np.nan]})
+    assert mean_rank(table, ("adjusted_lift", "transfer")).tolist() == pytest.approx(
+        [(1 / 3 + 1) / 2, (1 + 1 / 2) / 2, 2 / 3]
+    )
