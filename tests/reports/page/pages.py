@@ -199,7 +199,7 @@ def write_concepts(folder: Path) -> None:
     """Two channels of a layer for class 0, one of which the class needs; no crops."""
     names = ("share", "outside", "fall", "beyond")
     figures = {f"{name}{end}": 0.25 for name in names for end in ("", "_low", "_high")}
-    figures |= {"comparable": [5], "comparable_share": 0.2, "comparable_fall": 0.0}
+    figures |= {"comparable": [5], "comparable_share": 0.2, "expected_fall": 0.25}
     head = {"label": 0, "class_name": HOSTILE[0], "method": METHOD, "layer": HOSTILE[2], "n_channels": 8}
     head |= {"n": 12, "n_boxed": 12, "outside_area": 0.5, "replaced_by": "mean", "n_other": 30}
     channels = [figures | {"channel": 3}, figures | {"channel": 4, "fall_low": -0.25}]
