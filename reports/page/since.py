@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.statistics.comparison import ClassChange, Comparison
-from pipeline.verdicts import Change
+from pipeline.verdicts import Change, Verdict
 from reports.page import words
 from reports.page.data import RunData
 
 # a change is coloured as the verdict that it leads to: .new of the page is that of a confirmed class
-TONES: Final = {
-    Change.NEW: "confirmed",
-    Change.WORSE: "suspected",
-    Change.UNDECIDED: "undecided",
-    Change.UNCHANGED: "unremarkable",
+TONES: Final[Mapping[Change, str]] = {
+    Change.NEW: Verdict.CONFIRMED,
+    Change.WORSE: Verdict.SUSPECTED,
+    Change.UNDECIDED: Verdict.UNDECIDED,
+    Change.UNCHANGED: Verdict.UNREMARKABLE,
     Change.BETTER: "good",
     Change.GONE: "good",
 }

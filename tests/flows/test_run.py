@@ -17,7 +17,7 @@ import pytest
 from flows import cli
 from pipeline.run.edited_parts import EditedParts
 from pipeline.run.store import Store
-from pipeline.run.transfer_parts import TransferParts
+from pipeline.run.transfer_parts import TransferParts, WindowParts
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +76,8 @@ def edited_keys(store: Store) -> list[str]:
 def test_a_run_leaves_parts_ranking_and_report(finished: Path):
     store = Store(finished)
     assert store.missing() == ()
-    assert len(parts(finished)) == 3 * 5 + len(edited_keys(store))
+    assert len(parts(finished)) == 3 * 5 + len(edited_keys(store)) + len(WindowParts(store).keys)
+    assert WindowParts(store).keys == TransferParts(store).keys
     for name in ("ranking.csv", "ranking.json", "report.html"):
         assert (finished / name).stat().st_size > 0
     session = store.manifest["sessions"][0]

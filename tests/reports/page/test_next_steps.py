@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.run.folder import RunFolder
 from reports.page.next_steps import next_steps
 
 
@@ -15,7 +16,7 @@ def run_of(*rows: dict[str, Any]) -> Any:
     common = {"class_name": "fish", "n_edited": None, "n_needed": None, "n_images": 50, "n_correct": 40}
     common |= {"n_boxed": 50, "accuracy": 0.8}
     table = pd.DataFrame([common | {"class_id": f"c {k}"} | row for k, row in enumerate(rows)])
-    return SimpleNamespace(classes=table, store=SimpleNamespace(path="/runs/my run"))
+    return SimpleNamespace(classes=table, store=RunFolder("/runs/my run"))
 
 
 def test_every_open_item_has_its_command():
