@@ -46,7 +46,7 @@ source = "{model}"
 [[methods]]
 name = "lrp.preset_a"
 """
-_COLOURS: Final = 160
+_QUALITIES: Final = (90, 80, 70)  # of WebP
 
 
 class Runs:
@@ -228,15 +228,15 @@ PICTURES: Final[Mapping[str, Callable[[Window, Runs], Image.Image]]] = {
 
 
 def publish(picture: Image.Image, name: str) -> None:
-    """Into ``docs/images``: in few colours, or where that is too big, as many photographs are, with losses.
+    """Into ``docs/images``, as it is; where that is too big, with as small losses as fit.
 
     Raises :class:`SystemExit` where that is too big, too.
     """
     target, plain = IMAGES / f"{name}.webp", picture.convert("RGB")
-    few = plain.quantize(_COLOURS, dither=Image.Dither.NONE).convert("RGB")
-    few.save(target, lossless=True, quality=100, method=6)
-    if target.stat().st_size > BIGGEST:
-        plain.save(target, quality=75, method=6)
+    plain.save(target, lossless=True, quality=100, method=6)
+    for quality in _QUALITIES:
+        if target.stat().st_size > BIGGEST:
+            plain.save(target, quality=quality, method=6)
     size = target.stat().st_size
     print(f"{target}: {picture.width} x {picture.height}, {size / 1000:.0f} kB")
     if size > BIGGEST:
