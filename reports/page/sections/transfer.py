@@ -26,24 +26,23 @@ TEMPLATE = """
 <div class="scroll table" tabindex="0" role="region" aria-label="Pasted windows per class">
 <table class="plain effects">
 <thead><tr><th scope="col">Class</th><th scope="col">Verdict</th>
-<th scope="col">Its windows</th>
+<th scope="col">The best</th><th scope="col">Its windows</th>
 <th scope="col" class="num">Windows</th><th scope="col">They add, log odds</th>
 <th scope="col" class="num">
 <abbr title="share of the windows that add more than 2 log odds">Strong</abbr></th>
 <th scope="col" class="num">Probability</th><th scope="col" class="num">Other classes'</th>
 <th scope="col" class="num"><abbr title="windows of the same images at places where others are
-explained, log odds">Elsewhere</abbr></th><th scope="col">The best</th></tr></thead>
+explained, log odds">Elsewhere</abbr></th></tr></thead>
 <tbody>
 {% for r, bar, best in rows %}
 <tr><th scope="row"><a href="#row-{{ r.label }}">{{ m.name(r.class_name) }}</a></th>
-<td>{{ m.chip(r.verdict) }}</td><td>{{ said[r.transferred] }}</td>
+<td>{{ m.chip(r.verdict) }}</td><td>{{ m.windows(best, r.class_name) }}</td><td>{{ said[r.transferred] }}</td>
 <td class="num">{{ r.n_windows | integer }}</td>
 <td>{{ bar }}<small><b>{{ r.transfer | signed }}</b> {{ r.transfer_low | signed }} …
 {{ r.transfer_high | signed }}</small></td>
 <td class="num">{{ r.transfer_share | percent }}</td>
 <td class="num">{{ r.transfer_added | signed }}</td><td class="num">{{ r.transfer_control | signed }}</td>
-<td class="num">{{ r.transfer_elsewhere | signed }}</td>
-<td>{{ m.windows(best, r.class_name) }}</td></tr>
+<td class="num">{{ r.transfer_elsewhere | signed }}</td></tr>
 {% endfor %}
 </tbody>
 </table>
