@@ -62,9 +62,9 @@ def halves(inputs: Inputs) -> tuple[Path, Path]:
     return folders[0], folders[1]
 
 
-def split_in_halves(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def split_in_halves(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of two halves; each class is halved, an odd image goes to the second."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     first = np.concatenate(
         [
             rng.permutation(rows)[: len(rows) // 2]

@@ -15,7 +15,6 @@ TIME = "How long it may take, such as 90s, 30m or 2h: budgets of images are chos
 LOG_JSON = "Progress and errors as JSON, an object per line, on standard error."
 METRICS_FILE = "Keep a text file for Prometheus (node_exporter's textfile collector; name it *.prom)."
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
-UNSAFE = "Run code for the model: Lambda layers of its file, a function that a file names."
 
 
 def named_here(config: Config, address: str | None) -> Config:

@@ -31,7 +31,7 @@ class Computes(Protocol):
     def record(self, weights: Any, x: tuple[Tensor, ...]) -> dict[str, Tensor]: ...
 
 
-def check_equality(net: Computes, tolerance: float | None = None) -> float:
+def check_equality(net: Computes) -> float:
     """Relative L2 between the canonised logits and the original's on a seeded probe.
 
     One image of unit noise and one of pixel values 0..255; two of the latter, in whole numbers, where the
@@ -44,7 +44,7 @@ def check_equality(net: Computes, tolerance: float | None = None) -> float:
     Raises UnequalForward with the figure, InvalidInput for a model that overflows for both.
     """
     graph, rng = net.graph, np.random.default_rng(0)
-    tolerance = tolerance or (1e-3 if net.dtype == "float32" else 1e-6)
+    tolerance = 1e-3 if net.dtype == "float32" else 1e-6
     x = net.tensors(tuple(_probe(graph, graph[name], rng) for name in graph.inputs))
     theirs, cut = _originals(graph, x, net.dtype)
     classes = theirs.shape[1]  # one, where ours are the two classes of a single unit: its own is the last

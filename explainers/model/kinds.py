@@ -44,9 +44,9 @@ def _weighted(
     )  # fmt: skip
 
 
-def _rearrangement(name: str, keeps_zero: bool = True, prepares: bool = True) -> NodeKind:
+def _rearrangement(name: str, keeps_zero: bool = True) -> NodeKind:
     """Moves values: linear without weights."""
-    return NodeKind(name, linear=True, keeps_sign=True, keeps_zero=keeps_zero, prepares=prepares)
+    return NodeKind(name, linear=True, keeps_sign=True, keeps_zero=keeps_zero, prepares=True)
 
 
 _ALL = (

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.arguments import Unsafe
 from flows.commands import examples
-from flows.options import GROUP, UNSAFE
+from flows.options import GROUP
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -50,7 +51,7 @@ def check(
     split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
     group: Annotated[str | None, typer.Option(help=GROUP)] = None,
     images: Annotated[int, typer.Option(help="Images to look at, a seeded choice.", min=1)] = 64,
-    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+    unsafe: Unsafe = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Look at a few images before auditing all of them: do dataset, boxes, classes, card and network fit?

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.arguments import Classes, Run
 from flows.commands import examples
 
 if TYPE_CHECKING:
     from pipeline.run.documents import ClassStrategies
-
-Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def clusters(
     run: Run,
-    class_: Annotated[
-        list[str] | None, typer.Option("--class", help="Class: name, id or index. Repeatable.")
-    ] = None,
+    class_: Classes = None,
     top: Annotated[int, typer.Option(help="Without --class: the most suspicious classes.", min=1)] = 5,
     method: Annotated[str, typer.Option(help="Explanation method; default the run's first.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the clustering.")] = 0,

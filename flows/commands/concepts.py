@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.arguments import Classes, MovedBoxes, MovedCard, MovedDataset, MovedModel, Run, Unsafe
 from flows.commands import examples
-from flows.options import UNSAFE
 
 if TYPE_CHECKING:
     from pipeline.run.documents import ClassConcepts
-
-Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,9 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def concepts(
     run: Run,
-    class_: Annotated[
-        list[str] | None, typer.Option("--class", help="Class: name, id or index. Repeatable.")
-    ] = None,
+    class_: Classes = None,
     layer: Annotated[str, typer.Option(help="Layer by its name; default the last maps of places.")] = "",
     channels: Annotated[int, typer.Option(help="Channels with most relevance.", min=1, max=64)] = 5,
     images: Annotated[int, typer.Option(help="Images of each class.", min=2)] = 24,
@@ -39,11 +35,11 @@ def concepts(
         str, typer.Option(help="What a channel is replaced by: mean (over images of other classes) or zero.")
     ] = "mean",
     method: Annotated[str, typer.Option(help="LRP method; default the run's own.")] = "",
-    dataset: Annotated[str, typer.Option(help="Where the run's dataset is now, if it was moved.")] = "",
-    annotations: Annotated[str, typer.Option(help="The same for the boxes of an image folder.")] = "",
-    model: Annotated[str, typer.Option(help="The same for the model's file.")] = "",
-    card: Annotated[str, typer.Option(help="The same for its model card.")] = "",
-    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+    dataset: MovedDataset = "",
+    annotations: MovedBoxes = "",
+    model: MovedModel = "",
+    card: MovedCard = "",
+    unsafe: Unsafe = False,
 ) -> None:
     """Show which channels of a layer speak for a class (CRP), where they look, and what their loss does.
 

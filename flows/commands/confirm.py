@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.arguments import MovedBoxes, MovedCard, MovedDataset, MovedModel, Run, Unsafe
 from flows.commands import examples
-from flows.options import UNSAFE
 
 if TYPE_CHECKING:
     from pipeline.measure.bench import Bench
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pipeline.run.store import Store
     from pipeline.statistics.ranking import Ranking
     from pipeline.statistics.samples import Effect
-
-Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,11 +35,11 @@ def confirm(
     ] = None,
     top: Annotated[int, typer.Option(help="Without --class: so many first classes.", min=1)] = 10,
     images: Annotated[int, typer.Option(help="Images per class in all.", min=1)] = 50,
-    dataset: Annotated[str, typer.Option(help="Where the run's dataset is now, if it was moved.")] = "",
-    annotations: Annotated[str, typer.Option(help="The same for the boxes of an image folder.")] = "",
-    model: Annotated[str, typer.Option(help="The same for the model's file.")] = "",
-    card: Annotated[str, typer.Option(help="The same for its model card.")] = "",
-    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+    dataset: MovedDataset = "",
+    annotations: MovedBoxes = "",
+    model: MovedModel = "",
+    card: MovedCard = "",
+    unsafe: Unsafe = False,
 ) -> None:
     """Spend more on some classes: edit further images of them, ask the network, and rank again.
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.arguments import Unsafe
 from flows.commands import examples
-from flows.options import UNSAFE
 from reports.gallery.views import names
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ Card = Annotated[str | None, typer.Option(help="Model card (TOML): input geometr
 Weights = Annotated[
     str | None, typer.Option(help="For keras.applications: imagenet, none, or a weights file.")
 ]
-Unsafe = Annotated[bool, typer.Option("--unsafe", help=UNSAFE)]
 Methods = Annotated[
     str,
     typer.Option(

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
+from flows.arguments import Run
 from flows.commands import examples
-
-Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.arguments import Unsafe
 from flows.commands import examples
-from flows.options import TIME, UNSAFE
+from flows.options import TIME
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def plan(
     ] = None,
     config: Annotated[str | None, typer.Option(help="TOML configuration of that audit.")] = None,
     time: Annotated[str | None, typer.Option(help=TIME)] = None,
-    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+    unsafe: Unsafe = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show which rule explains which node of a model, before anything is explained.

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.arguments import MovedBoxes, MovedCard, MovedDataset, MovedModel, Run, Unsafe
 from flows.commands import examples
-from flows.options import UNSAFE
 
 if TYPE_CHECKING:
     from pipeline.followup.repair import Comparison
-
-Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,11 +33,11 @@ def repair(
     out: Annotated[str, typer.Option(help="New folder; default RUN-repaired.")] = "",
     images: Annotated[int, typer.Option(help="Images of each class that teach, at most.", min=2)] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the halves and of the exchanged backgrounds.")] = 0,
-    dataset: Annotated[str, typer.Option(help="Where the run's dataset is now, if it was moved.")] = "",
-    annotations: Annotated[str, typer.Option(help="The same for the boxes of an image folder.")] = "",
-    model: Annotated[str, typer.Option(help="The same for the model's file.")] = "",
-    card: Annotated[str, typer.Option(help="The same for its model card.")] = "",
-    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+    dataset: MovedDataset = "",
+    annotations: MovedBoxes = "",
+    model: MovedModel = "",
+    card: MovedCard = "",
+    unsafe: Unsafe = False,
 ) -> None:
     """Repair a network: train its last layer again with backgrounds exchanged, and audit it again.
 

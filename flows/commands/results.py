@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.arguments import Run
 from flows.commands import examples
 
 if TYPE_CHECKING:
     from pipeline.statistics.ranking import Ranking
-
-Run = Annotated[str, typer.Argument(help="Run folder that `hansaudit run` wrote.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from flows.arguments import Unsafe
 from flows.commands import examples
-from flows.options import GROUP, LOG_JSON, METRICS_FILE, TIME, UNSAFE
+from flows.options import GROUP, LOG_JSON, METRICS_FILE, TIME
 
 
 def register(app: typer.Typer) -> None:
@@ -94,7 +95,7 @@ def run(
     reference_card: Annotated[str | None, typer.Option(help="Model card of --reference.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     time: Annotated[str | None, typer.Option(help=TIME)] = None,
-    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+    unsafe: Unsafe = False,
     report: Annotated[bool, typer.Option(help="Write report.html at the end.")] = True,
     log_json: Annotated[bool, typer.Option("--log-json", help=LOG_JSON)] = False,
     metrics_file: Annotated[str | None, typer.Option(help=METRICS_FILE)] = None,

@@ -6,8 +6,18 @@ from typing import Annotated
 
 import typer
 
+from flows.arguments import (
+    Address,
+    Configuration,
+    Cron,
+    DatedOut,
+    DeploymentName,
+    Keep,
+    Policy,
+    Timezone,
+    Unsafe,
+)
 from flows.commands import examples
-from flows.options import UNSAFE
 
 
 def register(app: typer.Typer) -> None:
@@ -23,25 +33,19 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    cron: Annotated[str, typer.Option(help='When: five fields of cron, e.g. "0 3 * * *".')],
-    config: Annotated[str, typer.Option(help="TOML configuration of the audit.")],
-    out: Annotated[
-        str, typer.Option(help="Run folder; {date} becomes the day (UTC). An unfinished one is resumed.")
-    ] = "runs/{date}",
-    policy: Annotated[
-        str, typer.Option(help="Gate each run by this policy (TOML), against the run before.")
-    ] = "",
+    cron: Cron,
+    config: Configuration,
+    out: DatedOut = "runs/{date}",
+    policy: Policy = "",
     then: Annotated[
         str,
         typer.Option(help="Command after each run, also a failed one; HANSAUDIT_RUN, _GATE, ... say which."),
     ] = "",
-    keep: Annotated[int, typer.Option(help="Remove all but the newest N run folders; 0: none.", min=0)] = 0,
-    address: Annotated[
-        str | None, typer.Option(help="The cluster that the configuration names: a file alone cannot.")
-    ] = None,
-    timezone: Annotated[str, typer.Option(help="Time zone of the schedule.")] = "UTC",
-    name: Annotated[str, typer.Option(help="Name of the deployment in Prefect.")] = "hansaudit",
-    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+    keep: Keep = 0,
+    address: Address = None,
+    timezone: Timezone = "UTC",
+    name: DeploymentName = "hansaudit",
+    unsafe: Unsafe = False,
 ) -> None:
     """Serve the audit on a schedule, on this machine, until interrupted.
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from flows.arguments import Unsafe
 from flows.commands import examples
-from flows.options import UNSAFE
 
 Model = Annotated[
     str,
@@ -52,7 +52,7 @@ def visualize(
     weights: Annotated[
         str | None, typer.Option(help="For keras.applications: imagenet, none, or a weights file.")
     ] = None,
-    unsafe: Annotated[bool, typer.Option("--unsafe", help=UNSAFE)] = False,
+    unsafe: Unsafe = False,
     out: Annotated[str, typer.Option(help="Picture to write (PNG).")] = "visualize.png",
 ) -> None:
     """Draw what a class or a channel of a layer wants to see: activation maximisation.

@@ -87,7 +87,7 @@ class ModelCard:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def save(self, path: str | Path) -> None:
-        """Write the TOML file that :func:`load_card` reads."""
+        """Write the TOML file that :func:`~pipeline.inputs.card_files.read_card` reads."""
         lines = [f"{key} = {json.dumps(value)}" for key, value in self.to_dict().items()]
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -136,17 +136,12 @@ def card_from_dict(data: dict[str, Any], where: str) -> ModelCard:
         raise InputError(f"{where}: a field has the wrong type: {error}") from None
 
 
-def load_card(path: str | Path) -> ModelCard:
-    """Read a model card. Raises :class:`InputError` when it cannot be read or is not valid.
+def card_data(path: str | Path) -> dict[str, Any]:
+    """The fields that a card's file states, its list of classes read. Raises :class:`InputError`.
 
     ``classes_file = "names.txt"`` (beside the card; lines ``id name`` in the order of the outputs) stands for
     ``class_ids`` and ``class_names``.
     """
-    return card_from_dict(card_data(path), str(path))
-
-
-def card_data(path: str | Path) -> dict[str, Any]:
-    """The fields that a card's file states, its list of classes read. Raises :class:`InputError`."""
     path = Path(path)
     data = read_toml(path, "model card")
     if "classes_file" not in data:

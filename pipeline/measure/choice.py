@@ -20,11 +20,10 @@ from pipeline.config import parse_method
 from pipeline.errors import InputError
 from pipeline.measure.bench import Bench
 from pipeline.measure.choice_images import draw, rows_of
-from pipeline.measure.contest import SHARE, Contest, contest
+from pipeline.measure.contest import LEAST, SHARE, Contest, contest
 from pipeline.measure.entrant import Entrant
 from pipeline.measure.fitting import fit_methods, reference_batches
 from pipeline.measure.gaps import Gaps
-from pipeline.measure.race import LEAST
 from pipeline.measure.sanity import STAGES, Copies, check_methods, line_of
 from pipeline.run.documents import ChoiceDocument
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from pipeline.measure.race import LEAST, LEVEL
-
+LEVEL = 0.05  # probability of a wrong decision, over all looks
+LEAST = 4  # images before the first look: of fewer a spread says nothing
 SHARE = 0.5  # of the best one's mean: who surely has less is far behind
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from explainers import Fitted
 from pipeline.config import MethodConfig
-from pipeline.measure.contest import SHARE, Contest
-from pipeline.measure.race import LEAST
+from pipeline.measure.contest import LEAST, SHARE, Contest
 from pipeline.measure.sanity import STAGES
 from pipeline.run.documents import Candidate, MethodSanity
 

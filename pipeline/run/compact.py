@@ -15,7 +15,7 @@ before still fit (:class:`pipeline.run.inventory.ShardsSeen`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -49,10 +49,8 @@ def check_size(megabytes: int) -> None:
         raise InputError(f"size {megabytes} MB: valid are {LEAST} to {MOST} MB for a shard's largest part")
 
 
-def compact(
-    run: Store, most: int = USUAL * _MB, told: Callable[[str], None] = lambda key: None
-) -> Compaction:
-    """Merge neighbours for as long as no part gets more than ``most`` bytes; ``told`` gets each merged key.
+def compact(run: Store, most: int = USUAL * _MB) -> Compaction:
+    """Merge neighbours for as long as no part gets more than ``most`` bytes.
 
     Memory: the parts of one merged shard, decoded. Space: as much again as that shard's parts.
 
@@ -64,7 +62,7 @@ def compact(
         parts = Parts.whole(run)
         before = len(parts.keys)
         for keys in list(_groups(parts, most)):
-            told(_merge(run, parts, keys))
+            _merge(run, parts, keys)
         parts = Parts.whole(run)
         sizes = [parts.contents.size(table, key) or 0 for table in TABLES for key in parts.keys]
         return Compaction(before, len(parts.keys), max(sizes, default=0), sum(sizes))

@@ -182,13 +182,13 @@ class Store(RunFolder):
 
     # -- reading
 
-    def missing(self, shards: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Keys of the planned shards (or of ``shards``) that are not finished, in order.
+    def missing(self) -> tuple[str, ...]:
+        """Keys of the planned shards that are not finished, in order.
 
         One that lacks a part, or has one of another size than its inventory says, is not.
         """
         contents = Contents(self)
-        planned = contents.manifest["shards"] if shards is None else shards
+        planned = contents.manifest["shards"]
         return tuple(k for k in planned if k not in contents.done or contents.shard_faults(k))
 
     @property

@@ -244,7 +244,7 @@ def _vanishes_with_the_rim(samples: Samples, decision: _Decision) -> Flags:
 def _needed(samples: Samples, config: RankingConfig) -> Ints:
     """Images (C,) that a statement takes, by the contrast that varies most."""
     variance = np.max([samples.variance(name) for name in DECIDING], axis=0)
-    return images_needed(variance, config.n_min, RELEVANT)
+    return images_needed(variance, config.n_min, RELEVANT, config.level)
 
 
 def _mean_over_classes(bounds: Bounds) -> Effect:

@@ -82,25 +82,13 @@ class Ranking:
         """What it was made with."""
         return read_settings(self.summary["config"], "ranking")
 
-    def to_csv(self, path: str | Path) -> None:
-        """Write the table; undefined values are empty."""
-        Path(path).write_text(self.csv(), encoding="utf-8", newline="")
-
     def csv(self) -> str:
-        """What :meth:`to_csv` writes."""
+        """The table as text; undefined values are empty."""
         rows = self.table.astype(object).where(self.table.notna(), None).itertuples(index=False)
         return "".join([csv_line(self.table.columns), *map(csv_line, rows)])
 
-    def to_json(self, path: str | Path) -> None:
-        """Write it as a run folder stores it; undefined values are null."""
-        Path(path).write_text(self.json(), encoding="utf-8")
-
-    def json(self) -> str:
-        """What :meth:`to_json` writes."""
-        return self.document().text()
-
     def document(self) -> RankingDocument:
-        """The ranking as it is stored."""
+        """The ranking as a run folder stores it; undefined values are null."""
         return RankingDocument(
             schema_version=SCHEMA_VERSION,
             run_id=self.run_id,
@@ -213,7 +201,7 @@ def needed_images(
     typical = np.nanmedian(variance) if np.isfinite(variance).any() else np.nan
     variance = np.where(np.isfinite(variance), variance, typical)
     undecided = (table["map_verdict"] == MapVerdict.UNDECIDED).to_numpy() & np.isfinite(variance)
-    needed = images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect)
+    needed = images_needed(np.nan_to_num(variance), config.n_min, config.relevant_effect, config.level)
     needed = np.maximum(needed, table["n"].to_numpy() + 1)
     undecided &= ~(table["high"] < config.relevant_effect).to_numpy()
     return pd.arrays.IntegerArray(np.where(undecided, needed, 0), ~undecided)

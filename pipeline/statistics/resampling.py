@@ -163,11 +163,11 @@ def discovery_rates(p: Floats, tested: NDArray[np.bool_], method: Literal["bh", 
     return q
 
 
-def images_needed(variance: Floats, n_min: int, relevant: float, level: float = 0.05) -> Ints:
+def images_needed(variance: Floats, n_min: int, relevant: float, level: float) -> Ints:
     """Images (C,) at which the interval of a class becomes shorter than the relevant effect.
 
     ``n = (2 z s / |relevant|)^2``: such an interval cannot span both 0 and the effect, so it allows a
-    statement whatever the mean turns out to be. At least ``n_min``.
+    statement whatever the mean turns out to be; z for intervals at 1 - ``level``. At least ``n_min``.
     """
     z = special.ndtri(1 - level / 2)
     n = np.ceil((2 * z / abs(relevant)) ** 2 * variance)

@@ -168,9 +168,9 @@ def _card() -> bytes:
 
 
 def _read_card(path: Path) -> Any:
-    from pipeline.inputs.card import load_card
+    from pipeline.inputs.card_files import read_card
 
-    return load_card(path)
+    return read_card(str(path)).card
 
 
 def _read_classes(path: Path) -> Any:

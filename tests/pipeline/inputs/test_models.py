@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from explainers.model.loading import application_names
 from pipeline.config import ModelConfig
 from pipeline.errors import InputError
-from pipeline.inputs.card import ModelCard, load_card, read_class_file
-from pipeline.inputs.card_files import file_sha256
+from pipeline.inputs.card import ModelCard, read_class_file
+from pipeline.inputs.card_files import file_sha256, read_card
 from pipeline.inputs.models import LoadedModel, application_card, load_model, model_sha256
 from pipeline.trust import Trust
 
@@ -140,13 +140,13 @@ def test_a_card_survives_toml(tmp_path: Path) -> None:
         height=3, width=5, resize="pad", antialias=False, scale=0.5, class_names=('say "hi"', "ü"), classes=2
     )
     card.save(tmp_path / "card.toml")
-    assert load_card(tmp_path / "card.toml") == card
+    assert read_card(str(tmp_path / "card.toml")).card == card
 
 
 def test_classes_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("n1 cat, house cat\nn2\n")
     (tmp_path / "card.toml").write_text(CARD + 'classes_file = "names.txt"\n')
-    card = load_card(tmp_path / "card.toml")
+    card = read_card(str(tmp_path / "card.toml")).card
     assert (card.class_ids, card.class_names) == (("n1", "n2"), ("cat, house cat", "n2"))
     (tmp_path / "names.txt").write_text("n1 a\nn1 b\n")
     with pytest.raises(InputError, match="twice"):
@@ -172,7 +172,7 @@ def test_classes_from_a_file(tmp_path: Path) -> None:
 def test_a_bad_card_says_what_is_wrong(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "card.toml").write_text(text)
     with pytest.raises(InputError, match=reason):
-        load_card(tmp_path / "card.toml")
+        read_card(str(tmp_path / "card.toml"))
 
 
 def test_bad_models_say_what_is_wrong(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_what_nobody_stated_is_said(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_part_of_a_card_or_its_classes(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\ufeffn1 cat\nn2 dog\n")
     (tmp_path / "card.toml").write_text("\ufeff" + CARD + 'classes_file = "names.txt"\n')
-    card = load_card(tmp_path / "card.toml")
+    card = read_card(str(tmp_path / "card.toml")).card
     assert (card.height, card.class_ids, card.class_names) == (16, ("n1", "n2"), ("cat", "dog"))
 
 

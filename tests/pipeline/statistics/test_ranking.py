@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import subprocess
@@ -139,15 +140,13 @@ def test_shrunken_means_stay_inside_their_intervals(ranking):
     assert (table["adjusted_lift"].abs() <= table["adjusted_lift_raw"].abs() + 1e-12).all()
 
 
-def test_files_hold_the_table(tmp_path, ranking):
-    ranking.to_json(tmp_path / "r.json")
-    ranking.to_csv(tmp_path / "r.csv")
-    content = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
+def test_what_is_stored_holds_the_table(ranking):
+    content = json.loads(ranking.document().text(), parse_constant=pytest.fail)
     assert [c["label"] for c in content["classes"]] == ranking.table["label"].tolist()
     assert tuple(content["classes"][0]) == tuple(RANKING)
     assert content["method"] == ranking.method
     assert content["classes"][0]["n_needed"] is None
-    csv = pd.read_csv(tmp_path / "r.csv")
+    csv = pd.read_csv(io.StringIO(ranking.csv()))
     np.testing.assert_allclose(csv["adjusted_lift"], ranking.table["adjusted_lift"], rtol=1e-7)
 
 
@@ -273,7 +272,7 @@ def test_a_single_class_and_a_single_image(tmp_path):
     write_run(tmp_path / "pair", 2, 1, 0, thumbnails=False, failures=0.0)
     pair = rank(tmp_path / "pair", QUICK.model_copy(update={"images": "all"}))
     assert pair.table["map_verdict"].tolist() == [UNDECIDED] * 2
-    pair.to_json(tmp_path / "pair.json")
+    assert json.loads(pair.document().text(), parse_constant=pytest.fail)["classes"][0]["n_images"] == 1
 
 
 def test_metrics_missing_for_some_shards(tmp_path):

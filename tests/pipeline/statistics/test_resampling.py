@@ -248,9 +248,9 @@ def test_untested_classes_have_no_rate_and_do_not_count():
 
 
 def test_images_needed_make_the_interval_shorter_than_the_effect():
-    (n,) = resampling.images_needed(np.array([1.3]), 5, -0.5)
+    (n,) = resampling.images_needed(np.array([1.3]), 5, -0.5, 0.05)
     assert 2 * 1.96 * np.sqrt(1.3 / n) <= 0.5 < 2 * 1.959 * np.sqrt(1.3 / (n - 1))
-    assert resampling.images_needed(np.array([0.0]), 5, -0.5).tolist() == [5]
+    assert resampling.images_needed(np.array([0.0]), 5, -0.5, 0.05).tolist() == [5]
 
 
 def test_rank_correlation_equals_scipy():
