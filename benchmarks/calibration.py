@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.statistics.relative import compare
 from pipeline.statistics.resampling import discovery_rates
 from tests.tables import draw_examples, expected_lift

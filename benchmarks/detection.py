@@ -60,7 +60,8 @@ class Subject:
 def planted(root: Path, seeds: Sequence[int]) -> Iterator[Subject]:
     """Networks on drawn pictures, marks on all and on half of the images of three classes."""
     from pipeline.canary.planted_canary import usage as planted_usage
-    from pipeline.config import DatasetConfig, parse_config
+    from pipeline.config import parse_config
+    from pipeline.config_sections import DatasetConfig
     from pipeline.inputs.datasets.planted import (
         DEFAULT_ARTEFACTS,
         PlantedDataset,

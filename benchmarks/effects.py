@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.real_runs import markdown
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.statistics.answers import Answers
 from pipeline.statistics.effects import judge, open_classes
 from pipeline.statistics.ordinary import MOST, RELEVANT

@@ -23,7 +23,8 @@ import numpy as np
 from flows.options import Settings
 from flows.server import start_server
 from flows.settings import load_tensorflow, quiet_logs
-from pipeline.config import Config, SanityConfig
+from pipeline.config import Config
+from pipeline.config_sections import SanityConfig
 from pipeline.run.store import Store
 
 

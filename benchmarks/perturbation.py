@@ -47,7 +47,7 @@ def make_batch(card: Any, images: int) -> Any:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds per round of both sides, interleaved."""
     from explainers import Explanation
-    from pipeline.config import ModelConfig, PerturbationConfig
+    from pipeline.config_sections import ModelConfig, PerturbationConfig
     from pipeline.inputs.models import load_model
     from pipeline.measure.curves import Perturber
     from pipeline.measure.evaluate import Evaluator

@@ -24,7 +24,7 @@ import pandas as pd
 from PIL import Image
 from scipy import stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.inputs.card import ModelCard
 from pipeline.measure.properties import file_properties, is_sampled, sampled_share
 from pipeline.run.documents import PropertiesDocument

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import open_dataset

@@ -107,7 +107,7 @@ class Usage:
 
 def dataset_info(folder: Path) -> Any:
     """The :class:`DatasetInfo` of a prepared dataset."""
-    from pipeline.config import DatasetConfig
+    from pipeline.config_sections import DatasetConfig
     from pipeline.inputs.datasets import open_dataset
 
     return open_dataset(DatasetConfig(source="tfds", path=str(folder))).info
@@ -115,7 +115,7 @@ def dataset_info(folder: Path) -> Any:
 
 def read_photos(folder: Path) -> Photos:
     """All photographs of a prepared dataset at 64 x 64."""
-    from pipeline.config import DatasetConfig
+    from pipeline.config_sections import DatasetConfig
     from pipeline.inputs.batches import iter_batches
     from pipeline.inputs.card import ModelCard
     from pipeline.inputs.datasets import open_dataset

@@ -126,7 +126,7 @@ def map_orders(run: Any, method: str) -> dict[str, pd.Series]:
 
     ``adjusted``: adjusted lift, not shrunk; ``ratio``: the chapter's; ``small_box``, ``low_accuracy``.
     """
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
     from pipeline.statistics.ranking import rank
 
     table = rank(run, RankingConfig(method=method)).table.set_index("label")

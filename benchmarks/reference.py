@@ -56,7 +56,7 @@ class Case:
 
 def simulate(case: Case, seed: int) -> tuple[int, float, bool]:
     """Classes accused that were not planted, share of the planted ones found, whether any was accused."""
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
     from pipeline.statistics.reference import is_outlier, outliers
     from tests.tables import draw_examples
 
@@ -163,7 +163,7 @@ def pairs(inputs: Inputs, seeds: Sequence[int], references: Sequence[str]) -> It
 
 def measure(pair: Pair, inputs: Inputs, out: Path) -> list[dict[str, Any]]:
     """A row per method: average precision of the orders, and what is accused."""
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
     from pipeline.run.reference import write_reference
     from pipeline.statistics.ranking import rank
     from pipeline.statistics.reference_pairs import compare_with

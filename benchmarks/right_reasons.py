@@ -28,7 +28,7 @@ BATCH, RATE = 32, 4e-3
 
 def read_train(dataset: PlantedDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs n h w c, labels n and where relevance is unwanted n h w 1, of the split ``train``."""
-    from pipeline.config import DatasetConfig
+    from pipeline.config_sections import DatasetConfig
     from pipeline.inputs.batches import iter_batches
     from pipeline.inputs.planted_model import planted_card
     from pipeline.inputs.shards import plan_shards
@@ -118,7 +118,7 @@ def main() -> None:
     load_tensorflow()
     from flows import cli
     from pipeline.canary.trials import audit_and_edit, trial_config
-    from pipeline.config import DatasetConfig
+    from pipeline.config_sections import DatasetConfig
     from pipeline.inputs.planted_model import planted_card
     from pipeline.run.store import Store
 

@@ -21,7 +21,7 @@ from prefect.cache_policies import NO_CACHE  # noqa: E402
 
 from flows import progress, runners  # noqa: E402
 from flows.server import start_server  # noqa: E402
-from pipeline.config import ExecutionConfig  # noqa: E402
+from pipeline.config_sections import ExecutionConfig  # noqa: E402
 
 WORKERS = 2
 

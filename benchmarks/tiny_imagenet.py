@@ -112,7 +112,7 @@ def null_runs(run: Path, draws: int) -> list[int]:
     Of the two foreign backgrounds that an edited image got, a coin calls one its own class's: labels of
     donors are shuffled, everything else is as it was.
     """
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
     from pipeline.run.edited_parts import read_edited
     from pipeline.run.store import Store
     from pipeline.statistics.answers import read_answers

@@ -78,7 +78,7 @@ def against(subject: Subject, method: str, reference: Path, out: Path) -> dict[s
 
     Its edited pictures are left out: its maps alone are measured here.
     """
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
     from pipeline.run.reference import drop_reference, write_reference
     from pipeline.run.store import Store
     from pipeline.statistics.ranking import rank

@@ -56,7 +56,7 @@ class Outcome:
 
 def simulate(case: Case, seed: int) -> Outcome:
     """A table and what the test says of it."""
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
     from pipeline.statistics.transfer import STRONG, judge_windows
     from pipeline.verdicts import Transferred
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import rank
 from pipeline.statistics.triage import box_candidates, box_spread, label_candidates, read_images

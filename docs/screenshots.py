@@ -27,7 +27,7 @@ from PIL import Image
 from flows import cli
 from flows.commands.review import review_of
 from flows.reviewing import listen, server_of
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.inputs.datasets.planted import PlantedDataset, PlantedSpec, prepare_planted
 from pipeline.inputs.planted_model import planted_card, train_planted_model
 from reports.review.guard import Keys

@@ -10,7 +10,8 @@ from pipeline.run.folder import RankingFiles, RunFolder
 from pipeline.run.ranking_settings import ranking_files
 
 if TYPE_CHECKING:
-    from pipeline.config import Config, ReportConfig
+    from pipeline.config import Config
+    from pipeline.config_sections import ReportConfig
     from pipeline.statistics.comparison import Comparison
     from pipeline.statistics.ranking import Ranking
     from reports.decisions.file import Waiver

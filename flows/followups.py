@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.config import StrategiesConfig
+from pipeline.config_sections import StrategiesConfig
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking
 from pipeline.verdicts import ACCUSED

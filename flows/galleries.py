@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows import settings, terminal
-from pipeline.config import DatasetConfig, MethodConfig, ModelConfig, parse_config
+from pipeline.config import parse_config
+from pipeline.config_sections import DatasetConfig, MethodConfig, ModelConfig
 from pipeline.errors import InputError
 from pipeline.trust import NOTHING, Trust
 from reports.gallery.model import SCOPES, Cell, Gallery, Line

@@ -19,7 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.config import MethodConfig, parse_method
+from pipeline.config import parse_method
+from pipeline.config_sections import MethodConfig
 from pipeline.csv_text import csv_line
 from pipeline.errors import InputError
 from pipeline.inputs.batches import Batch

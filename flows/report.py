@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows.beside import read_beside
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.documents import GroupsDocument, PropertiesDocument, records
 from pipeline.run.folder import RankingFiles, RunFolder
 from pipeline.run.ranking_settings import own_settings, ranking_files, read_settings

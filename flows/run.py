@@ -30,7 +30,8 @@ from flows.reference import compare_with_reference  # noqa: E402
 from flows.report import rank_run, ranking_rows, verdict_markdown, write_report_file  # noqa: E402
 from flows.server import start_server  # noqa: E402
 from pipeline.busy import Busy, Done  # noqa: E402
-from pipeline.config import Config, ReportConfig, parse_config  # noqa: E402
+from pipeline.config import Config, parse_config  # noqa: E402
+from pipeline.config_sections import ReportConfig  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.run.costs import clocked  # noqa: E402
 from pipeline.run.edited_parts import EditedParts  # noqa: E402

@@ -25,7 +25,7 @@ from flows.pools import Pool, WorkerDied  # noqa: E402
 from flows.progress import Meter  # noqa: E402
 from flows.worker import packed  # noqa: E402
 from pipeline.busy import Busy, Done  # noqa: E402
-from pipeline.config import ExecutionConfig  # noqa: E402
+from pipeline.config_sections import ExecutionConfig  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.inputs.shards import parse_key  # noqa: E402
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from flows import settings, terminal
 from flows.galleries import Look, facts, fit, glance, load, progress, split_methods
-from pipeline.config import Config, MethodConfig, ModelConfig, PerturbationConfig
+from pipeline.config import Config
+from pipeline.config_sections import MethodConfig, ModelConfig, PerturbationConfig
 from pipeline.errors import InputError
 from pipeline.trust import NOTHING, Trust
 from reports.gallery.model import Gallery, Line

@@ -11,7 +11,7 @@ import numpy as np
 
 from flows import terminal
 from flows.galleries import load
-from pipeline.config import ModelConfig
+from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
 from pipeline.trust import Trust
 from reports.gallery.tiles import Row, write_tiles

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import ModelConfig
+from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
 
 

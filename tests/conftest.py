@@ -63,7 +63,7 @@ def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedDataset:
     """A planted dataset of 4 classes, 2 with a mark; 12 training and 6 validation images per class."""
-    from pipeline.config import DatasetConfig
+    from pipeline.config_sections import DatasetConfig
     from pipeline.inputs.datasets.planted import Artefact, PlantedDataset, PlantedSpec, prepare_planted
 
     spec = PlantedSpec(
@@ -96,7 +96,7 @@ def tiny_cnn_file(tiny_planted: PlantedDataset, tiny_cnn: keras.Model) -> Path:
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny_prepared: Path) -> TfdsDataset:
     """``tiny_prepared``, opened."""
-    from pipeline.config import DatasetConfig
+    from pipeline.config_sections import DatasetConfig
     from pipeline.inputs.datasets.tfds import TfdsDataset
 
     return TfdsDataset(DatasetConfig(source="tfds", path=str(tiny_prepared)))

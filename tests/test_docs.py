@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from flows.cli import app
 from pipeline.columns import RANKING
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.inputs.planted_model import planted_card
 from pipeline.statistics.decision import criteria
 from pipeline.verdicts import SUSPECT, MapVerdict, Tested, Verdict, verdict

@@ -112,7 +112,8 @@ def interventions(model: keras.Model, batch: int) -> float:
 def audit_loop(model: keras.Model, batch: int) -> float:
     """Images a second of the loop over a shard: maps, metrics, rows, thumbnails; nothing read or written."""
     from pipeline.busy import Busy
-    from pipeline.config import Config, MethodConfig
+    from pipeline.config import Config
+    from pipeline.config_sections import MethodConfig
     from pipeline.inputs.datasets import DatasetInfo
     from pipeline.inputs.models import LoadedModel
     from pipeline.inputs.shards import parse_key

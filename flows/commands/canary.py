@@ -98,7 +98,7 @@ def canary(
 def _glance(photos: str, model: str, card: str) -> None:
     """Refuse what can be told of photographs and network before a framework is loaded. Raises InputError."""
     from flows.options import trust
-    from pipeline.config import DatasetConfig, ModelConfig
+    from pipeline.config_sections import DatasetConfig, ModelConfig
     from pipeline.inputs.datasets import glance_dataset, section_of
     from pipeline.measure.beforehand import glance_model
 
@@ -122,7 +122,7 @@ def _photo_source(photos: str | None, model: str | None, card: str | None) -> Ph
     """What ``--photos`` asks for; None: the planted data."""
     from flows.options import trust
     from pipeline.canary.photo_trials import PhotoSource
-    from pipeline.config import DatasetConfig, ModelConfig
+    from pipeline.config_sections import DatasetConfig, ModelConfig
     from pipeline.errors import InputError
     from pipeline.inputs.datasets import section_of
 

@@ -16,7 +16,8 @@ from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from explainers.preflight import Plan
-    from pipeline.config import Config, MethodConfig
+    from pipeline.config import Config
+    from pipeline.config_sections import MethodConfig
     from pipeline.run.costs import Forecast
     from pipeline.trust import Trust
 

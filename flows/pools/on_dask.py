@@ -14,7 +14,7 @@ from distributed.comm import CommClosedError
 from flows.interrupts import hidden_from_children
 from flows.pools import PATIENCE, WorkerDied, check_answers
 from flows.worker import Hello, begin, devices, hello, refuse_strangers, run_call
-from pipeline.config import ExecutionConfig
+from pipeline.config_sections import ExecutionConfig
 from pipeline.errors import InputError, reason
 
 

@@ -15,7 +15,7 @@ from flows.interrupts import hidden_from_children
 from flows.pools import WorkerDied, check_answers
 from flows.settings import quiet_logs
 from flows.worker import Hello, hello, refuse_strangers, run_call
-from pipeline.config import ExecutionConfig
+from pipeline.config_sections import ExecutionConfig
 from pipeline.errors import InputError, reason
 
 _START = 60.0  # seconds for a worker to come

@@ -9,7 +9,7 @@ from typing import Any
 from flows.interrupts import hidden_from_children
 from flows.pools import WorkerDied
 from flows.worker import begin_in_pool, devices, run_call
-from pipeline.config import ExecutionConfig
+from pipeline.config_sections import ExecutionConfig
 
 
 class Processes:

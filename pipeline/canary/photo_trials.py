@@ -17,7 +17,7 @@ from pipeline.canary.trials import (
     trial_config,
     trial_result,
 )
-from pipeline.config import DatasetConfig, ModelConfig
+from pipeline.config_sections import DatasetConfig, ModelConfig
 from pipeline.inputs.datasets import open_dataset
 from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.run.documents import TrialDocument

@@ -20,7 +20,8 @@ from pipeline.canary.trials import (
     trial_config,
     trial_result,
 )
-from pipeline.config import Config, DatasetConfig
+from pipeline.config import Config
+from pipeline.config_sections import DatasetConfig
 from pipeline.inputs.datasets.drawing import SHAPES
 from pipeline.inputs.datasets.planted import PlantedDataset, PlantedSpec, draw_example, prepare_planted
 from pipeline.inputs.models import LoadedModel

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.config import ModelConfig
+from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard, card_data, card_from_dict
 from pipeline.toml import read_toml

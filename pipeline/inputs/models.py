@@ -17,7 +17,7 @@ import numpy as np
 
 from explainers.errors import UntraceableModel
 from explainers.model.loading import application_names, check_format, load_file, names_file
-from pipeline.config import ModelConfig
+from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.card_files import FoundCard, file_sha256, find_card, read_card

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets.planted import PlantedDataset

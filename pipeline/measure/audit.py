@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from explainers import Explanation, analyze_many
 from pipeline.busy import CURVES, EXPLAIN, MEASURE, WRITE, Busy
-from pipeline.config import AUTO, AuditConfig
+from pipeline.config import AUTO
+from pipeline.config_sections import AuditConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import Batch, iter_batches, map_classes
 from pipeline.inputs.shards import Shard, parse_key

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Config, DatasetConfig, ModelConfig, ReferenceConfig, parse_config
+from pipeline.config import Config, parse_config
+from pipeline.config_sections import DatasetConfig, ModelConfig, ReferenceConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import map_classes
 from pipeline.inputs.card import ModelCard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from pipeline.config import PerturbationConfig
+from pipeline.config_sections import PerturbationConfig
 from pipeline.inputs.datasets import Dataset
 from pipeline.inputs.picked import Picked
 from pipeline.inputs.spread import spread

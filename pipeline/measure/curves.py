@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from explainers import Explanation
-from pipeline.config import Config, PerturbationConfig
+from pipeline.config import Config
+from pipeline.config_sections import PerturbationConfig
 from pipeline.inputs.batches import Batch
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import Dataset, Record

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from explainers import Fitted
-from pipeline.config import MethodConfig
+from pipeline.config_sections import MethodConfig
 from pipeline.measure.contest import LEAST, SHARE, Contest
 from pipeline.measure.sanity import STAGES
 from pipeline.run.documents import Candidate, MethodSanity

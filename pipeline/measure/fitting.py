@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from explainers import Analyzer, Fitted, create_analyzer, method_info
-from pipeline.config import AUTO, MethodConfig
+from pipeline.config import AUTO
+from pipeline.config_sections import MethodConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.card import ModelCard

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from explainers import Explanation, Fitted
-from pipeline.config import PerturbationConfig
+from pipeline.config_sections import PerturbationConfig
 from pipeline.inputs.batches import Batch
 from pipeline.measure.bench import Bench
 from pipeline.measure.choice_images import rows_of

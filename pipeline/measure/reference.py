@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Config, MethodConfig, ReferenceConfig
+from pipeline.config import Config
+from pipeline.config_sections import MethodConfig, ReferenceConfig
 from pipeline.measure.bench import Bench
 from pipeline.measure.interventions.kinds import FULL
 from pipeline.measure.interventions.plan import Block, block_of, stored_answers

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.config import AuditConfig
+from pipeline.config_sections import AuditConfig
 from pipeline.measure.metrics import channel_sum, measure, pool
 from pipeline.measure.properties import file_properties, is_sampled, properties_table
 from pipeline.schema import EXAMPLES, MAPS, SCORES, STATUS_FAILED, THUMBNAILS

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Final
 
-from pipeline.config import AFTERWARDS, AUTO, EARLIER, Config, MethodConfig
+from pipeline.config import AFTERWARDS, AUTO, EARLIER, Config
+from pipeline.config_sections import MethodConfig
 from pipeline.run.folder import INVENTORY, SCHEMA_VERSION
 from pipeline.run.hashes import HASH
 

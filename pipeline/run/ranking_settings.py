@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.config import MethodConfig, RankingConfig, parse_config
+from pipeline.config import parse_config
+from pipeline.config_sections import MethodConfig, RankingConfig
 from pipeline.run.folder import RankingFiles
 
 _LONGEST: Final = 80  # characters of a slug; a file name has 255 at most, and people read them

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import special, stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.parts import shard_tables
 from pipeline.run.store import Store

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.images import Images
 from pipeline.run.store import Store
 from pipeline.statistics.absolute import Absolute, Used, absolute_test

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.images import Images, read_images
 from pipeline.run.ranking_settings import own_settings, ranking_method

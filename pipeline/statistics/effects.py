@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.edited_parts import read_edited
 from pipeline.run.store import Store
 from pipeline.statistics.answers import GAP, RIM_DROP, Answers, effects_of, null_effects, read_answers

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.measure.agreement import wilson
 from pipeline.run.documents import Estimate, GroupRow, GroupsDocument
 from pipeline.run.edited_parts import read_edited

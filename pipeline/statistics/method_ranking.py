@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.config import MethodConfig
+from pipeline.config_sections import MethodConfig
 from pipeline.errors import InputError
 from pipeline.measure.curve_metrics import CURVE_METRICS
 from pipeline.run.documents import MethodsDocument, RankedMethod, SanityDocument, records

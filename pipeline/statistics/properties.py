@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow.compute as pc
 from scipy import optimize, stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.documents import PropertiesDocument, ToldClass, ToldProperty
 from pipeline.run.inventory import ShardsSeen
 from pipeline.run.store import Store

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.columns import BASELINES, RANKING, rank_column
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.csv_text import csv_line
 from pipeline.run.documents import (
     RankedClass,

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from scipy import special, stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.statistics.adjust import Adjusted, adjust
 from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.differences import RELEVANT_LIFT

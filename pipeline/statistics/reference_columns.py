@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.columns import OF_REFERENCE
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.edited_parts import read_edited
 from pipeline.run.images import Images
 from pipeline.run.reference import read_reference

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from pipeline.columns import BASELINES, rank_column
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.documents import Curve, RankingSummary, sanity_failures
 from pipeline.run.images import Images
 from pipeline.run.inventory import ShardsSeen

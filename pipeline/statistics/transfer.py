@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.measure.transfer.gain import RELEVANT
 from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store

@@ -25,7 +25,8 @@ from typer.testing import CliRunner
 from flows import cli, interrupts, terminal
 from flows.exit_codes import ExitCode
 from flows.options import Settings
-from pipeline.config import Config, ConfigError, PerturbationConfig
+from pipeline.config import Config, ConfigError
+from pipeline.config_sections import PerturbationConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import section_of
 from pipeline.run.documents import CanaryDocument

@@ -132,7 +132,7 @@ def test_true_classes_are_those_of_the_images_in_order(photos, tiny_cnn_file: Pa
 
 def test_many_rows_go_through_the_network_a_few_at_a_time(photos, tiny_cnn_file: Path, monkeypatch) -> None:
     from explainers import create_analyzer
-    from pipeline.config import ModelConfig
+    from pipeline.config_sections import ModelConfig
     from pipeline.inputs.models import load_model
     from pipeline.measure import explain
 

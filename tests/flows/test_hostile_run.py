@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows import cli
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import open_dataset
 from tests.tables import forge_manifest, with_inventories

@@ -21,7 +21,8 @@ from flows import cli, worker
 from flows.pools import Pool, WorkerDied, check_answers
 from flows.runners import open_pool
 from flows.worker import Hello, packed, portable, refuse_strangers
-from pipeline.config import ConfigError, ExecutionConfig, parse_config
+from pipeline.config import ConfigError, parse_config
+from pipeline.config_sections import ExecutionConfig
 from pipeline.errors import InputError
 
 # tasks outside a flow have nowhere to log to

@@ -14,7 +14,7 @@ import pytest
 
 from flows.pools import WorkerDied
 from flows.worker import run_call
-from pipeline.config import ExecutionConfig
+from pipeline.config_sections import ExecutionConfig
 from pipeline.errors import InputError
 from pipeline.inputs.shards import plan_shards
 

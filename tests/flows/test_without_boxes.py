@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from flows import cli
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.inputs.datasets.planted import (
     Artefact,
     PlantedDataset,

@@ -257,7 +257,7 @@ def _models() -> dict[str, list[bytes]]:
 
 
 def _read_model(path: Path) -> Any:
-    from pipeline.config import ModelConfig
+    from pipeline.config_sections import ModelConfig
     from pipeline.inputs.models import load_model
 
     card = path.with_suffix(".toml")

@@ -92,7 +92,7 @@ class World:
 
     def build(self) -> None:
         """Data, network and archives."""
-        from pipeline.config import DatasetConfig
+        from pipeline.config_sections import DatasetConfig
         from pipeline.inputs.datasets.planted import Artefact, PlantedDataset, PlantedSpec, prepare_planted
         from pipeline.inputs.planted_model import save_planted_model, train_planted_model
         from tests.archives import write_archives

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import Config, ConfigError, MethodConfig, load_config, parse_config, parse_method
+from pipeline.config import Config, ConfigError, load_config, parse_config, parse_method
+from pipeline.config_sections import MethodConfig
 
 
 def test_defaults_are_a_valid_audit():

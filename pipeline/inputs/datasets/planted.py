@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import INFO_FILE, drawing
 from pipeline.inputs.datasets.drawing import Box

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record, failed, limited
 from pipeline.inputs.datasets.annotations import read_boxes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config import InterventionsConfig
+from pipeline.config_sections import InterventionsConfig
 from pipeline.measure.interventions.plan import CLASSES_A_BLOCK, Block, editable, stored_answers
 from pipeline.run.block_parts import block_key
 from pipeline.run.edited_parts import EditedParts, read_edited

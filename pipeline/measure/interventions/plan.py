@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import InterventionsConfig
+from pipeline.config_sections import InterventionsConfig
 from pipeline.measure.interventions.kinds import FULL, all_interventions
 from pipeline.run.block_parts import block_key
 from pipeline.run.inventory import ShardsSeen

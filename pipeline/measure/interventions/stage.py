@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import InterventionsConfig
+from pipeline.config_sections import InterventionsConfig
 from pipeline.measure.asking import answers
 from pipeline.measure.bench import Bench
 from pipeline.measure.evaluate import Evaluator

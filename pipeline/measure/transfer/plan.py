@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import TransferConfig
+from pipeline.config_sections import TransferConfig
 from pipeline.measure.transfer.places import Place, best_place, object_mask
 from pipeline.run.block_parts import block_key
 from pipeline.run.inventory import ShardsSeen

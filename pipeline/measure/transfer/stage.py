@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.config import TransferConfig
+from pipeline.config_sections import TransferConfig
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.picked import Picked
 from pipeline.measure.asking import answers

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.config import PerturbationConfig
+from pipeline.config_sections import PerturbationConfig
 from pipeline.terms import CurveOrder
 from pipeline.verdicts import Verdict
 from reports.page.charts import Line, lines, small_lines

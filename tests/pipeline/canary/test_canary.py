@@ -93,7 +93,7 @@ def test_the_line_says_what_would_have_been_missed(cells, said):
 
 
 def test_a_trial_of_a_real_run(small_run, tiny_planted, tiny_cnn_file):
-    from pipeline.config import ModelConfig, RankingConfig
+    from pipeline.config_sections import ModelConfig, RankingConfig
     from pipeline.inputs.models import load_model
     from pipeline.statistics.ranking import rank
 

@@ -13,7 +13,7 @@ from pipeline.canary.grid import Grid
 from pipeline.canary.photo_canary import PhotoSpec
 from pipeline.canary.photos import Choice, Photos
 from pipeline.canary.super_classes import ARTEFACTS, RANGES, SUPER_CLASSES, THING, super_class
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import drawing
 from pipeline.inputs.datasets.ilsvrc2012 import imagenet_classes
@@ -270,7 +270,7 @@ def test_written_photos_are_read_back(tmp_path):
 def test_a_trial_on_real_photographs(ilsvrc, ilsvrc_dataset, tmp_path):
     from pipeline.canary.photo_trials import PhotoSource, run_photo_trials
     from pipeline.canary.summary import summarise_trials
-    from pipeline.config import ModelConfig
+    from pipeline.config_sections import ModelConfig
 
     source = PhotoSource(
         DatasetConfig(source="tfds", path=str(ilsvrc_dataset), limit=110),

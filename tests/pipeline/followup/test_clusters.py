@@ -270,7 +270,8 @@ def test_find_output():
 
 def test_a_run_looks_into_the_classes_that_it_accuses_by_itself(tmp_path):
     from flows.followups import cluster_accused
-    from pipeline.config import Config, RankingConfig, StrategiesConfig, parse_config
+    from pipeline.config import Config, parse_config
+    from pipeline.config_sections import RankingConfig, StrategiesConfig
 
     write_run(
         tmp_path, n_classes=12, per_class=30, seed=5, effect={0: -2.5, 1: -2.2, 7: -2.0}, thumbnails=False

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import schema
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Record, open_dataset
 from pipeline.inputs.datasets.recordfiles import read_tfrecords, record_offsets

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import schema
-from pipeline.config import DatasetConfig, ModelConfig
+from pipeline.config_sections import DatasetConfig, ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import AHEAD, Batch, iter_batches, map_classes
 from pipeline.inputs.card import ModelCard

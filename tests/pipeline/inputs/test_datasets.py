@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.options import Settings
-from pipeline.config import DatasetConfig, parse_config
+from pipeline.config import parse_config
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs import datasets
 from pipeline.inputs.batches import iter_batches

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from pipeline.config import DatasetConfig, parse_config
+from pipeline.config import parse_config
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import open_dataset
 from tests.archives import jpeg

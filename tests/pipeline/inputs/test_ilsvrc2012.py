@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import open_dataset
 from pipeline.inputs.datasets.archives import parse_xml, read_annotations

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pipeline import schema
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.card import ModelCard

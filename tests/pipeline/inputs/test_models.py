@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers.model.loading import application_names
-from pipeline.config import ModelConfig
+from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard, read_class_file
 from pipeline.inputs.card_files import file_sha256, read_card

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from explainers.network import network
-from pipeline.config import ModelConfig
+from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.measure.rows import probabilities

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.config import DatasetConfig, ModelConfig
+from pipeline.config_sections import DatasetConfig, ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.datasets import open_dataset

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Record, open_dataset
 from pipeline.inputs.datasets.tiny_imagenet import prepare_tiny_imagenet

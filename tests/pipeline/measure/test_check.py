@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
-from pipeline.config import ModelConfig
+from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record

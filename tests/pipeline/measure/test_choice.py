@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from explainers import Explanation
-from pipeline.config import MethodConfig, parse_config
+from pipeline.config import parse_config
+from pipeline.config_sections import MethodConfig
 from pipeline.errors import InputError
 from pipeline.measure import choice, fitting, sanity
 from pipeline.measure.audit import audit_run
@@ -118,7 +119,7 @@ def test_what_does_not_fit_says_why_and_the_next_list_is_asked(bench, candidates
 
 def test_nobody_passes(bench, candidates, capsys, tmp_path):
     from flows.terminal import print_choice
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
     from pipeline.statistics.ranking import rank
 
     candidates(("constant", "turned"))

@@ -9,7 +9,8 @@ import pytest
 
 from explainers.errors import ExplainError
 from explainers.rules import ZBox
-from pipeline.config import DatasetConfig, MethodConfig, ModelConfig, parse_config
+from pipeline.config import parse_config
+from pipeline.config_sections import DatasetConfig, MethodConfig, ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.models import load_model
 from pipeline.inputs.planted_model import planted_card

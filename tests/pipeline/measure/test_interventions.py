@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from pipeline.config import InterventionsConfig, parse_config
+from pipeline.config import parse_config
+from pipeline.config_sections import InterventionsConfig
 from pipeline.measure.bench import open_bench
 from pipeline.measure.interventions.donors import Donors
 from pipeline.measure.interventions.kinds import (

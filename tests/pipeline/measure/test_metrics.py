@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
-from pipeline.config import AuditConfig, ConfigError
+from pipeline.config import ConfigError
+from pipeline.config_sections import AuditConfig
 from pipeline.measure.metrics import NOT_FINITE, ZERO_MAP, get_metric, list_metrics, measure
 from pipeline.schema import STATUS_BOX_COVERS_IMAGE, STATUS_FAILED, STATUS_OK
 

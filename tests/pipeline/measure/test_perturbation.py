@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import PerturbationConfig
+from pipeline.config_sections import PerturbationConfig
 from pipeline.inputs.datasets import DatasetInfo, Record
 from pipeline.measure.curve_images import choose_images
 from pipeline.measure.curve_metrics import CURVE_METRICS, aopc, area_under, curve_metric, metrics_of
@@ -213,7 +213,7 @@ def small():
 
 
 def make_perturber(small, evaluator=None, chosen=None, **settings):
-    from pipeline.config import PerturbationConfig
+    from pipeline.config_sections import PerturbationConfig
     from pipeline.measure.curves import Perturber
     from pipeline.measure.evaluate import Evaluator
 

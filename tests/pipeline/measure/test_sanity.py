@@ -110,7 +110,7 @@ class Table(keras.layers.Layer):
 
 def test_what_cannot_be_checked_is_said_and_the_ranking_stands(bench, tmp_path, capsys):
     from flows.terminal import print_unchecked
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
     from pipeline.measure.audit import audit_run
     from pipeline.statistics.ranking import rank
 
@@ -190,7 +190,7 @@ def test_a_ranking_says_what_its_method_failed(small_run, tmp_path, capsys):
 
     from flows.report import rank_run, verdict_markdown
     from flows.terminal import print_ranking
-    from pipeline.config import RankingConfig
+    from pipeline.config_sections import RankingConfig
 
     folder = tmp_path / "run"
     shutil.copytree(small_run.path, folder)

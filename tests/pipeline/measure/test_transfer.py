@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.config import TransferConfig, parse_config
+from pipeline.config import parse_config
+from pipeline.config_sections import TransferConfig
 from pipeline.measure.audit import audit_run
 from pipeline.measure.bench import open_bench
 from pipeline.measure.interventions.pictures import Scene

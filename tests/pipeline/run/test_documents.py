@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.documents import (
     CanaryDocument,

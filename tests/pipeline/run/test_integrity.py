@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from flows import cli
 from flows.report import rank_run, write_report_file
 from pipeline import schema
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.documents import MethodsDocument, RankedMethod, RankingDocument
 from pipeline.run.folder import MANIFEST, RANKING, TRIAGE, part_name

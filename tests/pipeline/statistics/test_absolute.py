@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.statistics.combined import combined_evidence
 from pipeline.statistics.transfer import judge_windows
 from pipeline.statistics.verdict import with_verdicts

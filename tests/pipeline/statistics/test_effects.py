@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.schema import INTERVENTIONS
 from pipeline.statistics.answers import (
     Answers,

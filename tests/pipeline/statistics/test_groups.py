@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.block_parts import block_key
 from pipeline.run.documents import GroupRow, GroupsDocument
 from pipeline.run.edited_parts import EditedParts

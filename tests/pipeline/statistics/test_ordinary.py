@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.statistics.answers import Answers
 from pipeline.statistics.effects import judge, open_classes
 from pipeline.statistics.ordinary import usual_effects

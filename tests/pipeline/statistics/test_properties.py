@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from scipy import stats
 from sklearn.metrics import mutual_info_score, roc_auc_score
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.inputs.card import ModelCard
 from pipeline.measure.properties import file_properties, properties_table
 from pipeline.run.documents import PropertiesDocument

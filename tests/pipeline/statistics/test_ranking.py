@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.columns import RANKING
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.errors import InputError
 from pipeline.schema import SCORES
 from pipeline.statistics.decision import map_verdicts

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.errors import InputError
 from pipeline.run.documents import RankingDocument
 from pipeline.run.folder import MANIFEST, REFERENCE_TABLE

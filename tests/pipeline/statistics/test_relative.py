@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.statistics.adjust import Adjusted, adjust
 from pipeline.statistics.relative import (
     Relative,

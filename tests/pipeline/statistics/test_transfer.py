@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pipeline.columns import OF_TRANSFER
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.measure.transfer.gain import log_odds
 from pipeline.schema import TRANSFER
 from pipeline.statistics.pasted import Pasted, read_pasted

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline import schema
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.run.documents import (
     CanaryDocument,
     ChoiceDocument,

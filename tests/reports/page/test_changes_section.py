@@ -9,7 +9,7 @@ import pytest
 
 from flows import cli
 from flows.beside import read_beside
-from pipeline.config import ReportConfig
+from pipeline.config_sections import ReportConfig
 from pipeline.run.folder import MANIFEST, RunFolder
 from pipeline.statistics.ranking import rank
 from pipeline.verdicts import Change

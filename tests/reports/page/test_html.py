@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import RankingConfig
+from pipeline.config_sections import RankingConfig
 from pipeline.errors import InputError
 from pipeline.inputs.classes import short_names
 from pipeline.run.preflight import (

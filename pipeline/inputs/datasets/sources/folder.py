@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import (
     INFO_FILE,

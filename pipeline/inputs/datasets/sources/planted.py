@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config import DatasetConfig
+from pipeline.config_sections import DatasetConfig
 from pipeline.inputs.datasets import Dataset, Source, register
 
 
