@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from flows.beside import refuse_unusable
 from flows.nightly import Night
 from flows.schedule import Schedule, check_schedule
 from flows.server import require_server
@@ -52,6 +53,7 @@ def deploy_audit(
     night.check("")
     require_server()
     others = _entries(place.file)
+    refuse_unusable(config)
     glance(config, trust)
     try_out(config, trust)
     parameters = {
@@ -83,7 +85,7 @@ def entry(schedule: Schedule, parameters: Mapping[str, Any], pool: str) -> dict[
 
 def write_file(path: str, entries: Sequence[Mapping[str, Any]]) -> None:
     """``prefect.yaml`` with these deployments. Raises :class:`InputError` where it cannot be written."""
-    import yaml  # a dependency of Prefect
+    import yaml
 
     try:
         Path(path).write_text(

@@ -81,3 +81,14 @@ def test_a_pool_of_another_type_is_refused(line: list[str], prefect_api: str, ca
         client.create_work_pool(WorkPoolCreate(name="boxes", type="docker"))
     assert cli.run([*line, "--pool", "boxes"]) == cli.WRONG_INPUT
     assert "'boxes' is of type 'docker'; valid: one of type 'process'" in capsys.readouterr().err
+
+
+def test_decisions_that_cannot_be_read_are_said_before_anything_is_deployed(
+    line: list[str], prefect_api: str, monkeypatch, capsys
+):
+    monkeypatch.setattr(deploying, "deploy_file", lambda *_: pytest.fail("deployed all the same"))
+    with open("audit.toml", "a") as file:
+        file.write('[report]\ndecisions = "none.toml"\n')
+    assert cli.run(line) == cli.WRONG_INPUT
+    assert "none.toml" in capsys.readouterr().err
+    assert not Path("prefect.yaml").exists()
