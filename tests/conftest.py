@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import absl.logging
 import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", os.environ.get("HANSAUDIT_TEST_DEVICES", "-1"))
+
+# Prefect, when imported, closes all handlers of logs, and absl's (Keras brings it) then closes its stream,
+# unless that is the process's own: so never the one with which pytest captures
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 # the same examples every time, and no deadline: a busy machine is no defect
 settings.register_profile("hansaudit", deadline=None, derandomize=True, database=None)

@@ -9,15 +9,11 @@ import pytest
 
 from flows.settings import prepare_prefect
 
-prepare_prefect()
-# Prefect closes absl's handler of logs, and with it the stream that pytest captured when Keras was imported,
-# unless that is still the one in use: so before any test
-import prefect.main  # noqa: E402, F401
-
 
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a temporary Prefect server that lives as long as the tests."""
+    prepare_prefect()
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
