@@ -28,6 +28,8 @@ _DEFAULTS = {
 }
 
 
+_ENGINE, _USUAL = "KERAS_BACKEND", "tensorflow"
+
 # who sets one of these has a Prefect of their own in mind
 _CHOSEN = ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_PROFILE")
 
@@ -61,7 +63,14 @@ def quiet_logs() -> None:
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow without the lines that its libraries print before any setting can stop them."""
+    """Import TensorFlow without the lines that its libraries print before any setting can stop them.
+
+    Where Keras runs on another framework, TensorFlow at most reads records: it is not loaded before it is
+    needed, and takes no device's memory from that other one.
+    """
+    if os.environ.get(_ENGINE, _USUAL) != _USUAL:
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+        return
     if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1"):
         return
     with tempfile.TemporaryFile() as held, _standard_error_to(held.fileno()), interrupts.held_back():

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from explainers import Explanation, analyze_many
+from explainers.engine import backend
 from pipeline.busy import CURVES, EXPLAIN, MEASURE, WRITE, Busy
 from pipeline.config import AUTO
 from pipeline.config_sections import AuditConfig
@@ -173,7 +174,7 @@ def provenance_of(bench: Bench) -> Provenance:
     return Provenance(
         dataset=dataset,
         model={"name": model.name, "sha256": model.sha256, "card": card},
-        versions=versions(),
+        versions=versions(backend()),
         shards=tuple(shard.key for shard in bench.shards),
         methods_by="" if bench.choice is None else AUTO,
     )

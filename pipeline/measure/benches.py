@@ -7,12 +7,14 @@ import threading
 import time
 from dataclasses import replace
 
+from explainers.engine import backend
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, open_dataset
 from pipeline.inputs.models import load_model
 from pipeline.measure.bench import Bench, open_bench, warm_up
 from pipeline.measure.choice import choose
+from pipeline.run.provenance import engine_of
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
@@ -66,7 +68,7 @@ def refuse_other_bench(run: Store, bench: Bench) -> None:
     """Refuse work for ``run`` where a file of the same name holds something else, on another machine maybe.
 
     Raises:
-        InputError: the weights or the data here are not those that the run was begun with.
+        InputError: the weights, the data or the framework here are not those that the run was begun with.
     """
     manifest = run.manifest
     for what, here, there in (
@@ -78,6 +80,11 @@ def refuse_other_bench(run: Store, bench: Bench) -> None:
                 f"worker on {socket.gethostname()}: its {what} are not the run's ({here[:12]} instead of "
                 f"{there[:12]}); give every worker the same files"
             )
+    if backend() != (begun_by := engine_of(manifest)):
+        raise InputError(
+            f"worker on {socket.gethostname()}: Keras runs on {backend()} there, the run was begun on "
+            f"{begun_by}; start every worker with the same KERAS_BACKEND"
+        )
 
 
 def keep(bench: Bench, trust: Trust = NOTHING) -> None:

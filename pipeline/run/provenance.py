@@ -28,6 +28,8 @@ _PACKAGES = (
     "scikit-learn",
     "prefect",
 )
+ENGINE: Final = "engine"  # among the versions: the framework that Keras runs on
+_USUAL = "tensorflow"  # of runs whose versions do not tell
 # settings that say where something is: what it is shows in the fingerprint and in the hash
 _PLACES = ("dataset.path", "dataset.annotations", "model.source", "model.weights", "model.card")
 # hashes say nothing to a person
@@ -59,18 +61,27 @@ class Provenance:
     methods_by: str = ""
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, the platform and the packages that decide about numbers, without importing them."""
+def versions(engine: str) -> dict[str, str]:
+    """Versions of Python, the platform and the packages that decide about numbers, without importing them.
+
+    ``engine``: the framework that Keras runs on, a package's name.
+    """
     versions_of = {
+        ENGINE: engine,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    for name in _PACKAGES:
+    for name in dict.fromkeys((*_PACKAGES, engine)):
         try:
             versions_of[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions_of[name] = "not installed"
     return versions_of
+
+
+def engine_of(manifest: Mapping[str, Any]) -> str:
+    """The framework by which the run of ``manifest`` was begun."""
+    return str((manifest.get("versions") or {}).get(ENGINE, _USUAL))
 
 
 def continued(config: Config, manifest: Mapping[str, Any]) -> Config:
@@ -104,6 +115,7 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
     flat |= _flatten({"model": {"card": manifest["model"].get("card")}})
     flat["dataset.fingerprint"] = manifest["dataset"].get("fingerprint")
     flat["model.sha256"] = manifest["model"].get("sha256")
+    flat[ENGINE] = engine_of(manifest)
     return flat
 
 

@@ -246,6 +246,17 @@ def test_a_worker_with_other_weights_or_data_is_refused(what: str, model: str, d
         refuse_other_bench(run, bench(model, data))
 
 
+def test_a_worker_on_another_framework_is_refused() -> None:
+    from pipeline.measure.benches import refuse_other_bench
+
+    run: Any = SimpleNamespace(manifest={"model": {}, "dataset": {}, "versions": {"engine": "jax"}})
+    bench: Any = SimpleNamespace(
+        model=SimpleNamespace(sha256=""), dataset=SimpleNamespace(info=SimpleNamespace(fingerprint=""))
+    )
+    with pytest.raises(InputError, match="Keras runs on tensorflow there, the run was begun on jax"):
+        refuse_other_bench(run, bench)
+
+
 def test_errors_that_do_not_survive_the_way_say_the_same() -> None:
     # an InputError, unless something that is installed teaches pickle to carry it as it is
     survived = portable(Peculiar("conv1", "no rule"))

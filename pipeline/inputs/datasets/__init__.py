@@ -138,13 +138,23 @@ def get_source(name: str) -> Source:
 
 def open_dataset(config: DatasetConfig) -> Dataset:
     """The dataset that ``config`` describes. Raises :class:`InputError` when it cannot be used."""
-    return get_source(config.source).open(config)
+    return _opened(get_source(config.source).open, config)
 
 
 def reopen_dataset(config: DatasetConfig) -> Dataset:
     """As :func:`open_dataset`, and nothing is made or written anywhere: for what a run folder names."""
     source = get_source(config.source)
-    return (source.reopen or source.open)(config)
+    return _opened(source.reopen or source.open, config)
+
+
+def _opened(opener: Callable[[DatasetConfig], Dataset], config: DatasetConfig) -> Dataset:
+    try:
+        return opener(config)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"dataset source {config.source!r}: the package {error.name} is not installed; install it, or "
+            "give a folder of images, which needs none"
+        ) from None
 
 
 def glance_dataset(config: DatasetConfig) -> Dataset | None:

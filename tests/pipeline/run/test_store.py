@@ -190,8 +190,9 @@ def test_the_same_audit_goes_on(store: Store):
         ),
         ({}, {"model": {"sha256": "b" * 64, "card": {"height": 8, "mean": (0.0, 0.0)}}}, "model.sha256"),
         ({}, {"model": {"sha256": "a" * 64, "card": {"height": 9, "mean": (0.0, 0.0)}}}, "model.card.height"),
+        ({}, {"versions": {"engine": "jax"}}, 'engine: this folder has "tensorflow", asked for "jax"'),
     ],
-    ids=["seed", "methods", "data", "weights", "card"],
+    ids=["seed", "methods", "data", "weights", "card", "engine"],
 )
 def test_another_audit_is_refused_field_by_field(store: Store, config, changes, line):
     before = files_of(store)
