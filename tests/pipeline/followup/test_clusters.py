@@ -225,6 +225,15 @@ def test_without_maps_the_error_says_what_to_do(tmp_path):
         export_virelay(Store(tmp_path), tmp_path / "out")
 
 
+def test_a_class_without_an_image_has_no_clusters_and_spoils_nobody_elses(tmp_path):
+    write_run(tmp_path, n_classes=3, per_class=[30, 0, 30], seed=0)
+    store = Store(tmp_path)
+    found = {c.label: c for c in cluster_run(store, [1, 0], rank(store))}
+    assert (found[1].n, found[1].reason) == (0, "0 maps; clusters need at least 10")
+    assert found[0].n >= 20
+    assert cluster_run(store, [1], rank(store)) == [found[1]]
+
+
 # -- which class
 
 
