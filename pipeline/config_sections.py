@@ -119,6 +119,10 @@ class AuditConfig(Section):
         "rank_accuracy",
     )
     pooling: Literal["abs_sum", "sum", "positive"] = "abs_sum"
+    precision: Literal["", "float32", "tf32", "bfloat16"] = Field(
+        default="",
+        description="of products in the passes that make predictions and maps; empty: as the framework does",
+    )
     maps: int = Field(default=56, ge=0, le=1024, description="side of the stored pooled maps; 0 = none")
     thumbnails: bool = True
     seed: int = Field(default=0, ge=0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from explainers import Explanation, analyze_many
+from explainers import Explanation
 from explainers.engine import backend
 from pipeline.busy import CURVES, EXPLAIN, MEASURE, WRITE, Busy
 from pipeline.config import AUTO
@@ -22,7 +22,7 @@ from pipeline.config_sections import AuditConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import Batch, iter_batches, map_classes
 from pipeline.inputs.shards import Shard, parse_key
-from pipeline.measure.bench import Bench
+from pipeline.measure.bench import Bench, explain_inputs
 from pipeline.measure.check import look
 from pipeline.measure.curves import Explained
 from pipeline.measure.properties import sampled_share
@@ -249,7 +249,7 @@ def explain(batch: Batch, bench: Bench) -> list[Explanation]:
     if bench.config.audit.target == "label":
         # -1 stands for a label that the network does not know, or for padding: such rows have failed anyway
         target = batch.labels.clip(0)
-    return analyze_many(list(bench.methods.values()), batch.inputs, target)
+    return explain_inputs(bench, batch.inputs, target, list(bench.methods.values()))
 
 
 def _recipe(shard: Shard, bench: Bench) -> Recipe:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from explainers import Fitted, analyze_many
+from explainers import Explanation, Fitted, analyze_many, engine
+from explainers.analyzer import Target
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, open_dataset, reopen_dataset
@@ -94,6 +96,16 @@ def reopen(run: Store, trust: Trust = NOTHING, config: Config | None = None) -> 
     return Bench(config, dataset, model, {})
 
 
+def explain_inputs(
+    bench: Bench, inputs: np.ndarray, target: Target, methods: Sequence[Fitted]
+) -> list[Explanation]:
+    """One explanation of ``inputs`` (b, h, w, c) per method, in the precision that the configuration names;
+    the forward pass is shared where the methods can."""
+    name = bench.config.audit.precision
+    with engine.precision(name) if name else nullcontext():
+        return analyze_many(methods, inputs, target)
+
+
 def warm_up(bench: Bench) -> None:
     """Compile by explaining one batch of zeros, so that the first shard takes no longer than the others.
 
@@ -103,7 +115,7 @@ def warm_up(bench: Bench) -> None:
     shape = (bench.config.execution.batch_size, card.height, card.width, card.channels)
     quick = [method for method in bench.methods.values() if method.head is not None]
     if quick:
-        analyze_many(quick, np.zeros(shape, np.float32), None)
+        explain_inputs(bench, np.zeros(shape, np.float32), None, quick)
 
 
 def rebudgeted(bench: Bench, config: Config) -> Bench:

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from explainers import analyze_many
 from explainers.network import network
 from pipeline.inputs.picked import Picked
 from pipeline.inputs.spread import spread
 from pipeline.measure.audit import audit_shard
-from pipeline.measure.bench import Bench
+from pipeline.measure.bench import Bench, explain_inputs
 from pipeline.measure.forecast import Speeds, Work
 from pipeline.measure.interventions.kinds import Donor, Subject, all_interventions
 from pipeline.measure.interventions.scenes import read_scenes
@@ -114,7 +113,7 @@ class _Sample:
         methods = list(self.bench.methods.values())
         net = network(model)
         forward = min(self._timed(lambda: net.logits((x,))))
-        explanation = min(self._timed(lambda: analyze_many(methods, x, None)))
+        explanation = min(self._timed(lambda: explain_inputs(self.bench, x, None, methods)))
         return forward / self.size, explanation / self.size
 
     def edits(self) -> float:

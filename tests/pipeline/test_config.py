@@ -28,8 +28,13 @@ def test_how_the_work_is_done_is_no_part_of_the_run_id(section):
 
 @pytest.mark.parametrize(
     "section",
-    [{"audit": {"seed": 1}}, {"dataset": {"limit": 3}}, {"methods": [{"name": "gradient"}]}],
-    ids=["seed", "limit", "methods"],
+    [
+        {"audit": {"seed": 1}},
+        {"audit": {"precision": "bfloat16"}},
+        {"dataset": {"limit": 3}},
+        {"methods": [{"name": "gradient"}]},
+    ],
+    ids=["seed", "precision", "limit", "methods"],
 )
 def test_what_changes_a_result_changes_the_run_id(section):
     assert parse_config(section).run_id != Config().run_id

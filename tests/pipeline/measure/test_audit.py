@@ -96,6 +96,18 @@ def test_neither_shard_nor_batch_size_changes_a_row(bench, whole):
             np.testing.assert_allclose(a[column], b[column], rtol=2e-4, atol=1e-6, err_msg=column)
 
 
+def test_products_have_the_precision_that_was_chosen_and_only_then(bench, whole):
+    def logits(name: str) -> np.ndarray:
+        precise = replace(bench, config=config_for(bench.dataset, "x", audit={"maps": 0, "precision": name}))
+        return audit(precise, 24)["examples"]["target_logit"].to_numpy()
+
+    usual = whole["examples"]["target_logit"].to_numpy()
+    np.testing.assert_array_equal(logits("float32"), usual)  # what a CPU does unasked
+    apart = np.abs(logits("bfloat16") - usual) / np.abs(usual).max()
+    assert 2**-12 < apart.max() < 2**-4  # 8 bits of each operand, over a few layers
+    np.testing.assert_array_equal(logits("float32"), usual)
+
+
 def test_predictions_are_the_networks(bench, whole):
     images = [Image.open(BytesIO(r.image)) for r in bench.dataset.read(shard_of(bench, 24))]
     pictures = np.stack([np.asarray(i.convert("RGB")) for i in images])
