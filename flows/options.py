@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, ConfigError, parse_method, parse_named
@@ -55,10 +54,11 @@ class Settings:
             self.set("dataset", annotations=annotations)
             return
         from pipeline.inputs.datasets import INFO_FILE, section_of
+        from pipeline.inputs.objects.places import place
 
         if annotations is None:
             section = section_of(text)
-        elif Path(text, INFO_FILE).is_file():
+        elif (place(text) / INFO_FILE).is_file():
             section = section_of(text) | {"annotations": annotations}
         else:
             section = {"source": "folder", "path": text, "annotations": annotations}

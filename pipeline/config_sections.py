@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from pipeline.terms import CurveOrder
+from pipeline.urls import refuse_url
 
 
 class Section(BaseModel):
@@ -32,7 +33,7 @@ class DatasetConfig(Section):
     source: str = "planted"  # see pipeline.inputs.datasets.sources
     # tfds: catalog name ("voc/2007"); empty: `path` is the folder of a dataset made by `hansaudit prepare`
     name: str = ""
-    # prepared dataset, image folder, or TFDS data_dir
+    # prepared dataset, image folder (either may be the URL of an object store: s3://...), or TFDS data_dir
     path: str = ""
     split: str = ""  # empty: the only split there is, else "validation", else "test"
     # feature paths inside one example, "/" between levels; empty: found from the feature types
@@ -53,6 +54,12 @@ class DatasetConfig(Section):
     # which images of a dataset in the TFDS format a limit leaves: the first, or a random one (seeded) of each
     # of as many equal stretches, which covers the classes of a split that is sorted by them
     choice: Literal["first", "spread"] = "first"
+
+    @field_validator("path", "annotations")
+    @classmethod
+    def _no_secrets(cls, text: str) -> str:
+        refuse_url(text)
+        return text
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 LONGEST: Final = 600  # characters of one line of a message
+# user:password before a bucket or host (a secret key may hold a "/"), or a name alone; a signature behind "?"
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:'\"]*:[^\s@'\"]*|[^\s/@'\"]+)@")
+_SIGNED = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]+")
 
 
 class InputError(ValueError):
@@ -20,7 +24,8 @@ class InputError(ValueError):
 def plain(message: str) -> str:
     """The message as text that a terminal shows and does not obey.
 
-    Control characters and undecodable bytes are escaped; a line that is too long loses its middle.
+    Control characters and undecodable bytes are escaped; a line that is too long loses its middle, and a URL
+    its credentials.
     """
     return "\n".join(_line(line) for line in message.strip("\n").split("\n"))
 
@@ -34,13 +39,22 @@ def shown(name: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
+def hidden(text: str) -> str:
+    """``text``, whose URLs have lost user names, passwords and signatures.
+
+    >>> hidden("s3://key:secret@photos/cat and https://host/a.zip?X-Amz-Signature=1")
+    's3://***@photos/cat and https://host/a.zip?***'
+    """
+    return _SIGNED.sub(r"\1?***", _CREDENTIALS.sub("***@", text))
+
+
 def reason(error: BaseException) -> str:
     """What another library says is wrong, in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _line(text: str) -> str:
-    line = shown(text.rstrip())
+    line = hidden(shown(text.rstrip()))
     if len(line) <= LONGEST:
         return line
     return f"{line[: LONGEST - 205]} ... {line[-200:]}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import absl.logging
 import pytest
@@ -133,3 +135,31 @@ def small_run(
     store = Store(tmp_path_factory.mktemp("small") / "run")
     audit_run(store, open_bench(config))
     return store
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """The address of a real S3 server, a process of its own, for all tests."""
+    from tests.object_stores import s3_server
+
+    if importlib.util.find_spec("moto") is None:
+        pytest.skip("moto, the S3 server for tests, is not installed")
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def s3(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The file system of that server, the environment's endpoint too, with the bucket ``audits``."""
+    from pipeline.inputs.objects import store
+    from tests.object_stores import environment
+
+    s3fs = pytest.importorskip("s3fs")
+    for name, value in environment(s3_address).items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setattr(store, "_stores", {})  # connections to the servers of other tests
+    files = s3fs.S3FileSystem()
+    files.mkdirs("audits", exist_ok=True)
+    yield files
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -17,6 +17,7 @@ from pipeline.inputs.batches import map_classes
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.card_files import file_sha256, find_card, read_card
 from pipeline.inputs.datasets import INFO_FILE, Dataset, glance_dataset
+from pipeline.inputs.objects.places import Place, place
 from pipeline.measure.metrics import get_metric
 from pipeline.run.folder import MANIFEST
 from pipeline.run.store import Store
@@ -96,8 +97,8 @@ def glance_reference(config: Config, trust: Trust) -> None:
 
 
 def refuse_missing(path: str | Path, what: str) -> None:
-    """Refuse a file or folder that is not there. Raises :class:`InputError`."""
-    if not Path(path).exists():
+    """Refuse a file or folder, or object, that is not there. Raises :class:`InputError`."""
+    if not place(str(path)).exists():
         raise InputError(f"{path}: no such {what}")
 
 
@@ -129,7 +130,7 @@ def glance_run(run: Store, trust: Trust, moved: Moved) -> Config:
     config = moved.config(parse_config(manifest["config"], f"{run.path}/{MANIFEST}"))
     trust.check(config.model)
     fingerprint, sha256 = str(manifest["dataset"]["fingerprint"]), str(manifest["model"]["sha256"])
-    with _told(run, "dataset", Path(config.dataset.path or "data"), fingerprint):
+    with _told(run, "dataset", place(config.dataset.path or "data"), fingerprint):
         _there(config.dataset)
         dataset = glance_dataset(config.dataset)
         if dataset is not None and dataset.info.fingerprint != fingerprint:
@@ -154,12 +155,13 @@ def _there(config: DatasetConfig) -> None:
 
 
 @contextmanager
-def _told(run: Store, what: str, place: Path, identity: str) -> Iterator[None]:
+def _told(run: Store, what: str, where: Place, identity: str) -> Iterator[None]:
     """Say with an error what of a run was looked for, where, and what to do."""
     try:
         yield
     except InputError as error:
+        whole = where.absolute() if isinstance(where, Path) else where
         raise InputError(
-            f"{run.path}: its {what} ({identity[:12]}) is looked for at {place.absolute()}: {error}; put it "
+            f"{run.path}: its {what} ({identity[:12]}) is looked for at {whole}: {error}; put it "
             f"back there, or say where it is now: --{what}"
         ) from None

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import re
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +15,6 @@ from pipeline.run.store import Store
 
 RUN = "s3://audits/nightly/run"
 POLICY = '[[check]]\nstatistic = "n_images"\nmin = 24\n[[check]]\nstatistic = "n_suspicious"\nmax = 30\n'
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of an S3 server, a process of its own."""
-    if importlib.util.find_spec("moto") is None:
-        pytest.skip("moto, the S3 server for tests, is not installed")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        found = next(
-            filter(None, (re.search(r"http://127[.\d]+:\d+", line) for line in process.stderr)), None
-        )
-        drain = threading.Thread(target=process.stderr.read)  # a full pipe would stop the server
-        drain.start()
-        try:
-            assert found is not None, "the S3 server did not start"
-            yield found.group()
-        finally:
-            process.terminate()
-            drain.join()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The file system of that server, the environment's endpoint too, with the bucket ``audits``."""
-    s3fs = pytest.importorskip("s3fs")
-    settings = {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "NO_PROXY": "127.0.0.1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    files = s3fs.S3FileSystem()
-    files.mkdirs("audits", exist_ok=True)
-    yield files
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_an_audit_lives_in_a_bucket(s3: Any, prefect_api: str, options: list[str], tmp_path: Path):

@@ -56,7 +56,9 @@ class DatasetInfo:
     ``class_ids`` are the dataset's own ids (synsets), equal to the names where it has none.
     ``fingerprint`` is the sha256 of what identifies the data. ``planted`` names the artefact of each planted
     class, from the dataset's own metadata; None where nothing is planted. ``decisions``: what was decided by
-    position, by default or by rule while reading, a sentence each.
+    position, by default or by rule while reading, a sentence each. ``versions``: a sha256 of the versions
+    (ETags) that an object store gave the files; "" elsewhere. The same files at another place have the same
+    fingerprint, and other versions.
     """
 
     name: str
@@ -67,10 +69,14 @@ class DatasetInfo:
     fingerprint: str
     planted: dict[str, str] | None = None
     decisions: tuple[str, ...] = ()
+    versions: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """For the run's manifest."""
-        return asdict(self) | {"class_names": list(self.class_names), "class_ids": list(self.class_ids)}
+        content = asdict(self) | {"class_names": list(self.class_names), "class_ids": list(self.class_ids)}
+        if not self.versions:
+            del content["versions"]
+        return content
 
 
 class Dataset(Protocol):

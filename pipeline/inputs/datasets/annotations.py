@@ -6,7 +6,8 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 import defusedxml.ElementTree as SafeXml
@@ -17,6 +18,8 @@ from pipeline.csv_text import plain
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES
 from pipeline.inputs.limits import MAX_BOXES
+from pipeline.inputs.objects.ahead import in_order
+from pipeline.inputs.objects.places import ObjectPath, Place
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 REQUIRED = ("file", *SIDES)  # columns of a CSV
@@ -89,7 +92,7 @@ class Annotations:
     group: str = ""
 
 
-def read_boxes(path: Path, form: str, group: str = "") -> Annotations:
+def read_boxes(path: Place, form: str, group: str = "") -> Annotations:
     """Read annotations; ``form`` "" is told from the suffix. Raises :class:`InputError`.
 
     ``group``: column of a CSV with the images' groups; "": :data:`GROUP`, where there is one.
@@ -115,7 +118,7 @@ def _number(value: Any, where: str) -> float:
         raise InputError(f"{where}: {shown} is not a number") from None
 
 
-def _read_csv(path: Path, group: str = "") -> Annotations:
+def _read_csv(path: Place, group: str = "") -> Annotations:
     """Columns file, xmin, ymin, xmax, ymax (0-based, inclusive), optionally label and group; a row per box.
 
     A row with empty coordinates gives an image its label, or its group, without a box. Columns width and
@@ -164,7 +167,7 @@ def _box(sides: Sequence[str], where: str) -> list[float]:
     return [_number(side, where) for side in sides]
 
 
-def _rows(rows: csv.DictReader, path: Path, group: str) -> Iterator[dict[str, str]]:
+def _rows(rows: csv.DictReader, path: Place, group: str) -> Iterator[dict[str, str]]:
     try:
         columns = rows.fieldnames or ()
         if missing := set(REQUIRED) - set(columns):
@@ -178,7 +181,7 @@ def _rows(rows: csv.DictReader, path: Path, group: str) -> Iterator[dict[str, st
         raise InputError(f"{path}, line {rows.line_num}: not readable as CSV: {error}") from None
 
 
-def _read_coco(path: Path) -> Annotations:
+def _read_coco(path: Place) -> Annotations:
     """``bbox`` is x, y, width, height in continuous coordinates. Crowds and boxes without an area give their
     image its class, but no box."""
     try:
@@ -206,7 +209,7 @@ def _read_coco(path: Path) -> Annotations:
     return Annotations(tuple(entries.values()), ordered)
 
 
-def _coco_images(items: list[dict[str, Any]], path: Path) -> dict[Any, ImageBoxes]:
+def _coco_images(items: list[dict[str, Any]], path: Place) -> dict[Any, ImageBoxes]:
     entries: dict[Any, ImageBoxes] = {}
     names: set[str] = set()
     for item in items:
@@ -221,7 +224,7 @@ def _coco_images(items: list[dict[str, Any]], path: Path) -> dict[Any, ImageBoxe
     return entries
 
 
-def _coco_box(item: dict[str, Any], path: Path) -> list[float] | str:
+def _coco_box(item: dict[str, Any], path: Place) -> list[float] | str:
     """The inclusive box of an annotation, or why it has none."""
     if item.get("iscrowd"):
         return "a crowd, which has no box of its own"
@@ -232,27 +235,29 @@ def _coco_box(item: dict[str, Any], path: Path) -> list[float] | str:
     return [float(v) for v in (left, top, max(left, round(x + width) - 1), max(top, round(y + height) - 1))]
 
 
-def _read_voc(path: Path) -> Annotations:
+def _read_voc(path: Place) -> Annotations:
     """One XML file per image; PASCAL VOC counts from 1, so 1 is subtracted.
 
     The file's own stem names the image; what stands in ``<filename>`` counts where there is no such image,
     since tools leave a template's name there.
     """
-    files = sorted(path.rglob("*.xml")) if path.is_dir() else [path]
+    files: list[Place] = sorted(path.rglob("*.xml"), key=str) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path}: holds no XML file")
     base = path if path.is_dir() else path.parent
-    return Annotations(tuple(_voc_image(file, base) for file in files))
+    read = partial(_voc_image, base=base)
+    remote = isinstance(path, ObjectPath)
+    return Annotations(tuple(in_order(read, files) if remote else map(read, files)))
 
 
-def _voc_image(file: Path, base: Path) -> ImageBoxes:
+def _voc_image(file: Place, base: Place) -> ImageBoxes:
     try:
         root = SafeXml.fromstring(file.read_bytes(), forbid_dtd=True)
     except DefusedXmlException as error:
         raise InputError(f"{file}: refused, it defines entities or a DTD ({type(error).__name__})") from None
     except (SafeXml.ParseError, ValueError, LookupError) as error:  # the latter two: encodings
         raise InputError(f"{file}: not well-formed XML: {error}") from None
-    stem = file.relative_to(base).with_suffix("").as_posix()
+    stem = str(PurePosixPath(str(file).removeprefix(f"{base}/")).with_suffix(""))
     stated = (root.findtext("filename") or "").strip()
     names = dict.fromkeys((stem, file.stem, *([stated] if stated else [])))
     own = ImageBoxes(tuple(names), size=_voc_size(root))
@@ -270,7 +275,7 @@ def _voc_size(root: Any) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
-FORMATS: dict[str, Callable[[Path], Annotations]] = {
+FORMATS: dict[str, Callable[[Place], Annotations]] = {
     "csv": _read_csv,
     "coco": _read_coco,
     "voc": _read_voc,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.inputs.objects.places import Place
 
 _NAMED = 3  # classes without a box that are named
 
 
-def told_boxes(images: Sequence[tuple[str, np.ndarray]], where: Path | None) -> Iterator[str]:
+def told_boxes(images: Sequence[tuple[str, np.ndarray]], where: Place | None) -> Iterator[str]:
     """How many images have boxes and which classes have none, where that is not all and none.
 
     ``images``: class and boxes (n, 4) of every one; ``where``: what the boxes were read from, None where
@@ -38,7 +38,7 @@ def told_boxes(images: Sequence[tuple[str, np.ndarray]], where: Path | None) -> 
         yield f"{swapped} boxes are left out: xmax is below xmin, or ymax below ymin"
 
 
-def refuse_fractions(boxes: Sequence[np.ndarray], where: Path | None) -> None:
+def refuse_fractions(boxes: Sequence[np.ndarray], where: Place | None) -> None:
     """Pixels are asked for; 0 to 1 all over, and not whole numbers, is another unit: :class:`InputError`."""
     sides = np.concatenate(boxes) if boxes else np.zeros((0, 4))
     if len(sides) and sides.min() >= 0 and sides.max() <= 1 and (sides != np.rint(sides)).any():

@@ -14,7 +14,9 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES
 from pipeline.inputs.datasets.annotations import Annotations, ImageBoxes
+from pipeline.inputs.objects.places import Place
 from pipeline.seeds import ImageChoice
+from pipeline.urls import is_url
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
 SPLITS = frozenset(("train", "training", "val", "valid", "validation", "dev", "test", "testing"))
@@ -44,33 +46,23 @@ class ImageFile:
     group: str = ""
 
 
-def find_images(root: Path) -> tuple[list[str], Counter[str]]:
-    """Names of the images below ``root``, sorted, and how many lie in which hidden or system folder.
-
-    Raises :class:`InputError` where there is none, and for a link that leaves the folder.
-    """
-    names: list[str] = []
+def sort_out(names: Iterable[str]) -> tuple[list[str], Counter[str]]:
+    """Those that are images, sorted, and how many lie in which hidden or system folder."""
+    images: list[str] = []
     ignored: Counter[str] = Counter()
-    inside = root.resolve()
-    for path in root.rglob("*"):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+    for name in names:
+        path = PurePosixPath(name)
+        if path.suffix.lower() not in SUFFIXES:
             continue
-        relative = path.relative_to(root)
-        hidden = next(
-            (part for part in relative.parts if part.startswith(".") or part in SYSTEM_FOLDERS), None
-        )
-        if hidden is not None:
+        hidden = next((part for part in path.parts if part.startswith(".") or part in SYSTEM_FOLDERS), None)
+        if hidden is None:
+            images.append(name)
+        else:
             ignored[printable(hidden)] += 1
-            continue
-        if not path.resolve().is_relative_to(inside):
-            raise InputError(f"{printable(str(path))}: is a link to a file outside the folder; it is refused")
-        names.append(relative.as_posix())
-    if not names:
-        raise InputError(f"{root}: holds no image ({', '.join(sorted(SUFFIXES))})")
-    return sorted(names), ignored
+    return sorted(images), ignored
 
 
-def choose_split(root: Path, names: Sequence[str], split: str) -> Path:
+def choose_split(root: Place, names: Sequence[str], split: str) -> Place:
     """``root``, or the split's folder in it, where the images lie in ``<split>/<class>/<image>``.
 
     Raises :class:`InputError` where the folders are splits and ``split`` names none of them.
@@ -87,13 +79,15 @@ def choose_split(root: Path, names: Sequence[str], split: str) -> Path:
     )
 
 
-def below(annotations: Annotations, folders: Sequence[Path]) -> Annotations:
-    """``annotations`` whose absolute paths below one of the ``folders`` are given relative to it."""
+def below(annotations: Annotations, folders: Sequence[Place]) -> Annotations:
+    """``annotations`` whose absolute paths or URLs below one of the ``folders`` are relative to it."""
 
     def shortened(name: str) -> str:
+        if is_url(name):
+            return next((name[len(f"{f}/") :] for f in folders if name.startswith(f"{f}/")), name)
         path = PurePosixPath(name)
         for folder in folders if path.is_absolute() else ():
-            for root in (folder.absolute(), folder.resolve()):
+            for root in (folder.absolute(), folder.resolve()) if isinstance(folder, Path) else ():
                 if path.is_relative_to(root):
                     return path.relative_to(root).as_posix()
         return name

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from pipeline.inputs.datasets import (
 )
 from pipeline.inputs.datasets.annotations import FORMATS, Annotations, read_boxes
 from pipeline.inputs.datasets.box_facts import told_boxes
-from pipeline.inputs.datasets.image_files import ImageFile, below, choose_split, find_images, match, sample
+from pipeline.inputs.datasets.image_files import ImageFile, below, choose_split, match, sample
+from pipeline.inputs.datasets.image_places import find_images
+from pipeline.inputs.objects.faults import Unreadable
+from pipeline.inputs.objects.places import Place, place
 from pipeline.inputs.shards import Shard
 
 
@@ -36,22 +40,22 @@ class FolderDataset:
 
     def __init__(self, config: DatasetConfig) -> None:
         self.config = config
-        if not config.path or not Path(config.path).is_dir():
+        top = place(config.path)
+        if not config.path or not top.is_dir():
             raise InputError(
                 f"dataset source 'folder': {config.path!r} is no folder; give the images' folder as path"
             )
-        top = Path(config.path)
-        names, ignored = find_images(top)
-        self.root = choose_split(top, names, config.split)
+        self._files = find_images(top)
+        self.root = choose_split(top, self._files.names, config.split)
         if self.root != top:
-            names, ignored = find_images(self.root)
+            self._files = find_images(self.root)
         where = self._boxes_from = _annotations(config, self.root, top)
         annotations = _read(where, config, (self.root, top))
         split = config.split if self.root != top else ""
-        images = match(names, annotations.entries, str(where or self.root), split)
+        images = match(self._files.names, annotations.entries, str(where or self.root), split)
         self._images = sample(images, config.limit)
         self._classes = _class_order(images, annotations.class_order)
-        said = _decisions(self, images, ignored, annotations.class_order)
+        said = _decisions(self, images, self._files.ignored, annotations.class_order)
         self._decisions = (*said, *_groups(images, annotations.group))
         if not self._classes:
             raise InputError(
@@ -67,35 +71,40 @@ class FolderDataset:
         """See :class:`DatasetInfo`; the fingerprint covers names, sizes, labels, boxes, groups, no pixels."""
         digest = hashlib.sha256()
         for image in self._images:
-            size = 0 if image.error else (self.root / image.name).stat().st_size
+            size = 0 if image.error else self._files.size(image.name)
             own = [image.group] if image.group else []  # without one, as before there were groups
             digest.update(json.dumps([image.id, image.label, size, image.boxes.tolist(), *own]).encode())
         return DatasetInfo(
-            name=self.root.resolve().name,
+            name=self.root.resolve().name if isinstance(self.root, Path) else self.root.name,
             split=self.config.split or "all",
             n_examples=len(self._images),
             class_names=self._classes,
             class_ids=self._classes,
             fingerprint=digest.hexdigest(),
             decisions=self._decisions,
+            versions=self._files.versions(image.name for image in self._images if not image.error),
         )
 
     def read(self, shard: Shard) -> Iterator[Record]:
         """See :class:`Dataset`."""
-        for index in range(shard.start, shard.stop):
-            yield self._record(index, self._images[index])
+        images = self._images[shard.start : shard.stop]
+        for index, record in enumerate(self._files.each(self._record, images), shard.start):
+            yield replace(record, index=index)
 
-    def _record(self, index: int, image: ImageFile) -> Record:
+    def _record(self, image: ImageFile) -> Record:
+        """What is stored of the image, its position left open."""
         if image.error:
-            return failed(image.id, index, f"{image.id}: {image.error}")
+            return failed(image.id, -1, f"{image.id}: {image.error}")
         try:
-            data = (self.root / image.name).read_bytes()
+            data = self._files.read(image.name)
         except OSError as error:
-            return failed(image.id, index, f"{image.id}: cannot read the file: {error.strerror}")
+            return failed(image.id, -1, f"{image.id}: cannot read the file: {error.strerror}")
+        except Unreadable as error:
+            return failed(image.id, -1, f"{image.id}: cannot read the file: {error.why}")
         label = self._classes.index(image.label) if image.label else -1
         return Record(
             image.id,
-            index,
+            -1,
             image.id,
             data,
             label,
@@ -142,7 +151,7 @@ def _groups(images: Sequence[ImageFile], column: str) -> Iterator[str]:
         yield f"groups: column {column!r}, {len(set(named))} different ones{unknown}"
 
 
-def _read(where: Path | None, config: DatasetConfig, folders: tuple[Path, ...]) -> Annotations:
+def _read(where: Place | None, config: DatasetConfig, folders: tuple[Place, ...]) -> Annotations:
     """The annotations, names of images below one of the ``folders``; none where there are none.
 
     Raises :class:`InputError` as :func:`read_boxes` does, and for a group that nothing says.
@@ -157,13 +166,13 @@ def _read(where: Path | None, config: DatasetConfig, folders: tuple[Path, ...]) 
     return Annotations(())
 
 
-def _annotations(config: DatasetConfig, root: Path, top: Path) -> Path | None:
+def _annotations(config: DatasetConfig, root: Place, top: Place) -> Place | None:
     """What the configuration names, else what lies in the images' folder, or in the one of all splits.
 
     None where there is nothing. Raises :class:`InputError` for a file that is named and not there.
     """
     if config.annotations:
-        path = Path(config.annotations)
+        path = place(config.annotations)
         if not path.exists():
             raise InputError(
                 f"annotations {path}: no such file or folder; valid formats: {', '.join(FORMATS)}"
@@ -177,9 +186,10 @@ def _annotations(config: DatasetConfig, root: Path, top: Path) -> Path | None:
 
 
 def _section(text: str) -> dict[str, str] | None:
-    path = Path(text).expanduser()
-    prepared = (path / INFO_FILE).is_file()
-    return {"source": SOURCE.name, "path": str(path)} if path.is_dir() and not prepared else None
+    where = place(text)
+    where = where.expanduser() if isinstance(where, Path) else where
+    prepared = (where / INFO_FILE).is_file()
+    return {"source": SOURCE.name, "path": str(where)} if where.is_dir() and not prepared else None
 
 
 SOURCE = register(

@@ -7,6 +7,8 @@ from pathlib import Path
 from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import INFO_FILE, Dataset, Source, register
+from pipeline.inputs.objects.places import place
+from pipeline.urls import is_url
 
 
 def _open(config: DatasetConfig) -> Dataset:
@@ -18,13 +20,18 @@ def _open(config: DatasetConfig) -> Dataset:
 
 def _glance(config: DatasetConfig) -> None:
     """Refuse a place where no dataset is, and boxes that are not there."""
-    if config.annotations and not Path(config.annotations).is_file():
+    if config.annotations and not place(config.annotations).is_file():
         raise InputError(f"annotations {config.annotations}: no such file; valid is a CSV")
     if config.name:
+        if is_url(config.path):
+            raise InputError(
+                f"{config.path}: a dataset of the catalog is found on this machine only; give the folder "
+                "<data_dir>/<name>/<version> in the store as path, without a name"
+            )
         return
     if not config.path:
         raise InputError("dataset source 'tfds': received neither name nor path; give one of them")
-    if not (Path(config.path) / INFO_FILE).is_file():
+    if not (place(config.path) / INFO_FILE).is_file():
         raise InputError(
             f"{config.path}: no dataset there (no {INFO_FILE}); give a folder made by "
             "`hansaudit prepare`, or the folder <data_dir>/<name>/<version> of a TFDS dataset"
@@ -33,6 +40,8 @@ def _glance(config: DatasetConfig) -> None:
 
 def _section(text: str) -> dict[str, str] | None:
     """A prepared folder, or a catalog name: any text that is no path."""
+    if is_url(text):
+        return {"source": SOURCE.name, "path": text} if (place(text) / INFO_FILE).is_file() else None
     path = Path(text).expanduser()
     if (path / INFO_FILE).is_file():
         return {"source": SOURCE.name, "path": str(path)}
