@@ -33,6 +33,7 @@ from pipeline.busy import Busy, Done  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.config_sections import ReportConfig  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
+from pipeline.inputs.objects.traffic import TRAFFIC  # noqa: E402
 from pipeline.run.costs import clocked  # noqa: E402
 from pipeline.run.edited_parts import EditedParts  # noqa: E402
 from pipeline.run.reference import drop_reference  # noqa: E402
@@ -123,12 +124,16 @@ def audit_flow(
     if follows and not parsed.report.baseline:
         report = parsed.report.model_copy(update={"baseline": follows.before(dated)})
         parsed = parsed.model_copy(update={"report": report})
+    before = TRAFFIC.amount
     try:
         result = _audit(parsed, dated, end, Trust.from_dict(trust) if trust else NOTHING)
     except Exception as error:
         if follows:
             follow_up(follows, dated, _say, str(error) or type(error).__name__)
         raise
+    finally:
+        if told := (TRAFFIC.amount - before).line:
+            _say(told)
     if follows:
         follow_up(follows, dated, _say)
     return result
@@ -149,7 +154,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     from pipeline.measure.audit import audit_run
     from pipeline.measure.benches import bench_for
 
-    store, named = Store(out), config.report
+    store, named, before = Store(out), config.report, TRAFFIC.amount
     bench = bench_for(store.settled(config), trust)
     config = bench.config  # with the method that was chosen: workers choose none
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
@@ -179,6 +184,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
             _conclude(store, bench, result)
             if end == REPORT:
                 _report(store, result, named)
+        session.traffic = (TRAFFIC.amount - before).to_dict()
         store.record(session)
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)

@@ -23,10 +23,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner  # noqa: E402
 from flows import interrupts, progress  # noqa: E402
 from flows.pools import Pool, WorkerDied  # noqa: E402
 from flows.progress import Meter  # noqa: E402
-from flows.worker import packed  # noqa: E402
+from flows.worker import Counted, counted, packed  # noqa: E402
 from pipeline.busy import Busy, Done  # noqa: E402
 from pipeline.config_sections import ExecutionConfig  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
+from pipeline.inputs.objects.traffic import TRAFFIC  # noqa: E402
 from pipeline.inputs.shards import parse_key  # noqa: E402
 
 
@@ -72,7 +73,7 @@ def run_tasks(
                 results.finish(key, task(key, **given))
         elif keys:
             with _workers_for(execution, str(given.get("out", ""))) as workers:
-                call = packed(task.fn, given)
+                call = packed(counted, {"function": task.fn, "given": dict(given)})
                 _Spread(task, call, workers, execution, results).twice(keys, work.task)
         return Done(meter.done, results.busy.rounded)
 
@@ -188,7 +189,9 @@ class _Spread:
         """A task for Prefect's eyes, which waits while a worker does what it stands for."""
 
         def waits(key: str) -> Any:
-            return self.workers.pool.run(self.call, key)
+            answer: Counted = self.workers.pool.run(self.call, key)
+            TRAFFIC.add(answer.traffic)
+            return answer.result
 
         return Task(
             fn=waits,

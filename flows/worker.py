@@ -20,6 +20,7 @@ import cloudpickle
 from flows.lifeline import follow_parent
 from flows.settings import quiet_logs
 from pipeline.errors import InputError, reason
+from pipeline.inputs.objects.traffic import TRAFFIC, Amount
 
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 _one_at_a_time = threading.Lock()  # a worker may have threads, its model has one user
@@ -42,6 +43,21 @@ def run_call(call: bytes, key: str) -> Any:
             return function(key=key, **given)
         except Exception as error:
             raise portable(error) from None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a call returned, and what it asked object stores for meanwhile."""
+
+    result: Any
+    traffic: Amount
+
+
+def counted(function: Callable[..., Any], given: Mapping[str, Any], key: str) -> Counted:
+    """``function(key=key, **given)`` in a worker, which does one thing at a time."""
+    before = TRAFFIC.amount
+    result = function(key=key, **given)
+    return Counted(result, TRAFFIC.amount - before)
 
 
 def portable(error: Exception) -> Exception:

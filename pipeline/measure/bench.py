@@ -21,6 +21,7 @@ from pipeline.measure.curves import Perturber, open_perturber
 from pipeline.measure.fitting import check, create, fit_methods, reference_batches
 from pipeline.measure.metrics import get_metric
 from pipeline.run.documents import ChoiceDocument
+from pipeline.run.provenance import replaced
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
@@ -91,6 +92,11 @@ def reopen(run: Store, trust: Trust = NOTHING, config: Config | None = None) -> 
         raise InputError(
             f"{run.path}: the dataset is not the run's any more ({now[:12]} instead of {then[:12]}); put "
             "the old one back, or audit the new one first"
+        )
+    if replaced(manifest, config.dataset.path, dataset.info.versions):
+        raise InputError(
+            f"{run.path}: objects of the dataset at {config.dataset.path} were replaced since; put the old "
+            "ones back, or audit the new ones first"
         )
     model = load_model(config.model, dataset, trust, str(manifest["model"]["sha256"]))
     return Bench(config, dataset, model, {})

@@ -14,7 +14,7 @@ from pipeline.inputs.datasets import Dataset, open_dataset
 from pipeline.inputs.models import load_model
 from pipeline.measure.bench import Bench, open_bench, warm_up
 from pipeline.measure.choice import choose
-from pipeline.run.provenance import engine_of
+from pipeline.run.provenance import engine_of, replaced
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
@@ -70,10 +70,15 @@ def refuse_other_bench(run: Store, bench: Bench) -> None:
     Raises:
         InputError: the weights, the data or the framework here are not those that the run was begun with.
     """
-    manifest = run.manifest
+    manifest, data = run.manifest, bench.dataset.info
+    if replaced(manifest, bench.config.dataset.path, data.versions):
+        raise InputError(
+            f"{bench.config.dataset.path}: objects were replaced since the run was begun; put the old ones "
+            "back, or audit the new ones into another folder"
+        )
     for what, here, there in (
         ("weights", bench.model.sha256, manifest["model"].get("sha256")),
-        ("data", bench.dataset.info.fingerprint, manifest["dataset"].get("fingerprint")),
+        ("data", data.fingerprint, manifest["dataset"].get("fingerprint")),
     ):
         if there is not None and here != there:
             raise InputError(

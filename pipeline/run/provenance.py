@@ -105,7 +105,19 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"  {what}: this folder has {_short(before.get(name))}, asked for {_short(after.get(name))}"
             )
+    data, path = new["dataset"], new["config"]["dataset"].get("path", "")
+    if replaced(old, path, data.get("versions", "")):
+        lines.append(f"  objects at {path} were replaced since the run was begun (dataset.versions)")
     return lines
+
+
+def replaced(manifest: Mapping[str, Any], path: str, versions: str) -> bool:
+    """Whether the objects at ``path`` are others than those that the run of ``manifest`` read there.
+
+    ``versions``: see :class:`pipeline.inputs.datasets.DatasetInfo`; a copy at another place has its own.
+    """
+    then, where = manifest["dataset"].get("versions"), manifest["config"]["dataset"].get("path")
+    return bool(then and versions) and where == path and then != versions
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Session:
     spent: dict[str, float] = field(default_factory=dict)
     forecast: list[dict[str, Any]] = field(default_factory=list)
     busy: dict[str, float] = field(default_factory=dict)  # seconds inside the audit: see pipeline.busy
+    traffic: dict[str, Any] = field(default_factory=dict)  # what object stores were asked for the images
     finished_before: int = 0  # images that earlier sessions had finished
 
 

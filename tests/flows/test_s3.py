@@ -10,8 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows import cli
+from pipeline import schema
 from pipeline.errors import InputError
+from pipeline.inputs.objects import store as stores
+from pipeline.inputs.objects.store import ObjectStore, Patience
+from pipeline.inputs.shards import Shard
 from pipeline.run.store import Store
+from tests.object_stores import Faults, Request, environment, proxy, upload
 
 RUN = "s3://audits/nightly/run"
 POLICY = '[[check]]\nstatistic = "n_images"\nmin = 24\n[[check]]\nstatistic = "n_suspicious"\nmax = 30\n'
@@ -71,3 +76,59 @@ def test_a_bucket_that_is_not_there_is_one_line(s3: Any, prefect_api: str, optio
     assert len(said) == 1
     assert said[0].startswith("s3://no-such-bucket/run")
     assert "\n" not in said[0]
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny_planted, tmp_path_factory) -> Path:
+    """The planted images as a folder per class with a CSV of their boxes."""
+    root, info = tmp_path_factory.mktemp("objects") / "pictures", tiny_planted.info
+    lines = ["file,xmin,ymin,xmax,ymax\n"]
+    for record in tiny_planted.read(Shard(info.name, info.split, 0, info.n_examples, "all")):
+        name = f"{info.class_names[record.label]}/{record.index}.png"
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(record.image)
+        lines += [f"{name},{','.join(str(int(side)) for side in box)}\n" for box in record.boxes]
+    (root / "annotations.csv").write_text("".join(lines))
+    return root
+
+
+def tables(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table of the audit."""
+    return {name: store.read(name).to_pylist() for name in schema.TABLES}
+
+
+def test_a_dataset_in_a_bucket_gives_the_local_tables(
+    s3: Any,
+    s3_address: str,
+    prefect_api: str,
+    options: list[str],
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch,
+):
+    upload(s3, pictures, "audits/data/pictures")
+    asked = ["run", *options, "--no-report", "--out"]
+    assert cli.run([*asked, str(tmp_path / "here"), "--dataset", str(pictures)]) == cli.DONE
+    here = Store(str(tmp_path / "here"))
+    monkeypatch.setattr(stores, "_stores", {"s3": ObjectStore("s3", Patience(first=0.01, longest=0.02))})
+
+    def first_time(request: Request) -> str | None:
+        faults_of = {"1": "500", "2": "503 SlowDown", "3": "cut", "4": "cut"}
+        return faults_of.get(request.key[-5:-4]) if request.turn == 0 and request.method == "GET" else None
+
+    faults = Faults(first_time)
+    with proxy(s3_address, faults) as address:
+        for name, value in environment(address).items():
+            monkeypatch.setenv(name, value)
+        said: list[str] = []
+        monkeypatch.setattr("flows.run._say", said.append)
+        assert (
+            cli.run([*asked, str(tmp_path / "there"), "--dataset", "s3://audits/data/pictures"]) == cli.DONE
+        )
+    there = Store(str(tmp_path / "there"))
+    assert tables(there) == tables(here)
+    assert len(faults.done) == 11
+    traffic = there.manifest["sessions"][0]["traffic"]
+    assert sum(traffic["repeated"].values()) == 11
+    assert any(line.startswith("object store: ") and "11 were repeated" in line for line in said)
+    assert there.manifest["dataset"]["fingerprint"] == here.manifest["dataset"]["fingerprint"]

@@ -23,7 +23,9 @@ class Amount:
         return Amount(self.requests - before.requests, self.bytes - before.bytes, dict(+repeated))
 
     def to_dict(self) -> dict[str, Any]:
-        """For a run's manifest."""
+        """For a run's manifest; empty where no store was asked."""
+        if not self.requests and not self.repeated:
+            return {}
         repeated = dict(sorted(self.repeated.items()))
         return {"requests": self.requests, "bytes": self.bytes, "repeated": repeated}
 

@@ -66,6 +66,7 @@ def build(run: RunData) -> dict[str, Any]:
                     ("time spent", words.duration(seconds) if seconds else None),
                     ("cost of the last session", _cost(sessions)),
                     ("inside the audit", _inside(sessions)),
+                    ("read from object stores", _traffic(sessions)),
                     (
                         "speed",
                         f"{words.number(images / seconds, 1)} images/s" if seconds and images else None,
@@ -100,6 +101,18 @@ def _inside(sessions: Sequence[Mapping[str, Any]]) -> str | None:
         except (AttributeError, TypeError, ValueError):  # a manifest that somebody wrote
             return None
     return None
+
+
+def _traffic(sessions: Sequence[Mapping[str, Any]]) -> str | None:
+    """What all sessions asked object stores for, and how often it had to be asked again."""
+    try:
+        parts = [session["traffic"] for session in sessions if session.get("traffic")]
+        requests, size = (sum(int(part[name]) for part in parts) for name in ("requests", "bytes"))
+        repeated = sum(int(times) for part in parts for times in part["repeated"].values())
+    except (AttributeError, KeyError, TypeError, ValueError):  # a manifest that somebody wrote
+        return None
+    told = f"{requests:,} requests, {size / 1e6:,.1f} MB, {repeated:,} requests repeated"
+    return told if requests else None
 
 
 def _given(*rows: tuple[str, Any]) -> list[tuple[str, str]]:
