@@ -14,11 +14,13 @@ from prefect.cache_policies import NO_CACHE  # noqa: E402
 
 from flows import progress, runners  # noqa: E402
 from flows.editing import EDITING  # noqa: E402
+from flows.pasting import PASTING  # noqa: E402
 from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.run.ranking_settings import ranking_method  # noqa: E402
 from pipeline.run.reference import read_reference, write_reference  # noqa: E402
 from pipeline.run.store import Store  # noqa: E402
+from pipeline.run.transfer_parts import TransferParts  # noqa: E402
 from pipeline.trust import Trust  # noqa: E402
 
 # finishes the shards of these keys of the reference's run, for which tasks get what is given
@@ -35,6 +37,18 @@ def edit_again_task(key: str, config: dict[str, Any], run: str, out: str, trust:
     bench, store = bench_without_methods(parse_config(config), Trust.from_dict(trust)), Store(out)
     refuse_other_bench(store, bench)
     return edit_again(Store(run), store, bench, key)
+
+
+@task(name="paste-again", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
+def paste_again_task(key: str, config: dict[str, Any], run: str, out: str, trust: dict[str, Any]) -> int:
+    """Show the reference (its run is ``out``) the windows that ``run`` pasted in a block of classes."""
+    load_tensorflow()
+    from pipeline.measure.benches import bench_without_methods, refuse_other_bench
+    from pipeline.measure.transfer.again import paste_again
+
+    bench, store = bench_without_methods(parse_config(config), Trust.from_dict(trust)), Store(out)
+    refuse_other_bench(store, bench)
+    return paste_again(Store(run), store, bench, key)
 
 
 def compare_with_reference(store: Store, config: Config, trust: Trust, shards: Shards) -> None:
@@ -58,7 +72,7 @@ def _measured(store: Store, config: Config, trust: Trust, shards: Shards) -> Sto
     """The reference's run inside this one's, finished."""
     from pipeline.measure.audit import audit_run, provenance_of
     from pipeline.measure.benches import bench_for
-    from pipeline.measure.reference import keys_to_edit, own_run, reference_config
+    from pipeline.measure.reference import own_run, reference_config
     from pipeline.statistics.reference_pairs import refuse_unrelated
 
     reference, source = own_run(store), config.reference.source
@@ -73,6 +87,18 @@ def _measured(store: Store, config: Config, trust: Trust, shards: Shards) -> Sto
     given = {"config": config.model_dump(mode="json"), "out": reference.path, "trust": trust.to_dict()}
     audit_run(reference, bench, lambda keys: shards(keys, given))
     with reference.lock():
-        if blocks := keys_to_edit(store, reference):
-            runners.run_tasks(edit_again_task, blocks, given | {"run": store.path}, config.execution, EDITING)
+        _ask_again(store, reference, config, given | {"run": store.path})
     return reference
+
+
+def _ask_again(store: Store, reference: Store, config: Config, given: dict[str, Any]) -> None:
+    """Show the reference what ``store``'s network was shown beside its images; ``given``: what tasks get."""
+    from pipeline.measure.reference import keys_to_edit
+    from pipeline.measure.transfer.again import keys_to_paste
+
+    if blocks := keys_to_edit(store, reference):
+        runners.run_tasks(edit_again_task, blocks, given, config.execution, EDITING)
+    if blocks := keys_to_paste(store, reference):
+        passes = TransferParts(store).passes_of(blocks)
+        progress.say(f"showing it the windows of {sum(blocks.values()):,} classes: up to {passes:,} passes")
+        runners.run_tasks(paste_again_task, blocks, given, config.execution, PASTING)

@@ -165,6 +165,24 @@ _COLUMNS: Final = (
     ),
     Column("reference_effect_low", "number", "lower end of the 95 % interval of this difference", _OF_P),
     Column("reference_effect_high", "number", "upper end of the 95 % interval of this difference", _OF_P),
+    Column(
+        "reference_transfer",
+        "number",
+        "what its pasted windows add to the class here beyond what the same ones add for the reference",
+        _LOG_ODDS,
+    ),
+    Column(
+        "reference_transfer_low", "number", "lower end of the 95 % interval of this difference", _LOG_ODDS
+    ),
+    Column(
+        "reference_transfer_high", "number", "upper end of the 95 % interval of this difference", _LOG_ODDS
+    ),
+    Column(
+        "reference_transfer_added",
+        "number",
+        "what the same windows add to the class for the reference (transfer_added: for this network)",
+        _OF_P,
+    ),
     Column("transferred", "text", "what its pasted windows showed; empty where none were pasted"),
     Column("n_windows", "integer", "images whose most relevant window was pasted onto others", "images"),
     Column(
@@ -246,6 +264,13 @@ OF_EDITS: Final = (
     "necessity",
     "background_gap",
 )
+# the part of the next that pasted windows say; undefined where the reference was not shown the same ones
+OF_REFERENCE_WINDOWS: Final = (
+    "reference_transfer",
+    "reference_transfer_low",
+    "reference_transfer_high",
+    "reference_transfer_added",
+)
 # what a run on a reference network, on the same images, says of a class; undefined without one
 OF_REFERENCE: Final = (
     "n_reference",
@@ -257,6 +282,7 @@ OF_REFERENCE: Final = (
     "reference_effect",
     "reference_effect_low",
     "reference_effect_high",
+    *OF_REFERENCE_WINDOWS,
 )
 # what only pasted windows say of a class; undefined without them
 OF_TRANSFER: Final = (

@@ -291,8 +291,17 @@ REFERENCE: Final = pa.schema(
         _field("lift", pa.float64(), "lift of the reference's map; null where it is undefined", "log odds"),
         _field("sufficiency", pa.float64(), "of the edited image; null where it was not", "probability"),
         _field("necessity", pa.float64(), "of the edited image; null where it was not", "probability"),
+        _field(
+            "window_gain",
+            pa.float64(),
+            "what its pasted window adds to the class over its control; null where none was",
+            "log odds",
+        ),
+        _field("window_added", pa.float64(), "what that window adds to the class", "probability"),
     ]
 )
+# columns that came later: tables of earlier runs lack them, they read as null
+REFERENCE_ADDED: Final = ("window_gain", "window_added")
 
 CONFIRM: Final = pa.schema(
     [

@@ -73,7 +73,7 @@ def repair(run: Store, bench: Bench, accused: Sequence[int], images: int = 200, 
     lessons = _lessons(bench, rows[rows["teaches"]], accused, seed)
     new, strength = retrain(old, lessons, Purpose.REPAIR.rng(seed))
     asked = rows[~rows["teaches"]].sort_values("index")
-    scenes = read_pictures(bench, asked["index"].tolist())
+    scenes = read_pictures(bench, bench.model.card, asked["index"].tolist())
     asked = asked[asked["example_id"].isin(scenes)]
     _, features = _features(bench, ((k, scenes[i].picture) for k, i in enumerate(asked["example_id"])))
     right = {
@@ -144,7 +144,7 @@ def _usable(run: Store, images: int, seed: int) -> pd.DataFrame:
 
 
 def _lessons(bench: Bench, rows: pd.DataFrame, accused: Sequence[int], seed: int) -> Lessons:
-    scenes = read_pictures(bench, sorted(rows["index"].tolist()))
+    scenes = read_pictures(bench, bench.model.card, sorted(rows["index"].tolist()))
     rows = rows[rows["example_id"].isin(scenes)].reset_index(drop=True)
     boxed = rows[rows["status"] == STATUS_OK]
     if boxed["label"].nunique() < 2:

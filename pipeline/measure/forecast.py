@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.config import Config
 from pipeline.measure import curves
+from pipeline.measure.beforehand import given_run
 from pipeline.measure.interventions.plan import passes_needed, passes_per_image
 from pipeline.measure.metrics.perturbation import Grid
 from pipeline.measure.sanity import STAGES as SHUFFLED
@@ -134,10 +135,29 @@ def _transfer(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
     return StageCost("transfer", images, passes, passes * each, stored, most)
 
 
+def _reference(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
+    """One method on every image, and the same edits and windows again, at the audited network's speed: the
+    reference is opened after the audit, so its own is not known. Nothing where a finished run is named.
+    """
+    if not config.reference.source or given_run(config.reference) is not None:
+        return None
+    one_method = speeds.explanation / max(1, len(config.methods))
+    passes = work.images * max(one_method / speeds.forward, 1.0)
+    seconds = work.images * (speeds.image - speeds.explanation + one_method)
+    most = seconds
+    for stage in (_interventions, _transfer):
+        if cost := stage(config, work, speeds):
+            passes, seconds = passes + cost.passes, seconds + cost.seconds
+            # the best windows are not pasted at other places again
+            most += cost.seconds if stage is _transfer else max(cost.most, cost.seconds)
+    return StageCost("reference", work.images, round(passes), seconds, most=most)
+
+
 STAGES: tuple[Callable[[Config, Work, Speeds], StageCost | None], ...] = (
     _audit,
     _curves,
     _sanity,
     _interventions,
     _transfer,
+    _reference,
 )

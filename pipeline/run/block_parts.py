@@ -92,15 +92,21 @@ class BlockParts:
                 f"{self.run.path}/{fault}; `hansaudit verify {self.run.path} --repair` drops this part, the "
                 "same `hansaudit run` makes it again"
             )
-        pieces = [table.replace_schema_metadata(None) for table in self.usable().values()]
-        if not pieces:
-            return None
+        return self.rows_of(self.keys) if self.usable() else None
+
+    def rows_of(self, keys: Collection[str]) -> pa.Table:
+        """The rows of the usable parts among ``keys``."""
+        pieces = [t.replace_schema_metadata(None) for key, t in self.usable().items() if key in keys]
         return pa.concat_tables([self.SCHEMA.empty_table(), *pieces]).unify_dictionaries()
 
     @property
     def passes(self) -> int:
         """Forward passes that the parts took."""
-        return sum(int(said(table, "passes") or 0) for table in self.usable().values())
+        return sum(_passes(table) for table in self.usable().values())
+
+    def passes_of(self, keys: Collection[str]) -> int:
+        """Those that the parts of ``keys`` took."""
+        return sum(_passes(table) for key, table in self.usable().items() if key in keys)
 
     def _opened(self, key: str) -> tuple[pa.Table | None, Fault | None]:
         """The rows of a part, with its metadata; or why it does not count: without ``made_by`` it is whole,
@@ -119,6 +125,10 @@ class BlockParts:
         if said(table, "shards") != self._belongs["shards"]:
             return None, Fault(name, "is of other shards", "the finished ones of the run")
         return table, None
+
+
+def _passes(table: pa.Table) -> int:
+    return int(said(table, "passes") or 0)
 
 
 def said(table: pa.Table | None, name: str) -> str:

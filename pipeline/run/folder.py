@@ -75,6 +75,7 @@ INVENTORY: Final = hashes.INVENTORY  # folder
 # table of what the network says to edited images: a part per block of classes
 EDITED: Final = "interventions"
 TRANSFER: Final = "transfer"  # the same of windows that were pasted onto other images
+AGAIN: Final = "transfer_again"  # the same of windows that another run pasted, as its reference network
 WINDOWS: Final = "pasted_windows"  # what these windows are: groups of like ones, what repeats in them
 COMMIT: Final = "examples"  # the table whose part is written last: with it a shard is finished
 _PREFIX, _SUFFIX = "part-", ".parquet"

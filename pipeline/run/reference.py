@@ -16,6 +16,7 @@ from pipeline.run.folder import REFERENCE, REFERENCE_TABLE, RunFolder
 from pipeline.run.hashes import bytes_hash
 from pipeline.run.parts import FAULTY, open_parquet
 from pipeline.schema import REFERENCE as COLUMNS
+from pipeline.schema import REFERENCE_ADDED
 
 
 def read_reference(run: RunFolder) -> tuple[ReferenceDocument, pa.Table] | None:
@@ -32,9 +33,20 @@ def read_reference(run: RunFolder) -> tuple[ReferenceDocument, pa.Table] | None:
         table = open_parquet(raw).read(use_threads=False)
     except FAULTY as error:
         raise InputError(f"{run.path}/{REFERENCE_TABLE}: cannot be read ({error}); {_AGAIN}") from None
+    table = _with_later_columns(table)
     if bytes_hash(raw) != document.table_sha256 or not table.schema.equals(COLUMNS):
         raise InputError(f"{run.path}/{REFERENCE_TABLE}: its content is not what was written; {_AGAIN}")
     return document, table
+
+
+def _with_later_columns(table: pa.Table) -> pa.Table:
+    """``table``, where it is one of before there were some of the columns with these, null."""
+    if table.schema.equals(pa.schema([field for field in COLUMNS if field.name not in REFERENCE_ADDED])):
+        for name in REFERENCE_ADDED:
+            table = table.append_column(
+                COLUMNS.field(name), pa.nulls(table.num_rows, COLUMNS.field(name).type)
+            )
+    return table
 
 
 _AGAIN = f"remove {REFERENCE}, and the same `hansaudit run` with --reference makes both again"

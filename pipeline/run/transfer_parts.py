@@ -1,4 +1,4 @@
-"""The tables ``transfer`` and ``pasted_windows``, a part of each per block of classes."""
+"""The tables ``transfer``, ``pasted_windows`` and ``transfer_again``, a part of each per block of classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from pipeline.run.block_parts import BlockParts, said
-from pipeline.run.folder import TRANSFER, WINDOWS, RunFolder
+from pipeline.run.folder import AGAIN, TRANSFER, WINDOWS, RunFolder
 from pipeline.schema import TRANSFER as COLUMNS
 from pipeline.schema import WINDOWS as OF_WINDOWS
 
@@ -21,6 +21,13 @@ class TransferParts(BlockParts):
     def left_out(self, reason: str) -> int:
         """Images that were looked at and gave no window: ``no_room`` beside the box, or ``no_map``."""
         return sum(int(said(table, reason) or 0) for table in self.usable().values())
+
+
+class AgainParts(BlockParts):
+    """What the network said to windows of another run, whose reference it is; keys are that run's."""
+
+    TABLE: ClassVar[str] = AGAIN
+    SCHEMA: ClassVar[pa.Schema] = COLUMNS
 
 
 def read_transfer(run: RunFolder) -> pa.Table | None:

@@ -46,7 +46,7 @@ from pipeline.run.hashes import HASH, bytes_hash, carries_hash
 from pipeline.run.inventory import Contents, Fault
 from pipeline.run.parts import FAULTY, Parts, open_parquet, unreadable
 from pipeline.run.store import Store
-from pipeline.run.transfer_parts import TransferParts, WindowParts
+from pipeline.run.transfer_parts import AgainParts, TransferParts, WindowParts
 from pipeline.schema import TABLES
 
 DOCUMENTS: tuple[type[Document], ...] = (
@@ -65,7 +65,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
 )
 
 
-BY_BLOCK: tuple[type[BlockParts], ...] = (EditedParts, TransferParts, WindowParts)
+BY_BLOCK: tuple[type[BlockParts], ...] = (EditedParts, TransferParts, WindowParts, AgainParts)
 
 
 @dataclass(frozen=True)

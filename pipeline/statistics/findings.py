@@ -112,9 +112,10 @@ def _by_windows(facts: Facts, carried: Carried) -> str:
     group = carried.group
     if group is None:
         what = "what lies beside its objects" if carried.beside else "its most relevant windows"
-        return f"{what}: {_added(carried.added, carried)} on {_images(carried.pictures)} of other classes"
+        text = f"{what}: {_added(carried.added, carried)} on {_images(carried.pictures)} of other classes"
+        return text + _on_reference(carried.same.added if carried.same else None)
     parts = [_what(group, facts.size, carried.beside), _added(group.added, carried)]
-    text = ": ".join(parts)
+    text = ": ".join(parts) + _on_reference(carried.same.of_group if carried.same else None)
     text += f", found on {group.n} of {_images(group.of)}"
     text += f" ({group.share:.0%}, {group.share_low:.0%} to {group.share_high:.0%})"
     if facts.also:
@@ -131,6 +132,11 @@ def _added(added: float, carried: Carried) -> str:
         Holds.UNDECIDED: "where it is pasted",
     }[holds]
     return f"{added:+.2f} for this class {where}"
+
+
+def _on_reference(added: float | None) -> str:
+    """What the same windows add for a reference network, where it was shown them."""
+    return "" if added is None else f" ({added:+.2f} for the reference network)"
 
 
 def _what(group: WindowGroup, size: tuple[int, int], beside: bool) -> str:

@@ -7,7 +7,7 @@ a ratio of odds inside one map, so the two networks may see the picture at diffe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.reference import match_classes
 from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
+from pipeline.run.transfer_parts import TransferParts
 from pipeline.schema import REFERENCE, STATUS_OK
 from pipeline.statistics.answers import effects_of, read_answers
+from pipeline.statistics.reference_windows import windows_there
 from pipeline.statistics.samples import DECIDING
 
 _COLUMNS = ("example_id", "index", "label", "correct", "status", "box_area")
@@ -56,7 +58,8 @@ def compare_with(
     same = both[both["label_there"] == both["label"].map(matched)]
     explained = same if _of_labels(reference) else same[same["correct_there"].eq(True)]
     _refuse_equal_maps(explained, source)
-    table = _table(explained, _effects(reference))
+    windows = windows_there(run, reference, method)
+    table = _table(explained, (_effects(reference), windows))
     predicted = both[both["correct"].notna() & both["correct_there"].notna()]
     document = ReferenceDocument(
         source=source,
@@ -73,7 +76,11 @@ def compare_with(
         edited=_count(table),
         accuracy=_share(predicted["correct"]),
         reference_accuracy=_share(predicted["correct_there"]),
-        notes=tuple(_notes(run, reference, (method, theirs), (len(explained), len(same)))),
+        windows=table["window_gain"].drop_null().length(),
+        notes=(
+            *_notes(run, reference, (method, theirs), (len(explained), len(same))),
+            *_not_asked(run, windows),
+        ),
     )
     return document, table
 
@@ -147,9 +154,11 @@ def _effects(reference: Store) -> pd.DataFrame:
     return pd.concat(parts) if parts else pd.DataFrame({k: [] for k in ("example_id", *DECIDING)})
 
 
-def _table(explained: pd.DataFrame, effects: pd.DataFrame) -> pa.Table:
+def _table(explained: pd.DataFrame, measured: Sequence[pd.DataFrame]) -> pa.Table:
+    """Rows of the table of the comparison; ``measured``: further columns by example_id."""
     frame = explained.drop(columns=["lift"]).rename(columns={"lift_there": "lift"})
-    frame = frame.merge(effects.astype({"example_id": object}), on="example_id", how="left")
+    for columns in measured:
+        frame = frame.merge(columns.astype({"example_id": object}), on="example_id", how="left")
     frame = frame.sort_values("index")
     return pa.table(
         {f.name: pa.array(frame[f.name], f.type, from_pandas=True) for f in REFERENCE}, schema=REFERENCE
@@ -193,3 +202,12 @@ def _notes(
         )
     if own["dataset"].get("fingerprint") != other["dataset"].get("fingerprint"):
         yield "its run is on another selection or version of the dataset; images were matched by example_id"
+
+
+def _not_asked(run: Store, windows: pd.DataFrame) -> Iterator[str]:
+    """That the windows of ``run`` were not shown to the reference, where it has any."""
+    if windows.empty and TransferParts(run).keys:
+        yield (
+            "its run was not shown the windows that were pasted here, so what they carry is not compared; "
+            "--reference MODEL shows it the same ones"
+        )

@@ -29,6 +29,7 @@ from pipeline.run.transfer_parts import read_transfer, read_windows
 from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.statistics.bounded import expected_worst, mean_exceeds
 from pipeline.statistics.pasted import Pasted, read_pasted
+from pipeline.statistics.reference_windows import SameWindows, same_windows
 from pipeline.statistics.resampling import PRIOR_DF, class_variances, discovery_rates
 from pipeline.statistics.samples import LEVEL
 from pipeline.statistics.window_groups import Moved, WindowGroup, best_groups, moved_windows, read_rows
@@ -57,6 +58,7 @@ class Carried:
         q: that a deciding statement is wrong, false discovery rate controlled.
         group: the like windows that carry it most; moved: what the best of all add at other places. None
             where it is not known, as in runs of before it was asked.
+        same: what a reference network makes of the same windows; None without one.
     """
 
     n: int
@@ -74,6 +76,7 @@ class Carried:
     q: float
     group: WindowGroup | None = None
     moved: Moved | None = None
+    same: SameWindows | None = None
 
 
 def transfer_evidence(store: Store, config: RankingConfig) -> dict[int, Carried]:
@@ -88,12 +91,23 @@ def transfer_evidence(store: Store, config: RankingConfig) -> dict[int, Carried]
     method = ranking_method(store.manifest, config)
     relevant = read_pasted(table, method)
     judged = judge_windows(relevant, read_pasted(table, method, Window.OTHER_PLACE), config)
+    groups, moved = _looked_at(store, method, relevant)
+    same = same_windows(store, relevant, {k: group.ids for k, group in groups.items()}, config.n_min)
+    return {
+        k: replace(own, group=groups.get(k), moved=moved.get(k), same=same.get(k))
+        for k, own in judged.items()
+    }
+
+
+def _looked_at(
+    store: Store, method: str, windows: Mapping[int, Pasted]
+) -> tuple[dict[int, WindowGroup], dict[int, Moved]]:
+    """By label the group of the ``windows`` that carries a class most, and what its best add elsewhere."""
     closer = read_windows(store)
     if closer is None:
-        return judged
+        return {}, {}
     rows = read_rows(closer, method)
-    groups, moved = best_groups(rows, relevant), moved_windows(rows)
-    return {k: replace(own, group=groups.get(k), moved=moved.get(k)) for k, own in judged.items()}
+    return best_groups(rows, windows), moved_windows(rows)
 
 
 def judge_windows(

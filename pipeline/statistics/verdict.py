@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from pipeline.columns import OF_EDITS, OF_TRANSFER, RANKING
+from pipeline.columns import OF_EDITS, OF_REFERENCE_WINDOWS, OF_TRANSFER, RANKING
 from pipeline.run.documents import EditedSummary, MeanEffect, TransferSummary
 from pipeline.statistics.combined import combined_evidence
 from pipeline.statistics.effects import Evidence, Judgement
@@ -35,7 +35,9 @@ def with_verdicts(
     """
     judged = [judgements.get(label) for label in table["label"].tolist()]
     pasted = [(carried or {}).get(label) for label in table["label"].tolist()]
-    columns = [_of_edits(j) | _of_transfer(c) for j, c in zip(judged, pasted, strict=True)]
+    columns = [
+        _of_edits(j) | _of_transfer(c) | _of_same_windows(c) for j, c in zip(judged, pasted, strict=True)
+    ]
     table = table.assign(
         **{name: pd.Series([c[name] for c in columns], table.index, dtype) for name, dtype in _ADDED.items()}
     )
@@ -99,7 +101,9 @@ def _stored(effect: Effect) -> MeanEffect | None:
 
 _DTYPES: Final = {"text": "object", "integer": "Int64", "number": "float64"}
 # columns of the ranking that edited images and pasted windows fill, and their types
-_ADDED: Final = {name: _DTYPES[RANKING[name].kind] for name in (*OF_EDITS, *OF_TRANSFER)}
+_ADDED: Final = {
+    name: _DTYPES[RANKING[name].kind] for name in (*OF_EDITS, *OF_TRANSFER, *OF_REFERENCE_WINDOWS)
+}
 
 
 def _of_edits(judgement: Judgement | None) -> dict[str, Any]:
@@ -144,6 +148,19 @@ def _of_transfer(carried: Carried | None) -> dict[str, Any]:
         "group_transfer": group.gain if group else None,
         "moved_transfer": moved.elsewhere if moved else None,
         "holds": moved.holds if moved else None,
+    }
+
+
+def _of_same_windows(carried: Carried | None) -> dict[str, Any]:
+    """Column -> value of one class; all None where the reference was not shown its windows."""
+    same = carried.same if carried else None
+    if same is None:
+        return dict.fromkeys(OF_REFERENCE_WINDOWS)
+    return {
+        "reference_transfer": same.mean,
+        "reference_transfer_low": same.low,
+        "reference_transfer_high": same.high,
+        "reference_transfer_added": same.added,
     }
 
 

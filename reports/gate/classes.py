@@ -26,6 +26,7 @@ _INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
     "reference_lift": ("reference_low", "reference_high"),
     "group_share": ("group_share_low", "group_share_high"),
     "reference_effect": ("reference_effect_low", "reference_effect_high"),
+    "reference_transfer": ("reference_transfer_low", "reference_transfer_high"),
 }
 # what a class may become once it is decided
 _BY_WORD: Final[Mapping[str, Mapping[str | None, tuple[str, ...]]]] = {

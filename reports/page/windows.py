@@ -94,8 +94,8 @@ def sentence(run: RunData, row: Mapping[str, Any]) -> str:
     if carried.transferred == Transferred.NOTHING:
         return f"{onto}{where} carry nothing of the class ({measured})."
     if carried.transferred == Transferred.UNDECIDED:
-        return f"{onto}{where}: whether they carry the class is open ({measured})."
-    more = _elsewhere(carried)
+        return f"{onto}{where}: whether they carry the class is open ({measured}).{_for_reference(carried)}"
+    more = _elsewhere(carried) + _for_reference(carried)
     more += "" if carried.beside else " Without boxes, these windows may be the object itself."
     return (
         f"{onto}{where} add {words.signed(carried.added)} to the probability of the class (windows of other "
@@ -121,3 +121,14 @@ def _elsewhere(carried: Carried) -> str:
         f"{words.signed(moved.elsewhere)} {interval(moved.low, moved.high)} log odds (at their own place "
         f"there: {words.signed(moved.own)}): {_PLACES[moved.holds]}."
     )
+
+
+def _for_reference(carried: Carried) -> str:
+    """What a reference network makes of the same windows."""
+    same = carried.same
+    if same is None:
+        return ""
+    text = f" For the reference network the same windows add {words.signed(same.added)}"
+    if not words.given(same.mean):
+        return f"{text}."
+    return f"{text}: here {words.signed(same.mean)} {interval(same.low, same.high)} log odds more."

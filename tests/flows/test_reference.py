@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from flows import cli
@@ -13,6 +14,7 @@ from pipeline.run.documents import ReferenceDocument
 from pipeline.run.edited_parts import read_edited
 from pipeline.run.folder import REFERENCE_RUN
 from pipeline.run.store import Store
+from pipeline.run.transfer_parts import AgainParts, read_transfer
 from pipeline.run.verify import verify
 
 
@@ -35,6 +37,12 @@ def edited(run: Path) -> set[tuple[str, str, str]]:
     return set(rows.itertuples(index=False, name=None))
 
 
+def windows(table: pa.Table) -> set[tuple]:
+    """Picture, recipient and place of the rows of a table of pasted windows; not of those at other places."""
+    rows = [row for row in table.to_pylist() if row["window"] == "relevant"]
+    return {tuple(row[k] for k in ("example_id", "recipient", "x", "y", "width", "height")) for row in rows}
+
+
 def test_a_model_is_measured_on_the_same_images_and_the_same_edits(
     prefect_api, options: list[str], other_network: Path, tmp_path: Path, monkeypatch
 ):
@@ -50,11 +58,17 @@ def test_a_model_is_measured_on_the_same_images_and_the_same_edits(
     assert nested.manifest["config"]["audit"]["target"] == "label"
     assert document.model_sha256 == nested.manifest["model"]["sha256"] != run.manifest["model"]["sha256"]
     assert edited(tmp_path / "run" / REFERENCE_RUN) == edited(tmp_path / "run")
+    again = AgainParts(nested).read()
+    assert windows(again) == windows(read_transfer(run))
+    assert document.windows == len({row["example_id"] for row in again.to_pylist()}) > 0
     assert not verify(run).faults + verify(nested).faults
     table = pd.read_csv(tmp_path / "run" / "ranking.csv")
     assert table["n_reference"].fillna(0).tolist() == table["n"].tolist()
+    assert document.windows == table["n_windows"].sum()
+    assert table["reference_transfer_added"].notna().tolist() == table["n_windows"].notna().tolist()
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "Beside another network" in page
+    assert "pasted windows compared" in page
     parts = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("part-*")}
     assert cli.run(line) == cli.DONE  # again: nothing is left to do
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("part-*")} == parts

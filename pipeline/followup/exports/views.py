@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.run.edited_parts import EditedParts
-from pipeline.run.folder import EDITED, RANKING_TABLE, TRANSFER, WINDOWS, part_name
+from pipeline.run.folder import AGAIN, EDITED, RANKING_TABLE, TRANSFER, WINDOWS, part_name
 from pipeline.run.parts import Parts
 from pipeline.run.store import Store
-from pipeline.run.transfer_parts import TransferParts, WindowParts
+from pipeline.run.transfer_parts import AgainParts, TransferParts, WindowParts
 
 
 def export(run: Store, out: str) -> str:
@@ -30,6 +30,7 @@ def views(run: Store) -> str:
     files[EDITED] = [part_name(EDITED, key) for key in EditedParts(run).usable()]
     files[TRANSFER] = [part_name(TRANSFER, key) for key in TransferParts(run).usable()]
     files[WINDOWS] = [part_name(WINDOWS, key) for key in WindowParts(run).usable()]
+    files[AGAIN] = [part_name(AGAIN, key) for key in AgainParts(run).usable()]
     lines = [f"-- run {run.manifest['run_id']}"]
     for table, names in files.items():
         if names:

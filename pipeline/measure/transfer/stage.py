@@ -20,6 +20,7 @@ from PIL import Image
 
 from pipeline.config_sections import TransferConfig
 from pipeline.inputs.batches import iter_batches
+from pipeline.inputs.card import ModelCard
 from pipeline.inputs.picked import Picked
 from pipeline.measure.asking import answers
 from pipeline.measure.bench import Bench
@@ -41,7 +42,7 @@ from pipeline.terms import Window
 SHOWN = 4  # windows of a class whose pictures are stored
 LARGEST = 64  # side of such a picture, pixel: larger windows are made smaller
 
-_Key = tuple[int, str, bool]  # number of the paste (-1: none), recipient, whether it has the control
+Key = tuple[int, str, bool]  # number of the paste (-1: none), recipient, whether it has the control
 
 
 def blocks_to_paste(store: Store, settings: TransferConfig) -> list[Block]:
@@ -97,13 +98,9 @@ class PastedBlock:
 def paste_block(bench: Bench, block: Block, spots: Spots, method: str) -> PastedBlock:
     """Paste the windows of a block, and look closer at them."""
     settings = bench.config.transfer
-    of_class = {label: spots.of_class[label] for label in block.labels}
-    scenes = read_pictures(bench, sorted(spot.position for of_one in of_class.values() for spot in of_one))
-    of_class = {k: tuple(s for s in of_one if s.example_id in scenes) for k, of_one in of_class.items()}
-    rng = Purpose.RECIPIENTS.rng(settings.seed, *block.labels)
-    pastes = pair(of_class, scenes, settings.recipients, rng)
+    pastes, scenes = planned_pastes(bench, bench.model.card, block, spots)
     said, seen = _asked(bench, pastes, scenes)
-    rows = [row for number, paste in enumerate(pastes) for row in _rows(number, paste, said)]
+    rows = [row for number, paste in enumerate(pastes) for row in rows_of(number, paste, said)]
     _show_best(rows, scenes)
     heard = [_heard(number, paste, said, seen) for number, paste in enumerate(pastes)]
     further = Purpose.MOVED_WINDOWS.rng(settings.seed, *block.labels)
@@ -118,21 +115,34 @@ def paste_block(bench: Bench, block: Block, spots: Spots, method: str) -> Pasted
     )
 
 
+def planned_pastes(
+    bench: Bench, card: ModelCard, block: Block, spots: Spots
+) -> tuple[list[Paste], dict[str, Scene]]:
+    """What is pasted in a block, and its pictures by example id, as the network of ``card`` sees them."""
+    settings = bench.config.transfer
+    of_class = {label: spots.of_class[label] for label in block.labels}
+    positions = sorted(spot.position for of_one in of_class.values() for spot in of_one)
+    scenes = read_pictures(bench, card, positions)
+    of_class = {k: tuple(s for s in of_one if s.example_id in scenes) for k, of_one in of_class.items()}
+    rng = Purpose.RECIPIENTS.rng(settings.seed, *block.labels)
+    return pair(of_class, scenes, settings.recipients, rng), scenes
+
+
 def _asked(
     bench: Bench, pastes: Sequence[Paste], scenes: Mapping[str, Scene]
-) -> tuple[dict[_Key, np.ndarray], dict[_Key, np.ndarray]]:
+) -> tuple[dict[Key, np.ndarray], dict[Key, np.ndarray]]:
     """Probabilities (k,) and features (d,) of every picture."""
     evaluator = Evaluator(bench.model.model, bench.config.execution.batch_size)
-    said: dict[_Key, np.ndarray] = {}
-    seen: dict[_Key, np.ndarray] = {}
-    for keys, (logits, features) in answers(bench, evaluator.seen, _pictures(pastes, scenes)):
+    said: dict[Key, np.ndarray] = {}
+    seen: dict[Key, np.ndarray] = {}
+    for keys, (logits, features) in answers(bench, evaluator.seen, pasted_pictures(pastes, scenes)):
         said.update(zip(keys, probabilities(logits, bench.model.card.output), strict=True))
         seen.update(zip(keys, features, strict=True))
     return said, seen
 
 
 def _heard(
-    number: int, paste: Paste, said: Mapping[_Key, np.ndarray], seen: Mapping[_Key, np.ndarray]
+    number: int, paste: Paste, said: Mapping[Key, np.ndarray], seen: Mapping[Key, np.ndarray]
 ) -> Heard:
     """What the network made of one window, recipient by recipient."""
     onto = paste.recipients
@@ -147,13 +157,14 @@ def _heard(
     )
 
 
-def read_pictures(bench: Bench, positions: Sequence[int]) -> dict[str, Scene]:
-    """The pictures at ``positions`` of the split by example id, with their boxes where they have some."""
+def read_pictures(bench: Bench, card: ModelCard, positions: Sequence[int]) -> dict[str, Scene]:
+    """The pictures at ``positions`` of the split by example id, as the network of ``card`` sees them,
+    with their boxes where they have some."""
     if not positions:
         return {}
     picked = Picked(bench.dataset, tuple(positions))
     scenes: dict[str, Scene] = {}
-    for batch in iter_batches(picked, picked.shard, bench.model.card, bench.config.execution.batch_size):
+    for batch in iter_batches(picked, picked.shard, card, bench.config.execution.batch_size):
         for i, record in enumerate(batch.records):
             if record is not None and batch.status[i] in (STATUS_OK, STATUS_NO_BOX):
                 scenes[record.example_id] = Scene(batch.pictures[i].copy(), batch.masks[i].copy())
@@ -167,7 +178,7 @@ def paste(onto: np.ndarray, window: np.ndarray, place: Place) -> np.ndarray:
     return made
 
 
-def _pictures(pastes: Sequence[Paste], scenes: Mapping[str, Scene]) -> Iterator[tuple[_Key, np.ndarray]]:
+def pasted_pictures(pastes: Sequence[Paste], scenes: Mapping[str, Scene]) -> Iterator[tuple[Key, np.ndarray]]:
     """All recipients as they are, then each with every window that it gets, and with that one's control."""
     for recipient in sorted({r for of_one in pastes for r in of_one.recipients}):
         yield (-1, recipient, False), scenes[recipient].picture
@@ -180,7 +191,7 @@ def _pictures(pastes: Sequence[Paste], scenes: Mapping[str, Scene]) -> Iterator[
                 yield (number, recipient, control), paste(onto, window, place)
 
 
-def _rows(number: int, of_one: Paste, said: Mapping[_Key, np.ndarray]) -> Iterator[dict[str, Any]]:
+def rows_of(number: int, of_one: Paste, said: Mapping[Key, np.ndarray]) -> Iterator[dict[str, Any]]:
     """Rows of a paste: of its window, and of the other class's, for which the window is the control."""
     place = of_one.spot.place
     where = {"x": place.x, "y": place.y, "width": place.width, "height": place.height}

@@ -21,6 +21,7 @@ class ReferenceDocument(Document):
         images, n_images: of the run's images, those that the reference explains for their own class; all.
         edited: images that both networks were shown edited alike.
         accuracy, reference_accuracy: share of the images with both predictions that each has right.
+        windows: images whose pasted window both networks were shown alike.
         notes: in what the two runs differ, and what that means for the comparison, a sentence each.
     """
 
@@ -43,3 +44,4 @@ class ReferenceDocument(Document):
     accuracy: float | None
     reference_accuracy: float | None
     notes: tuple[str, ...]
+    windows: int = 0  # none in documents of before they were compared

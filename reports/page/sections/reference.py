@@ -38,6 +38,9 @@ confirm it.</p>
 {{ figure }}
 <p class="fine">One dot per class: mean lift of its {{ method }} maps in the reference (across) and in this
 network (up), on the same images. On the line both differ as in the ordinary class. Filled: outliers.</p>
+{% if pasted %}<p class="fine">Difference of its windows: what the most relevant windows of the class, pasted
+onto images of others, add to it here beyond what the same ones add to it for the reference, log odds.</p>
+{% endif %}
 {% if rows %}
 <div class="scroll table" tabindex="0" role="region" aria-label="Classes that differ most">
 <table><caption class="hidden">Classes that differ most from the reference network</caption>
@@ -45,7 +48,8 @@ network (up), on the same images. On the line both differ as in the ordinary cla
 <th scope="col" class="num">Difference of the lift</th><th scope="col">its 95&#8239;% interval</th>
 <th scope="col" class="num">q</th>
 {% if edited %}<th scope="col" class="num">Difference of the effect</th><th scope="col">Its background is
-needed</th>{% endif %}</tr></thead><tbody>
+needed</th>{% endif %}
+{% if pasted %}<th scope="col" class="num">Difference of its windows</th>{% endif %}</tr></thead><tbody>
 {% for r in rows %}
 <tr><th scope="row">{{ m.name(r.class_name, r.class_id) }}</th><td>{{ m.chip(r.verdict) }}</td>
 <td class="num">{{ r.n_reference | integer }}</td><td class="num strong">{{ r.reference_lift | signed }}</td>
@@ -53,7 +57,10 @@ needed</th>{% endif %}</tr></thead><tbody>
 <td class="num">{{ r.q_reference | probability }}</td>
 {% if edited %}<td class="num"
 title="{{ r.reference_effect_low | signed }} … {{ r.reference_effect_high | signed }}">{{ r.reference_effect |
-signed }}</td><td>{{ r.needed }}</td>{% endif %}</tr>
+signed }}</td><td>{{ r.needed }}</td>{% endif %}
+{% if pasted %}<td class="num"
+title="{{ r.reference_transfer_low | signed }} … {{ r.reference_transfer_high | signed }}">{{
+r.reference_transfer | signed }}</td>{% endif %}</tr>
 {% endfor %}
 </tbody></table></div>
 {% endif %}
@@ -81,6 +88,7 @@ def build(run: RunData) -> dict[str, Any]:
         "figure": _figure(means, beyond) if len(means) > 1 else "",
         "rows": _rows(table),
         "edited": bool(table["reference_effect"].notna().any()),
+        "pasted": bool(table["reference_transfer"].notna().any()),
         "facts": _facts(document),
     }
 
@@ -145,6 +153,7 @@ def _facts(document: ReferenceDocument) -> list[tuple[str, str]]:
         ("classes in common", f"{document.classes} of {document.n_classes}"),
         ("images compared", f"{document.images} of {document.n_images}, by {document.method}"),
         ("edited images compared", str(document.edited)),
+        ("pasted windows compared", str(document.windows)),
         (
             "accuracy on these images",
             f"{percent(document.accuracy)} here, {percent(document.reference_accuracy)} there",

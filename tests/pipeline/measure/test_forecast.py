@@ -64,6 +64,28 @@ def test_what_is_not_asked_for_costs_nothing():
     assert (curves.images, curves.passes) == (400, 400 * (1 + 10 * 100 * 5))
 
 
+def test_a_reference_is_one_more_audit_by_one_method_and_the_same_edits_and_windows(tmp_path):
+    asked = {"methods": [{"name": "gradient"}, {"name": "lrp.preset_a"}], "perturbation": False}
+    plain = forecast(parse_config(asked), WORK, replace(SPEEDS, edit=0.001))
+    config = parse_config(asked | {"reference": {"source": "last.keras"}})
+    *others, reference = forecast(config, WORK, replace(SPEEDS, edit=0.001)).stages
+    assert tuple(others) == plain.stages
+    by = {stage.stage: stage for stage in others}
+    # two maps take 6 ms, so one 3, which is as long as 1.5 passes; 4 ms of an image are no map
+    assert reference.stage == "reference"
+    assert (reference.images, reference.bytes) == (10_000, 0)
+    assert reference.passes == 15_000 + by["interventions"].passes + by["transfer"].passes
+    again = by["interventions"].seconds + by["transfer"].seconds
+    assert reference.seconds == pytest.approx(10_000 * 0.007 + again)
+    # further looks are repeated, windows at other places are not
+    most = by["interventions"].most + by["transfer"].seconds
+    assert reference.most == pytest.approx(10_000 * 0.007 + most)
+    # a finished run costs nothing
+    (tmp_path / "manifest.json").write_text("{}")
+    config = parse_config(asked | {"reference": {"source": str(tmp_path)}})
+    assert forecast(config, WORK, replace(SPEEDS, edit=0.001)) == plain
+
+
 def test_the_line_says_passes_time_and_disk():
     line = forecast(UNEDITED, WORK, SPEEDS).line
     assert line.startswith(

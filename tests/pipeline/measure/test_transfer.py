@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -24,13 +23,13 @@ from pipeline.measure.interventions.pictures import Scene
 from pipeline.measure.transfer.pairs import pair
 from pipeline.measure.transfer.places import POWER, SHARES, Place, best_place, object_mask
 from pipeline.measure.transfer.plan import Spot, images_per_class, passes_needed, plan_blocks, why_not
-from pipeline.measure.transfer.stage import blocks_to_paste, paste, paste_part, paste_run
+from pipeline.measure.transfer.stage import blocks_to_paste, paste, paste_part
 from pipeline.run.folder import WINDOWS, part_name
 from pipeline.run.store import Store
 from pipeline.run.transfer_parts import TransferParts, read_transfer, read_windows
 from pipeline.run.verify import repair, verify
 from pipeline.statistics.ranking import rank
-from tests.drawn_runs import SIDE, copied, drawn_run
+from tests.drawn_runs import MAPS, SIDE, copied, drawn_run, noisy_run, pasted
 
 # -- places
 
@@ -142,51 +141,6 @@ def test_passes_by_hand() -> None:
 
 
 # -- a network that is known by construction: it says the colour that there is most of
-
-MAPS = {"audit": {"maps": 16, "thumbnails": False}, "methods": [{"name": "input_x_gradient"}]}
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The colour of the red pictures is beside their object, that of the others on it."""
-    where = {"red": "background", "green": "object", "blue": "object"}
-    return noisy_run(tmp_path_factory.mktemp("mixed"), where, {"red": 14, "green": 12, "blue": 11})
-
-
-def noisy_run(
-    root: Path, where: Mapping[str, str], counts: Mapping[str, int], bare: Sequence[str] = ()
-) -> Store:
-    """:func:`drawn_run` with a little noise of all colours, so that some relevance lies everywhere, and
-    without the boxes of the images ``bare``."""
-    first = drawn_run(root / "first", where, counts, **MAPS)
-    folder = Path(first.manifest["config"]["dataset"]["path"])
-    rng = np.random.default_rng(7)
-    for path in sorted(folder.glob("*/*.png")):
-        picture = np.asarray(Image.open(path)).astype(int)
-        noisy = np.clip(picture + rng.integers(-6, 7, picture.shape), 0, 255)
-        Image.fromarray(noisy.astype(np.uint8)).save(path)
-    lines = (folder / "annotations.csv").read_text().splitlines()
-    kept = [
-        f"{k.partition(',')[0]},{k.split(',')[1]},,,," if k.partition(",")[0] in bare else k for k in lines
-    ]
-    (folder / "annotations.csv").write_text("\n".join(kept) + "\n")
-    store = Store(root / "run")
-    audit_run(store, open_bench(parse_config(first.manifest["config"])))
-    return store
-
-
-def pasted(store: Store, batch_size: int = 16, **settings: int) -> None:
-    config = parse_config(store.manifest["config"])
-    execution = config.execution.model_copy(update={"batch_size": batch_size})
-    update = {"transfer": TransferConfig(**settings), "execution": execution}
-    paste_run(store, open_bench(config.model_copy(update=update)))
-
-
-@pytest.fixture(scope="module")
-def finished(mixed: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = copied(mixed, tmp_path_factory.mktemp("finished") / "run")
-    pasted(store)
-    return store
 
 
 def test_the_class_whose_colour_lies_beside_its_object_transfers(finished: Store) -> None:

@@ -16,6 +16,7 @@ from pipeline.run.documents import ToldClass
 from pipeline.statistics.appearance import agreed, colour_word, common_place, place_word
 from pipeline.statistics.findings import Facts, finding
 from pipeline.statistics.pasted import Pasted
+from pipeline.statistics.reference_windows import SameWindows
 from pipeline.statistics.transfer import Carried
 from pipeline.statistics.window_groups import (
     Look,
@@ -63,6 +64,16 @@ def test_the_sentence_of_a_patch() -> None:
         "it is pasted, found on 12 of 20 images (60%, 36% to 81%); where it is pasted the network sees more "
         "of sea anemone, too (+0.12); its files alone tell the class, too: JPEG quality (AUC 0.93)."
     )
+
+
+def test_what_the_same_windows_add_for_a_reference_stands_beside_it() -> None:
+    same = SameWindows(20, 2.3, 1.5, 3.1, added=0.05, of_group=-0.004)
+    said = finding(Facts(carried=replace(CARRIED, same=same), size=(0, 0)))
+    assert "+0.31 for this class wherever it is pasted (-0.00 for the reference network), found on 12" in said
+    bare = finding(Facts(carried=replace(CARRIED, group=None, moved=None, same=same)))
+    assert bare.endswith("on 40 images of other classes (+0.05 for the reference network).")
+    unasked = replace(same, of_group=None)  # it was shown windows of the class, none of this group
+    assert "reference" not in finding(Facts(carried=replace(CARRIED, same=unasked)))
 
 
 def test_what_is_not_known_is_left_out() -> None:

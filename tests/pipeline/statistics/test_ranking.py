@@ -82,6 +82,7 @@ STORED = """rank label class_id class_name n n_images n_correct accuracy confide
     effect effect_shrunk effect_low effect_high q_effect sufficiency necessity background_gap n_reference
     reference_lift reference_low reference_high reference_lift_lower q_reference
     reference_effect reference_effect_low reference_effect_high
+    reference_transfer reference_transfer_low reference_transfer_high reference_transfer_added
     transferred n_windows transfer transfer_low transfer_high transfer_upper
     transfer_share transfer_added transfer_control transfer_elsewhere q_transfer group_share
     group_share_low group_share_high group_transfer moved_transfer holds evidence

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.statistics.ranking import Ranking, rank
+from pipeline.statistics.reference_windows import SameWindows
 from reports.page.data import load_run
 from reports.page.html import write_report
 from reports.page.windows import sentence, windows_of
@@ -43,6 +45,20 @@ def test_the_page_shows_the_windows_and_what_they_add(pasted: Path) -> None:
     assert '<section id="transfer"' in source
     assert windows[0].best[0].uri in source
     assert "4 images with no room or no relevance beside the box" in source
+
+
+def test_the_card_says_what_the_same_windows_add_for_a_reference(pasted: Path) -> None:
+    ranking = rank(pasted)
+    same = SameWindows(12, 2.3, 1.5, 3.1, added=0.05, of_group=0.04)
+    by = {0: replace(ranking.carried[0], same=same), 1: replace(ranking.carried[1], same=same)}
+    run = load_run(pasted, replace(ranking, carried=by))
+    rows = {int(r["label"]): r for r in ranking.table.to_dict("records")}
+    said = "For the reference network the same windows add +0.05: here +2.30 [+1.50, +3.10] log odds more."
+    assert sentence(run, rows[0]).endswith(said)
+    assert "reference" not in sentence(run, rows[1])  # they carry nothing here, so nothing is explained
+    few = replace(same, n=3, mean=float("nan"))
+    run = load_run(pasted, replace(ranking, carried={0: replace(ranking.carried[0], same=few)}))
+    assert sentence(run, rows[0]).endswith("the same windows add +0.05.")
 
 
 def test_names_in_a_finding_are_text(pasted: Path) -> None:
