@@ -157,7 +157,8 @@ def _what(group: WindowGroup, size: tuple[int, int], beside: bool) -> str:
 
 def _patch(marks: Sequence[Look], size: tuple[int, int]) -> str:
     width, height = marks[0].width, marks[0].height
-    words = [colour_word(*colour) for colour, share in marks[0].colours if share >= _SECOND]
+    (first, _), *others = marks[0].colours
+    words = [colour_word(*colour) for colour in (first, *(c for c, share in others if share >= _SECOND))]
     colours = " and ".join(dict.fromkeys(words))
     text = f"{_article(colours)} {colours} patch of about {width} x {height} pixels"
     across = 0 < _ACROSS * size[0] <= width
