@@ -27,13 +27,15 @@ PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
 DIGITS = (4, 8)  # each the first of its kind among the digits that no network is trained on
 SIDE = 8
 WIDTH = 1200  # of the committed pictures
+GALLERIES = ("explain", "compare", "sweep", "decompositions")
 
 
 def commands(page: str) -> list[list[str]]:
-    """The arguments of every ``$ hansaudit`` of a page's console blocks."""
+    """The arguments of every ``$ hansaudit`` of a page's console blocks that writes a gallery."""
     blocks = re.findall(r"^```console\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line)[2:] for line in lines if line.startswith("$ hansaudit")]
+    words = [shlex.split(line)[2:] for line in lines if line.startswith("$ hansaudit")]
+    return [command for command in words if command[0] in GALLERIES]
 
 
 def target_of(command: list[str], page: str) -> Path:

@@ -13,6 +13,7 @@ from keras import ops
 from explainers.differentiable import MapFunction
 from explainers.errors import InvalidParameter
 from explainers.inputs import check_input, explained_index
+from explainers.model.decomposition import FOLDED, Decomposition
 from explainers.network import Head, Network, network
 from explainers.rules.assign import assign
 from explainers.rules.bounds import check_boxes
@@ -68,9 +69,20 @@ class Analyzer(ABC):
         """What an image costs in forward passes, when one forward and one backward pass cost `crossing`."""
         return crossing
 
-    def fold(self) -> bool:
-        """Whether BatchNorm is folded."""
-        return True
+    def decomposition(self) -> Decomposition:
+        """How the network is taken apart into nodes."""
+        return FOLDED
+
+    def decomposed(self, how: Decomposition) -> Self:
+        """The same on a network that is taken apart in another way.
+
+        Raises InvalidParameter for a method to which that is no parameter.
+        """
+        name = self.origin.method if self.origin else type(self).__name__
+        raise InvalidParameter(
+            f"{name}: how a network is taken apart into nodes is a matter of methods by rules only; valid: "
+            "lrp.*, deep_taylor, deep_taylor.bounded, excitation_backprop"
+        )
 
     def plain(self) -> Self:
         """The same with hyper-parameters as plain floats and tuples, so that equal ones compare equal."""
@@ -79,7 +91,7 @@ class Analyzer(ABC):
     def network_of(self, model: Any) -> Network:
         """The network that it binds to. Raises ExplainError where the model cannot be traced or canonised."""
         preset = self.preset()
-        return network(model, self.fold(), () if preset is None else preset.subgraphs())
+        return network(model, self.decomposition(), () if preset is None else preset.subgraphs())
 
     def check(self, net: Network) -> None:
         """Raises the ExplainError for which it cannot explain this network, as far as no data are needed."""
@@ -186,7 +198,7 @@ class BackwardFitted(Fitted):
         return _run(self.network, [self], x, target, ledger)[0]
 
     def function(self, live: bool = False) -> MapFunction:
-        return MapFunction(self.network, self.preset, self.head, live, self.analyzer.fold())
+        return MapFunction(self.network, self.preset, self.head, live, self.analyzer.decomposition())
 
 
 def analyze_many(fitted: Sequence[Fitted], x: Any, target: Target = None) -> list[Explanation]:

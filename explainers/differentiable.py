@@ -15,6 +15,7 @@ from keras import ops
 from explainers.engine import Tensor
 from explainers.errors import InvalidInput
 from explainers.model.canonize import canonize
+from explainers.model.decomposition import Decomposition
 from explainers.model.evaluate import evaluate_all, own_weights
 from explainers.model.graph import Graph
 from explainers.model.live import as_tensor, live_weights
@@ -33,8 +34,8 @@ class MapFunction:
     its variables: canonised and derived anew, which in a compiled training step happens once.
     """
 
-    def __init__(self, net: Network, preset: Preset, head: Head, live: bool, fold: bool) -> None:
-        self.network, self.preset, self.head, self.live, self.fold = net, preset, head, live, fold
+    def __init__(self, net: Network, preset: Preset, head: Head, live: bool, how: Decomposition) -> None:
+        self.network, self.preset, self.head, self.live, self.how = net, preset, head, live, how
 
     def __call__(self, x: Any, target: Any = None) -> Tensor:
         """The map of a batch, in the shape of the explained input.
@@ -61,7 +62,7 @@ class MapFunction:
         """Graph, backward pass and weights, made of the model's variables as they are."""
         bound = self.network.graph
         with live_weights():
-            graph = canonize(trace(bound.model, bound.output_index, bound.explained), self.fold)
+            graph = canonize(trace(bound.model, bound.output_index, bound.explained), self.how)
         for patterns in self.preset.subgraphs():
             graph = collapse(graph, patterns)
         weights = {n.name: own_weights(n, self.network.dtype) for n in graph if n.linear is not None}

@@ -18,6 +18,7 @@ from explainers import engine
 from explainers.engine import Tensor
 from explainers.errors import InvalidInput, UntraceableModel
 from explainers.model.canonize import canonize
+from explainers.model.decomposition import FOLDED, Decomposition
 from explainers.model.equality import check_equality
 from explainers.model.evaluate import evaluate_all
 from explainers.model.graph import Graph
@@ -173,7 +174,7 @@ def _dtype(graph: Graph) -> str:
 _networks: weakref.WeakValueDictionary[tuple, Network] = weakref.WeakValueDictionary()
 
 
-def prepare(model: Any, fold: bool = True, subgraphs: tuple[tuple[str, ...], ...] = ()) -> Graph:
+def prepare(model: Any, how: Decomposition = FOLDED, subgraphs: tuple[tuple[str, ...], ...] = ()) -> Graph:
     """The canonised graph of a model or traced Graph, subgraphs collapsed. Checks shape and weights."""
     traced = model if isinstance(model, Graph) else trace(model)
     if len(traced[traced.output].shape) != 2:
@@ -182,16 +183,16 @@ def prepare(model: Any, fold: bool = True, subgraphs: tuple[tuple[str, ...], ...
             f"output {traced.output!r} has shape {shape}; valid: one row of class scores per image"
         )
     _finite(traced)
-    graph = canonize(traced, fold)
+    graph = canonize(traced, how)
     for patterns in subgraphs:
         graph = collapse(graph, patterns)
     return graph
 
 
-def network(model: Any, fold: bool = True, subgraphs: tuple[tuple[str, ...], ...] = ()) -> Network:
+def network(model: Any, how: Decomposition = FOLDED, subgraphs: tuple[tuple[str, ...], ...] = ()) -> Network:
     """The Network of a model or traced Graph; an unchanged model gets the one it already has."""
-    graph = prepare(model, fold, subgraphs)
-    key = (id(graph.model), graph.output, graph.explained, fold, subgraphs)
+    graph = prepare(model, how, subgraphs)
+    key = (id(graph.model), graph.output, graph.explained, how, subgraphs)
     bound = _networks.get(key)
     if bound is not None and bound.graph.model is graph.model and _same_weights(bound.graph, graph):
         return bound

@@ -75,7 +75,7 @@ def plan(model: Any, method: str | Analyzer, parameters: Mapping[str, Any] | Non
     """
     analyzer = example(method, parameters) if isinstance(method, str) else method
     preset = analyzer.preset()
-    graph = prepare(model, analyzer.fold(), () if preset is None else preset.subgraphs())
+    graph = prepare(model, analyzer.decomposition(), () if preset is None else preset.subgraphs())
     rows, unsupported = ((), ()) if preset is None else _rows(graph, preset)
     equality, problems = _reasons(analyzer, model, unsupported)
     return Plan(

@@ -48,6 +48,7 @@ COMMANDS = (
     "deploy",
     "plan",
     "explain",
+    "decompositions",
     "export",
     "visualize",
     "repair",

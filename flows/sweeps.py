@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flows import settings, terminal
 from flows.galleries import Look, facts, fit, glance, load, progress, split_methods
 from pipeline.config import Config
@@ -159,6 +157,7 @@ def scores(photo: Photo, model: LoadedModel, answer: Explained, plan: Sweep) -> 
     from pipeline.measure.curve_metrics import CURVE_METRICS
     from pipeline.measure.curves import Perturber
     from pipeline.measure.evaluate import Evaluator
+    from pipeline.measure.explain import as_batch
 
     config = PerturbationConfig(
         protocol="samek", orders=CURVE_METRICS[plan.metric].orders, repeats=plan.repeats
@@ -166,28 +165,6 @@ def scores(photo: Photo, model: LoadedModel, answer: Explained, plan: Sweep) -> 
     perturber = Perturber(Evaluator(model.model, Config().execution.batch_size), model.card, config, seed=0)
     keys = [str(i) for i in range(len(answer.explanations))]
     with terminal.console.status("perturbation analysis"):
-        table = perturber.tables(_batch(photo), answer.explanations, keys)["scores"].to_pylist()
+        table = perturber.tables(as_batch([photo]), answer.explanations, keys)["scores"].to_pylist()
     measured = {row["method"]: row["value"] for row in table if row["metric"] == plan.metric}
     return [measured.get(key) for key in keys]
-
-
-def _batch(photo: Photo) -> Any:
-    """One photo as a batch without boxes."""
-    from pipeline.inputs.batches import Batch
-    from pipeline.inputs.datasets import Record
-    from pipeline.schema import STATUS_OK
-
-    h, w = photo.picture.shape[:2]
-    record = Record(photo.name, 0, photo.name, None, 0, np.zeros((0, 4)), None)
-    return Batch(
-        records=(record,),
-        pictures=photo.picture[None],
-        inputs=photo.inputs[None],
-        valid=np.ones(1, bool),
-        labels=np.zeros(1, np.int32),
-        masks=np.zeros((1, h, w), bool),
-        boxes_model=(np.zeros((0, 4), np.int32),),
-        sizes=np.array([[w, h]], np.int32),
-        status=(STATUS_OK,),
-        reason=(None,),
-    )

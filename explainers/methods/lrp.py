@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from explainers.analyzer import BackwardAnalyzer
 from explainers.checks import Numbers, numbers
 from explainers.errors import InvalidParameter
+from explainers.model.decomposition import APART, FOLDED, Decomposition
 from explainers.network import STARTS
 from explainers.registry import register
 from explainers.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, Zero, ZPlus
@@ -63,20 +65,18 @@ def _profile(name: str) -> Profile:
 class LRP(BackwardAnalyzer):
     """LRP by a preset: `pairs` of condition and rule, a registered one or one's own.
 
-    `seed` is the start relevance: `logit`, `one` or `probability`; `batch_norm` is `fold` or `apart`.
+    `seed` is the start relevance: `logit`, `one` or `probability`; `how` the network is taken apart.
     """
 
     pairs: Preset
     seed: str = "logit"
-    batch_norm: str = "fold"
+    how: Decomposition = FOLDED
 
     def __post_init__(self) -> None:
         if not isinstance(self.pairs, Preset):
             raise InvalidParameter(f"preset must be a Preset, received {type(self.pairs).__name__}")
         if self.seed not in STARTS:
             raise InvalidParameter(f"start must be one of {', '.join(STARTS)}, received {self.seed!r}")
-        if self.batch_norm not in ("fold", "apart"):
-            raise InvalidParameter(f"batch_norm must be 'fold' or 'apart', received {self.batch_norm!r}")
 
     def preset(self) -> Preset:
         return self.pairs
@@ -84,8 +84,11 @@ class LRP(BackwardAnalyzer):
     def start(self) -> str:
         return self.seed
 
-    def fold(self) -> bool:
-        return self.batch_norm == "fold"
+    def decomposition(self) -> Decomposition:
+        return self.how
+
+    def decomposed(self, how: Decomposition) -> Self:
+        return replace(self, how=how)
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,9 @@ class Layers:
 
 
 @register("lrp", family="lrp", paper=BACH, cost="1 forward pass and the preset's own")
-def lrp(preset: Preset, start: str = "logit", batch_norm: str = "fold") -> LRP:
-    """LRP by a Preset of one's own; `batch_norm` is `fold` or `apart`."""
-    return LRP(preset, start, batch_norm)
+def lrp(preset: Preset, start: str = "logit", batch_norm: str = "fold", without: tuple[str, ...] = ()) -> LRP:
+    """LRP by a Preset of one's own; `batch_norm`: `fold`, `apart` or `two`, `without`: see Decomposition."""
+    return LRP(preset, start, Decomposition(batch_norm, tuple(without)))
 
 
 def _uniform(name: str, rule: Rule, rules: Sequence[Pair], profile: str = "textbook") -> LRP:
@@ -124,7 +127,7 @@ def _uniform(name: str, rule: Rule, rules: Sequence[Pair], profile: str = "textb
 
 def _by_layer(name: str, layers: Layers, rules: Sequence[Pair], profile: str) -> LRP:
     conventions = _profile(profile)
-    return LRP(layers.named(name, rules, conventions), batch_norm="fold" if conventions.fold else "apart")
+    return LRP(layers.named(name, rules, conventions), how=FOLDED if conventions.fold else APART)
 
 
 def _box(low: Numbers, high: Numbers) -> ZBox:

@@ -17,20 +17,21 @@ import numpy as np
 
 from explainers.model.activations import kind_and_note
 from explainers.model.convolutions import Conv, DepthwiseConv, Separable
+from explainers.model.decomposition import FOLDED, Decomposition
 from explainers.model.graph import Graph, Node
 from explainers.model.live import double
 from explainers.model.output import both_classes, cut_output
 
 
-def canonize(graph: Graph, fold: bool = True) -> Graph:
-    """All steps in order; `fold=False` leaves every BatchNorm a scale node of its own."""
-    steps: list[Callable[[Graph], Graph]] = [
+def canonize(graph: Graph, how: Decomposition = FOLDED) -> Graph:
+    """All steps in order, but for those that the decomposition leaves out."""
+    steps: tuple[Callable[[Graph], Graph], ...] = (
         open_attention, drop_identities, split_activations, cut_output, merge_padding,
-    ]  # fmt: skip
-    if fold:
-        steps += [fold_into_previous, fold_into_next]
-    for step in (*steps, both_classes):
-        graph = step(graph)
+        fold_into_previous, fold_into_next, split_scales, both_classes,
+    )  # fmt: skip
+    for step in steps:
+        if how.takes(step.__name__):
+            graph = step(graph)
     return graph
 
 
@@ -138,6 +139,22 @@ def fold_into_next(graph: Graph) -> Graph:
         changes = [(scale.name, f"{scale.type} folded into {', '.join(merged)}")]
         graph = _rewire(graph, nodes, {scale.name: scale.inputs[0]}, changes)
     return graph
+
+
+def split_scales(graph: Graph) -> Graph:
+    """A scale with a shift becomes two nodes: `name/scale` multiplies, `name` adds."""
+    nodes: list[Node] = []
+    changes = []
+    for node in graph:
+        if node.kind == "scale" and node.bias is not None and node.name not in graph.input_part:
+            first = replace(node, name=f"{node.name}/scale", bias=None)
+            node = replace(
+                node, inputs=(first.name,), kernel=np.ones(tuple(np.shape(node.kernel))), folded=()
+            )
+            nodes.append(first)
+            changes.append((node.name, f"{node.type} split into scale and shift"))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes), changes=(*graph.changes, *changes))
 
 
 def _scales(graph: Graph) -> list[str]:

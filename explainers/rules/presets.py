@@ -215,7 +215,7 @@ class Preset:
 def structure(eps: float = 1e-6, ties: str = "first") -> tuple[Pair, ...]:
     """The pairs for everything without weights, as LRP presets share them."""
     return (
-        (Kinds("activation", "normalize"), Pass()),
+        (Kinds("activation", "normalize", "identity"), Pass()),
         (Kinds("max_pool", "maximum", "minimum"), Winner(ties)),
         (Kinds("avg_pool", "add", "subtract", "average"), Norm(eps)),
         (Kinds("concat", "reshape", "pad", "crop", "slice", "upsample"), Adjoint()),

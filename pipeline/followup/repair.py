@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from keras import ops
 
 from explainers import engine
+from explainers.model.decomposition import APART
 from explainers.model.linear import Dense
 from explainers.network import network
 from pipeline.errors import InputError
@@ -117,7 +118,7 @@ def last_layer(model: Any) -> tuple[Any, LastLayer]:
 
     Raises :class:`InputError` unless it is a dense layer with an output per class.
     """
-    graph = network(model, fold=False).graph
+    graph = network(model, APART).graph
     node = graph[graph.output]
     plain = isinstance(node.linear, Dense) and not node.folded and len(node.shape) == 2
     if not plain or node.kernel.shape != tuple(getattr(node.layer, "kernel", np.zeros(0)).shape):
@@ -181,7 +182,7 @@ def _exchanged(
 
 def _features(bench: Bench, pictures: Iterable[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Of numbered pictures (h, w, 3) uint8 the numbers (n,), and what the last layer reads, (n, f)."""
-    net = network(bench.model.model, fold=False)
+    net = network(bench.model.model, APART)
     node = net.graph[net.graph.output].inputs[0]
     program = engine.compile(lambda weights, x: net.record(weights, x)[node], net.weights)
     size, coming = bench.config.execution.batch_size, iter(pictures)

@@ -10,11 +10,14 @@ import numpy as np
 
 from explainers import Explanation, Fitted, analyze_many
 from pipeline.errors import InputError
+from pipeline.inputs.batches import NO_MODEL_BOXES, Batch
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.classes import find_class
+from pipeline.inputs.datasets import Record
 from pipeline.inputs.geometry import draw, place_image, read_image, upright
 from pipeline.inputs.models import LoadedModel
 from pipeline.measure.rows import probabilities
+from pipeline.schema import STATUS_NO_BOX
 
 MOST_TARGETS = 50
 MOST_MAPS = 400  # rows times methods: more make no figure that anyone looks at
@@ -64,6 +67,26 @@ def read_photo(path: str | Path, card: ModelCard) -> Photo:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return Photo(Path(path).name, picture, card.prepare(picture[None])[0])
+
+
+def as_batch(photos: Sequence[Photo]) -> Batch:
+    """Photos as a batch without boxes; those of one name are told apart by their places."""
+    names = [photo.name for photo in photos]
+    n, (h, w) = len(photos), photos[0].picture.shape[:2]
+    ids = [name if names.count(name) == 1 else f"{i}: {name}" for i, name in enumerate(names, 1)]
+    labels = [-1 if photo.label is None else photo.label for photo in photos]
+    return Batch(
+        records=tuple(Record(i, 0, i, None, 0, np.zeros((0, 4)), None) for i in ids),
+        pictures=np.stack([photo.picture for photo in photos]),
+        inputs=np.stack([photo.inputs for photo in photos]),
+        valid=np.ones(n, bool),
+        labels=np.array(labels, np.int32),
+        masks=np.zeros((n, h, w), bool),
+        boxes_model=(NO_MODEL_BOXES,) * n,
+        sizes=np.array([[w, h]] * n, np.int32),
+        status=(STATUS_NO_BOX,) * n,
+        reason=(None,) * n,
+    )
 
 
 def class_name(card: ModelCard, index: int) -> str:
@@ -172,6 +195,21 @@ def pieces(total: int) -> Iterator[tuple[np.ndarray, int]]:
     for begin in range(0, total, size):
         count = min(size, total - begin)
         yield begin + np.minimum(np.arange(size), count - 1), count
+
+
+def first(e: Explanation, n: int) -> Explanation:
+    """The first ``n`` images of an explanation, without its ledger."""
+    return Explanation(e.relevance[:n], e.output[:n], e.target[:n], e.reason[:n])
+
+
+def joined(parts: Sequence[Explanation]) -> Explanation:
+    """Explanations of several batches, one after the other."""
+    return Explanation(
+        np.concatenate([e.relevance for e in parts]),
+        np.concatenate([e.output for e in parts]),
+        np.concatenate([e.target for e in parts]),
+        tuple(reason for e in parts for reason in e.reason),
+    )
 
 
 def row_of(e: Explanation, row: int) -> Explanation:

@@ -24,6 +24,7 @@ from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.picked import Picked
 from pipeline.measure.bench import Bench
+from pipeline.measure.explain import first, joined
 from pipeline.measure.fitting import fit_methods, reference_batches
 from pipeline.measure.metrics import pool
 from pipeline.run.documents import ChoiceDocument, MethodSanity, SanityDocument
@@ -167,20 +168,8 @@ def in_batches(fitted: Sequence[Fitted], x: np.ndarray, target: Target, size: in
     for start in range(0, len(x), size):
         rows = np.minimum(np.arange(start, start + size), len(x) - 1)
         classes = None if target is None else np.asarray(target)[rows]
-        parts.append([_cut(e, len(x) - start) for e in analyze_many(fitted, x[rows], classes)])
-    return [
-        Explanation(
-            np.concatenate([e.relevance for e in of_one]),
-            np.concatenate([e.output for e in of_one]),
-            np.concatenate([e.target for e in of_one]),
-            tuple(reason for e in of_one for reason in e.reason),
-        )
-        for of_one in zip(*parts, strict=True)
-    ]
-
-
-def _cut(e: Explanation, n: int) -> Explanation:
-    return Explanation(e.relevance[:n], e.output[:n], e.target[:n], e.reason[:n])
+        parts.append([first(e, len(x) - start) for e in analyze_many(fitted, x[rows], classes)])
+    return [joined(of_one) for of_one in zip(*parts, strict=True)]
 
 
 def line_of(error: Exception) -> str:

@@ -11,6 +11,7 @@ import pytest
 from explainers import create_analyzer, plan, trace
 from explainers.errors import UnequalForward
 from explainers.model.canonize import canonize
+from explainers.model.decomposition import APART, FOLDED, Decomposition
 from explainers.model.graph import Graph
 from explainers.network import Network, network
 from explainers.rules.facts import non_negative
@@ -193,8 +194,8 @@ def test_a_batch_norm_stays_where_the_kernel_does_not_know_its_channel() -> None
 def test_an_unequal_forward_pass_raises_with_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     model = chain(layers.Conv2D(4, 3, padding="same", name="c"), bn(), layers.ReLU())
 
-    def wrong(graph: Graph, fold: bool = True) -> Graph:
-        graph = canonize(graph, fold)
+    def wrong(graph: Graph, how: Decomposition = FOLDED) -> Graph:
+        graph = canonize(graph, how)
         graph["c"].kernel[...] *= 1.1
         return graph
 
@@ -206,7 +207,7 @@ def test_an_unequal_forward_pass_raises_with_the_figure(monkeypatch: pytest.Monk
 
 def test_unfolded_batch_norm_gives_the_same_logits() -> None:
     model = chain(layers.Conv2D(4, 3), bn(), layers.ReLU())
-    apart: Network = network(model, fold=False)
+    apart: Network = network(model, APART)
     assert apart.equality < 1e-5
     assert [node.kind for node in apart.graph].count("scale") == 1
 
