@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.inputs.objects.places import place
 from pipeline.toml import read_toml
 
 RESIZES = ("shorter_side", "stretch", "pad")
@@ -153,7 +154,7 @@ def card_data(path: str | Path) -> dict[str, Any]:
 def read_class_file(path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Lines ``id name`` -> ids, names (the id where there is none). Raises :class:`InputError`."""
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = place(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the list of classes: {error}") from None
     pairs = [line.strip().partition(" ") for line in lines if line.strip()]

@@ -9,13 +9,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 import defusedxml.ElementTree as SafeXml
 import numpy as np
 from defusedxml.common import DefusedXmlException
 
 from pipeline.errors import InputError
+from pipeline.inputs.objects.places import place
 
 MAX_XML = 1 << 20
 MAX_IMAGE = 1 << 28
@@ -65,7 +66,7 @@ def read_members(path: str | Path, limit: int, total: int) -> Iterator[tuple[str
     n, unpacked = 0, 0
     names: set[str] = set()
     try:
-        with tarfile.open(path, "r|*", tarinfo=_Header) as archive:
+        with _opened(path) as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as archive:
             for member in archive:
                 unpacked += tarfile.BLOCKSIZE + member.size
                 if unpacked > total:
@@ -78,8 +79,8 @@ def read_members(path: str | Path, limit: int, total: int) -> Iterator[tuple[str
                 names.add(name)
                 if member.size > limit:
                     raise InputError(f"{path}: member {name!r} has {member.size} bytes, more than {limit}")
-                file = archive.extractfile(member)
-                data = file.read() if file else b""
+                content = archive.extractfile(member)
+                data = content.read() if content else b""
                 if len(data) != member.size:
                     raise InputError(
                         f"{path}: the archive is cut off inside member {name!r}, after {n} files"
@@ -97,6 +98,12 @@ def read_members(path: str | Path, limit: int, total: int) -> Iterator[tuple[str
         raise InputError(f"{path}: damaged or cut off after {n} files: {error}") from None
 
 
+def _opened(path: str | Path) -> BinaryIO:
+    """The archive's bytes. Raises OSError, and :class:`InputError` for a store that cannot be read."""
+    where = place(path)
+    return where.open("rb") if isinstance(where, Path) else cast(BinaryIO, where.open_bytes())
+
+
 def _safe_name(member: tarfile.TarInfo, path: str | Path) -> str:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\\" in member.name:
@@ -111,7 +118,7 @@ def read_annotations(path: str | Path) -> dict[str, Annotation]:
 
     Raises :class:`InputError` for anything unreadable, XML bombs included.
     """
-    if not Path(path).is_file():
+    if not place(path).is_file():
         raise InputError(f"{path}: no such file; give ILSVRC2012_bbox_val_v3.tgz or LOC_val_solution.csv")
     if str(path).endswith(".csv"):
         return _read_csv(path)
@@ -150,7 +157,7 @@ def _read_csv(path: str | Path) -> dict[str, Annotation]:
     """Kaggle's ``ImageId,PredictionString`` with ``wnid x1 y1 x2 y2`` repeated."""
     found = {}
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with place(path).open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             if {"ImageId", "PredictionString"} - set(rows.fieldnames or ()):
                 raise InputError(f"{path}: columns are {rows.fieldnames}; valid: ImageId, PredictionString")

@@ -27,6 +27,7 @@ from pipeline.inputs.datasets.archives import (
     read_members,
 )
 from pipeline.inputs.datasets.prepared import Prepared, audit_features, builder_info, prepare
+from pipeline.inputs.objects.places import place
 
 SPLIT = "validation"
 _NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG\Z")
@@ -85,7 +86,7 @@ def _packaged(name: str) -> tuple[str, ...]:
 
 def _read_labels(path: str | Path) -> tuple[str, ...]:
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = place(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the labels: {error}") from None
     return tuple(line.strip() for line in lines)

@@ -28,6 +28,7 @@ from pipeline.inputs.datasets import INFO_FILE, drawing
 from pipeline.inputs.datasets.drawing import Box
 from pipeline.inputs.datasets.prepared import METADATA_KEY, audit_features, builder_info, prepare
 from pipeline.inputs.datasets.tfds import TfdsDataset
+from pipeline.inputs.objects.places import refuse_store
 from pipeline.seeds import Purpose
 
 ARTEFACT_KINDS = ("patch", "text", "border", "stripe", "scene", "blur")
@@ -241,6 +242,7 @@ class PlantedDataset(TfdsDataset):
 
 def open_planted(config: DatasetConfig) -> PlantedDataset:
     """The dataset at ``path``: a planted dataset, or the folder that shall hold it (default ``data``)."""
+    refuse_store(config.path, "the planted dataset")
     folder = Path(config.path or ROOT)
     if not (folder / INFO_FILE).is_file():
         folder = prepare_planted(PlantedSpec(), folder)

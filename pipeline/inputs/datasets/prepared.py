@@ -17,6 +17,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from pipeline.errors import InputError
+from pipeline.inputs.datasets.record_objects import write_index
+from pipeline.inputs.objects.places import refuse_store
 from pipeline.temporary import sweep, temporary_name
 
 METADATA_KEY = "hansaudit"  # in the builder's metadata: class_names, planted, spec ...
@@ -73,6 +75,7 @@ def prepare(make_builder: Callable[[str], tfds.core.GeneratorBasedBuilder], out:
     never leaves something that looks like a dataset. Raises :class:`InputError` when ``out`` is taken, cannot
     be written, or the source is unusable.
     """
+    refuse_store(str(out), "a prepared dataset")
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already and not empty; remove it or choose another folder")
@@ -87,6 +90,7 @@ def prepare(make_builder: Callable[[str], tfds.core.GeneratorBasedBuilder], out:
         builder = make_builder(temporary)
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the temporary folder
             builder.download_and_prepare()
+        write_index(Path(builder.data_dir))
         if out.exists():
             out.rmdir()
         os.replace(builder.data_dir, out)

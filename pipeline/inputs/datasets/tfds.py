@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,15 +24,12 @@ from pipeline.inputs.datasets.annotations import read_boxes
 from pipeline.inputs.datasets.box_facts import refuse_fractions
 from pipeline.inputs.datasets.features import FeaturePaths, find_features, pick, read_group
 from pipeline.inputs.datasets.prepared import METADATA_KEY
-from pipeline.inputs.datasets.recordfiles import READERS, Reader
+from pipeline.inputs.datasets.tfds_builders import open_builder
 from pipeline.inputs.geometry import image_size
+from pipeline.inputs.objects.places import place
 from pipeline.inputs.shards import Shard
 from pipeline.inputs.spread import spread
-from pipeline.json_text import parse_json
 from pipeline.seeds import Purpose
-
-FEATURES_FILE = "features.json"
-_CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
 
 
 def drawn_boxes(config: DatasetConfig) -> dict[str, np.ndarray]:
@@ -46,11 +41,11 @@ def drawn_boxes(config: DatasetConfig) -> dict[str, np.ndarray]:
         return {}
     if config.annotations_format not in ("", "csv") or not config.annotations.endswith(".csv"):
         raise InputError(f"annotations {config.annotations}: of a dataset in the TFDS format, valid is a CSV")
-    entries = read_boxes(Path(config.annotations), "csv").entries
+    entries = read_boxes(place(config.annotations), "csv").entries
     drawn = {
         name: np.array(entry.boxes, np.float32) for entry in entries if entry.boxes for name in entry.names
     }
-    refuse_fractions(list(drawn.values()), Path(config.annotations))
+    refuse_fractions(list(drawn.values()), place(config.annotations))
     return drawn
 
 
@@ -59,11 +54,7 @@ class TfdsDataset:
 
     def __init__(self, config: DatasetConfig) -> None:
         self.config = config
-        self._builder = _open_builder(config)
-        form = self._builder.info.file_format.value
-        if form not in READERS:
-            valid = ", ".join(READERS)
-            raise InputError(f"{self._builder.data_dir}: stored as {form}; valid formats: {valid}")
+        self._builder, self._records = open_builder(config)
         self._split = _choose_split(self._builder, config)
         self._paths: FeaturePaths = find_features(self._builder.info.features, config)
         self._drawn = drawn_boxes(config)
@@ -85,6 +76,7 @@ class TfdsDataset:
             fingerprint=self._fingerprint(),
             planted=metadata.get("planted"),
             decisions=tuple(self._decisions()),
+            versions=self._records.versions(f.filename for f in self._files),
         )
 
     def _decisions(self) -> Iterator[str]:
@@ -94,7 +86,7 @@ class TfdsDataset:
             yield f"split {self._split}, since none was chosen; there are {', '.join(splits)}"
         if self._drawn:
             yield (
-                f"boxes of {len(self._drawn)} images are those of {Path(self.config.annotations).name}; a "
+                f"boxes of {len(self._drawn)} images are those of {place(self.config.annotations).name}; a "
                 "name in it that no image has is not noticed"
             )
         elif not self._paths.boxes:
@@ -115,10 +107,6 @@ class TfdsDataset:
     def _files(self) -> tuple[Any, ...]:
         """TFDS's file instructions of the split: filename, skip, take."""
         return tuple(self._builder.info.splits[self._split].file_instructions)
-
-    @functools.cached_property
-    def _reader(self) -> Reader:
-        return READERS[self._builder.info.file_format.value]
 
     @functools.cached_property
     def _decoders(self) -> dict[str, Any]:
@@ -148,7 +136,7 @@ class TfdsDataset:
             start, stop = max(begin, first), min(end, first + file.take)
             if start < stop:
                 shift = file.skip - first
-                stored = self._reader(file.filename, start + shift, stop + shift)
+                stored = self._records.read(file.filename, start + shift, stop + shift)
                 for index, data in zip(range(start, stop), stored, strict=True):
                     yield self._record(data, index, f"{Path(file.filename).name}__{index + shift}")
             first += file.take
@@ -169,7 +157,7 @@ class TfdsDataset:
             return failed(tfds_id, index, reason.splitlines()[0])
 
     def _fingerprint(self) -> str:
-        files = [(Path(f.filename).name, _size(f.filename), f.skip, f.take) for f in self._files]
+        files = [(Path(f.filename).name, self._records.size(f.filename), f.skip, f.take) for f in self._files]
         features = self._builder.info.features.to_json_content()
         identity = [
             self._builder.info.full_name,
@@ -182,69 +170,6 @@ class TfdsDataset:
             *([sorted((name, boxes.tolist()) for name, boxes in self._drawn.items())] if self._drawn else []),
         ]
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _size(path: str | os.PathLike[str]) -> int:
-    return os.path.getsize(path) if os.path.exists(path) else 0
-
-
-_NAME = re.compile(r"\w+(/[\w.-]+)*(:\d+\.\d+\.\d+)?")  # of the catalog: name, configuration, version
-
-
-def _open_builder(config: DatasetConfig) -> Any:
-    _check_code(config)
-    if config.name:
-        try:
-            builder = tfds.builder(config.name, data_dir=config.path or None)
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"dataset {config.name!r} cannot be opened by TFDS: {reason}") from None
-        if not builder.info.splits:
-            raise InputError(
-                f"dataset {config.name!r} is not prepared in {builder.data_dir}; "
-                f"run `tfds build {config.name}` first, or give its data_dir as path"
-            )
-        return builder
-    try:
-        return tfds.builder_from_directory(config.path)
-    except Exception as error:
-        raise InputError(f"{config.path}: not a TFDS dataset: {str(error).splitlines()[0]}") from None
-
-
-def _check_code(config: DatasetConfig) -> None:
-    """Refuse what would make TFDS import code that a stranger names. Raises :class:`InputError`.
-
-    Names with a namespace (``kaggle:x``) load their builder from elsewhere; ``features.json`` names the class
-    of every feature, whose module TFDS imports.
-    """
-    if config.name and not _NAME.fullmatch(config.name):
-        raise InputError(
-            f"dataset {config.name!r}: no name of the TFDS catalog; valid: name, name/config or "
-            "name/config:1.0.0, without a namespace"
-        )
-    below = Path(config.path, config.name.partition("/")[0].partition(":")[0])
-    for file in sorted(below.rglob(FEATURES_FILE)) if config.path else ():
-        for name in _classes(parse_json(file.read_bytes(), str(file))):
-            if "." in name and not name.startswith("tensorflow_datasets."):
-                raise InputError(
-                    f"{file}: names the class {name!r}, whose code would run; valid: features of "
-                    "tensorflow_datasets"
-                )
-
-
-def _classes(content: Any) -> Iterator[str]:
-    """Names of classes in the content of ``features.json``, in its present and its older layout."""
-    if isinstance(content, list):
-        for inner in content:
-            yield from _classes(inner)
-    elif isinstance(content, dict):
-        for key, value in content.items():
-            if key in _CLASS_KEYS and isinstance(value, str):
-                yield value
-            elif key == "json" and isinstance(value, str):  # a layout inside a text
-                yield from _classes(parse_json(value, FEATURES_FILE))
-            else:
-                yield from _classes(value)
 
 
 def _choose_split(builder: Any, config: DatasetConfig) -> str:

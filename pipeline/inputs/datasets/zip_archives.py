@@ -8,11 +8,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 from pipeline.errors import InputError
+from pipeline.inputs.objects.places import Place, place
 
 MAX_DIRECTORY = 1 << 25  # bytes of the list of members: 120,000 members of Tiny ImageNet take 12 MiB
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others are unpacked without a bound
@@ -24,20 +26,36 @@ class _Refused(Exception):
     """What the archive asks to have read at once is too much."""
 
 
-class _BoundedFile(io.FileIO):
+class _BoundedFile(io.BufferedIOBase):
     """A file that gives at most ``MAX_DIRECTORY`` bytes at once, as zipfile reads the list of members."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
             raise _Refused(f"a list of members of {size} bytes, more than {MAX_DIRECTORY}, is refused")
-        return super().read(-1 if size is None else size)
+        return self._file.read(-1 if size is None else size)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 @dataclass(frozen=True)
 class ZipMembers:
     """The regular files of an open zip by their names, "/" between the parts."""
 
-    path: Path
+    path: Place
     archive: zipfile.ZipFile
     members: dict[str, zipfile.ZipInfo]
 
@@ -57,17 +75,18 @@ class ZipMembers:
 
 
 @contextmanager
-def open_zip(path: str | Path, total: int) -> Iterator[ZipMembers]:
+def open_zip(path: str | Place, total: int) -> Iterator[ZipMembers]:
     """Context: the members of a zip, none of them read yet.
 
     Raises :class:`InputError` for what is no zip or damaged, a name that climbs out of the archive or occurs
     twice, a link or device, a member that is encrypted or neither stored nor deflated, and more than
     ``total`` bytes of members, unpacked.
     """
-    path = Path(path)
-    with _damage_told(path, ""):
-        archive = zipfile.ZipFile(_opened(path))
-    with archive:
+    path = place(path)
+    with ExitStack() as stack:
+        file = stack.enter_context(_opened(path))
+        with _damage_told(path, ""):
+            archive = stack.enter_context(zipfile.ZipFile(cast(BinaryIO, file)))
         members: dict[str, zipfile.ZipInfo] = {}
         unpacked = 0
         for info in archive.infolist():
@@ -83,17 +102,20 @@ def open_zip(path: str | Path, total: int) -> Iterator[ZipMembers]:
         yield ZipMembers(path, archive, members)
 
 
-def _opened(path: Path) -> _BoundedFile:
+def _opened(path: Place) -> _BoundedFile:
     try:
-        return _BoundedFile(path)
+        file = path.open("rb") if isinstance(path, Path) else cast(BinaryIO, path.open_bytes())
+        return _BoundedFile(file)
     except OSError as error:
         raise InputError(f"{path}: cannot read the archive: {error.strerror or error}") from None
 
 
 @contextmanager
-def _damage_told(path: Path, where: str) -> Iterator[None]:
+def _damage_told(path: Place, where: str) -> Iterator[None]:
     try:
         yield
+    except InputError:  # a store's own line
+        raise
     except _Refused as error:
         raise InputError(f"{path}: {error}") from None
     except OSError as error:
@@ -102,7 +124,7 @@ def _damage_told(path: Path, where: str) -> Iterator[None]:
         raise InputError(f"{path}: damaged or cut off{where}: {error}") from None
 
 
-def _check(info: zipfile.ZipInfo, path: Path) -> None:
+def _check(info: zipfile.ZipInfo, path: Place) -> None:
     name, kind = PurePosixPath(info.filename), stat.S_IFMT(info.external_attr >> 16)
     if name.is_absolute() or ".." in name.parts or "\\" in info.orig_filename or "\0" in info.orig_filename:
         raise InputError(f"{path}: member {info.orig_filename!r} points outside the archive; it is refused")

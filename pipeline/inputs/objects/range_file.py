@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
-
-from pipeline.inputs.objects.clients import State
-from pipeline.inputs.objects.store import ObjectStore
 
 BLOCK: Final = 1 << 22  # bytes of a request
 AHEAD: Final = 4  # blocks that are read while one is used
 
 
 class RangeFile(io.BufferedIOBase):
-    """The bytes of the object as it was when ``state`` was taken; an object that changed is refused.
+    """A file of ``size`` bytes, of which ``fetch(span)`` gives those at the positions ``span``.
 
     At most ``ahead + 2`` blocks are in memory. They are read ahead only where one block follows the other: a
-    reader that hops gets what it asks for.
-
-    Raises :class:`pipeline.inputs.objects.faults.Unreadable` and ``StoreFault`` when it is read.
+    reader that hops gets what it asks for. Reading raises what ``fetch`` does.
     """
 
     def __init__(
-        self, store: ObjectStore, url: str, state: State, block: int = BLOCK, ahead: int = AHEAD
+        self, fetch: Callable[[range], bytes], size: int, block: int = BLOCK, ahead: int = AHEAD
     ) -> None:
-        self._store, self._url, self._state = store, url, state
+        self._ask, self._size = fetch, size
         self._block, self._ahead = block, ahead
         self._position = 0
         self._held = (-2, b"")  # the block that was used last, and its number
         self._coming: dict[int, Future[bytes]] = {}
         self._pool: ThreadPoolExecutor | None = None
-
-    @property
-    def name(self) -> str:
-        return self._url
 
     def readable(self) -> bool:
         return True
@@ -46,14 +38,14 @@ class RangeFile(io.BufferedIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._state.size}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
             raise ValueError(f"negative seek position {base + offset}")
         self._position = base + offset
         return self._position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        end = self._state.size
+        end = self._size
         if size is not None and size >= 0:
             end = min(end, self._position + size)
         parts = []
@@ -88,7 +80,7 @@ class RangeFile(io.BufferedIOBase):
         if self._pool is None and self._ahead:
             self._pool = ThreadPoolExecutor(self._ahead, "blocks")
         for number in range(first, first + self._ahead):
-            if number not in self._coming and number * self._block < self._state.size and self._pool:
+            if number not in self._coming and number * self._block < self._size and self._pool:
                 self._coming[number] = self._pool.submit(self._fetch, number)
 
     def _forget(self) -> None:
@@ -98,6 +90,4 @@ class RangeFile(io.BufferedIOBase):
 
     def _fetch(self, number: int) -> bytes:
         start = number * self._block
-        return self._store.read(
-            self._url, self._state, range(start, min(start + self._block, self._state.size))
-        )
+        return self._ask(range(start, min(start + self._block, self._size)))

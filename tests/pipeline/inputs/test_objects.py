@@ -19,7 +19,6 @@ from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, Record, open_dataset, section_of
 from pipeline.inputs.objects import store
 from pipeline.inputs.objects.ahead import in_order
-from pipeline.inputs.objects.clients import State
 from pipeline.inputs.objects.faults import StoreFault, Unreadable
 from pipeline.inputs.objects.places import ObjectPath
 from pipeline.inputs.objects.range_file import RangeFile
@@ -320,19 +319,6 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- reading from any position, in order
 
 
-class Memory(ObjectStore):
-    """An object that is here; notes what is asked for."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__("memory")
-        self.content, self.asked = content, []
-
-    def read(self, url: str, state: State, span: range | None = None) -> bytes:
-        assert span is not None
-        self.asked.append(span)
-        return self.content[span.start : span.stop]
-
-
 moves = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.integers(-1, 70)),
@@ -350,7 +336,7 @@ def test_a_range_file_is_the_local_file(
 ) -> None:
     content = bytes(range(size))
     local = io.BytesIO(content)
-    with RangeFile(Memory(content), "memory://x", State(size), block, ahead) as file:
+    with RangeFile(lambda span: content[span.start : span.stop], size, block, ahead) as file:
         for what, number in moves:
             if what == "read":
                 assert file.read(number) == local.read(number)
@@ -363,12 +349,17 @@ def test_a_range_file_is_the_local_file(
 
 
 def test_a_file_that_is_read_through_is_asked_for_once() -> None:
-    memory = Memory(bytes(1000))
-    with RangeFile(memory, "memory://x", State(1000), 64, 3) as file:
+    asked: list[range] = []
+
+    def fetch(span: range) -> bytes:
+        asked.append(span)
+        return bytes(len(span))
+
+    with RangeFile(fetch, 1000, 64, 3) as file:
         while file.read(10):
             pass
-    assert sorted(s.start for s in memory.asked) == list(range(0, 1000, 64))
-    assert sum(map(len, memory.asked)) == 1000
+    assert sorted(span.start for span in asked) == list(range(0, 1000, 64))
+    assert sum(map(len, asked)) == 1000
 
 
 @given(
