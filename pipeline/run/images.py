@@ -92,13 +92,13 @@ def read_images(store: Store, method: str, metrics: Sequence[str] = METRICS) -> 
         )
     columns = {name: np.concatenate([p.pop(name) for p in pieces]) for name in list(pieces[0])}
     order = np.lexsort((columns["index"], columns["label"]))
-    columns = {name: values[order] for name, values in columns.items()}
     _no_duplicates(columns["index"], store.path)
     values = columns.pop("scores")
+    # column by column: the unsorted ones are let go one after the other
     return Images(
         method=method,
-        **columns,
-        scores={m: np.ascontiguousarray(values[:, k]) for k, m in enumerate(metrics)},
+        **{name: columns.pop(name)[order] for name in list(columns)},
+        scores={m: values[order, k] for k, m in enumerate(metrics)},
         stored=frozenset(metric for of_method, metric in names if of_method == method).intersection(metrics),
     )
 

@@ -2,13 +2,14 @@
 
 A part is read whole: its bytes are compared with the shard's inventory, then its pages with their checksums,
 its metadata with the run, its columns with :mod:`pipeline.schema`, the rows of ``examples`` with the shard's
-key. Memory holds one part at a time, however many shards there are.
+key. Memory holds the bytes of one part at a time, however many shards there are. A part that was merged from
+many has millions of rows: it is decoded piece by piece (:meth:`Parts.pieces`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from pipeline.run.folder import COMMIT, RunFolder, part_name
 from pipeline.run.inventory import Contents, Fault, altered
 from pipeline.schema import TABLES, columns_of
 
+_Rows = TypeVar("_Rows", pa.Table, pa.RecordBatch)
 FAULTY = (pa.ArrowException, OSError, ValueError, OverflowError)  # what pyarrow raises for spoilt files
 
 
@@ -68,6 +70,21 @@ class Parts:
         try:
             part = open_parquet(raw).read(columns=list(columns), use_threads=False)
             return _completed(part, table, columns)
+        except FAULTY as error:
+            self._refuse(unreadable(table, key, error))
+
+    def pieces(self, table: str, key: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """The same, decoded ``rows`` at a time; nothing where its shard has none.
+
+        Raises :class:`InputError`.
+        """
+        raw = self.raw(table, key)
+        if raw is None:
+            return
+        batches = open_parquet(raw).iter_batches(rows, columns=list(columns), use_threads=False)
+        try:
+            for batch in batches:
+                yield _completed(batch, table, columns)
         except FAULTY as error:
             self._refuse(unreadable(table, key, error))
 
@@ -122,15 +139,26 @@ def shard_tables(
         yield key, examples, parts.table(table, key, columns) if table else None
 
 
+def shard_pieces(
+    run: RunFolder, example_columns: Sequence[str], table: str, columns: Sequence[str], rows: int
+) -> Iterator[tuple[str, pa.Table, Iterator[pa.RecordBatch]]]:
+    """:func:`shard_tables`, with the part of ``table`` as up to ``rows`` of its rows at a time."""
+    parts = Parts.whole(run)
+    for key in parts.keys:
+        examples = parts.table(COMMIT, key, example_columns)
+        assert examples is not None
+        yield key, examples, parts.pieces(table, key, columns, rows)
+
+
 def open_parquet(raw: bytes) -> pq.ParquetFile:
     """A part, the one way it is opened: pages that do not fit their checksum are an error."""
     return pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
 
 
-def _completed(part: pa.Table, table: str, columns: Sequence[str]) -> pa.Table:
+def _completed(part: _Rows, table: str, columns: Sequence[str]) -> _Rows:
     """``part`` with all ``columns``, in their order: those that came with a later version are null."""
     for name in columns:
-        if name not in part.column_names:
+        if name not in part.schema.names:
             field = TABLES[table].field(name)
             part = part.append_column(field, pa.nulls(part.num_rows, field.type))
     return part.select(columns)

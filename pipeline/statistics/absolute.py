@@ -20,13 +20,14 @@ from scipy import special, stats
 
 from pipeline.config_sections import RankingConfig
 from pipeline.errors import InputError
-from pipeline.run.parts import shard_tables
+from pipeline.run.parts import shard_pieces, shard_tables
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose
 from pipeline.statistics.arrays import Floats, Ints
 from pipeline.statistics.boxes import Masks, concatenate, draw, inside, masks_from, tiled_sums
 
 PARTNERS = 32  # exchanged masks, and shifts, per image; every draw takes one of them per image
+AT_ONCE = 512  # maps that are looked at together: some 250 kB each while they are
 OVERLAPS = 8  # of them that tell how far the boxes overlap
 NEIGHBOURS = (
     10,
@@ -205,34 +206,33 @@ class _Order:
 
 
 def _maps(store: Store, method: str, index: Ints) -> Iterator[tuple[Floats, Ints]]:
-    """Per shard: maps (b, H, W) of the images that are used, and their places (b,) in ``index``."""
+    """A few at a time: maps (b, H, W) of the images that are used, and their places (b,) in ``index``."""
     columns = ("example_id", "method", "height", "width", "values")
-    for key, examples, maps in shard_tables(store, ("example_id", "index"), "maps", columns):
-        if maps is None:
-            continue
-        maps = maps.filter(pc.equal(maps["method"].cast(pa.string()), method))
-        row = pc.index_in(maps["example_id"].combine_chunks(), examples["example_id"].combine_chunks())
-        in_shard = pc.is_valid(row)
-        maps = maps.filter(in_shard)
-        split = examples["index"].to_numpy()[row.filter(in_shard).to_numpy(zero_copy_only=False)]
-        place = np.searchsorted(index, split)
-        ranked = (place < len(index)) & (index[np.minimum(place, len(index) - 1)] == split)
-        maps = maps.filter(pa.array(ranked))
-        if len(maps) == 0:
-            continue
-        values = _grid(maps, store.path, key)
-        positive = values.sum(axis=(1, 2)) > 0
-        yield values[positive], place[ranked][positive]
+    sides: set[tuple[int, int]] = set()  # of all maps so far: one, if they are what the audit wrote
+    for key, examples, pieces in shard_pieces(store, ("example_id", "index"), "maps", columns, AT_ONCE):
+        ids, positions = examples["example_id"].combine_chunks(), examples["index"].to_numpy()
+        for piece in pieces:
+            maps = piece.filter(pc.equal(piece["method"].cast(pa.string()), method))
+            row = pc.index_in(maps["example_id"], ids)
+            in_shard = pc.is_valid(row)
+            maps = maps.filter(in_shard)
+            split = positions[row.filter(in_shard).to_numpy(zero_copy_only=False)]
+            place = np.searchsorted(index, split)
+            ranked = (place < len(index)) & (index[np.minimum(place, len(index) - 1)] == split)
+            maps = maps.filter(pa.array(ranked))
+            if len(maps) == 0:
+                continue
+            sides |= set(zip(maps["height"].to_pylist(), maps["width"].to_pylist(), strict=True))
+            values = _grid(maps, sides, f"{store.path}: maps of shard {key}")
+            positive = values.sum(axis=(1, 2)) > 0
+            yield values[positive], place[ranked][positive]
 
 
-def _grid(maps: pa.Table, path: str, key: str) -> Floats:
-    sides = {(h, w) for h, w in zip(maps["height"].to_pylist(), maps["width"].to_pylist(), strict=True)}
+def _grid(maps: pa.RecordBatch, sides: set[tuple[int, int]], what: str) -> Floats:
     h, w = next(iter(sides))
-    flat = maps["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(float)
+    flat = maps["values"].flatten().to_numpy(zero_copy_only=False).astype(float)
     if len(sides) > 1 or flat.size != len(maps) * h * w:
-        raise InputError(
-            f"{path}: maps of shard {key} have different or wrong sizes; remove it and run again"
-        )
+        raise InputError(f"{what} have different or wrong sizes; remove it and run again")
     return flat.reshape(len(maps), h, w)
 
 

@@ -123,7 +123,7 @@ def compare(
         refuse_incomparable(run, baseline, methods)
     else:
         refuse_incomparable(run, baseline, None)
-    old, new = read_images(baseline, methods[0]), read_images(run, methods[1])
+    old, new = (read_images(*of, metrics=("lift",)) for of in ((baseline, methods[0]), (run, methods[1])))
     both = _Both.of(old, new, settings)
     measures = {"lift": _lift_change(both, settings)} | effect_changes(run, baseline, settings.n_min)
     made = changes(list(measures.values()), *verdicts)

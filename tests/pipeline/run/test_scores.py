@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import schema
+from pipeline.run import scores as scores_module
+from pipeline.run.compact import compact
 from pipeline.run.folder import part_name
+from pipeline.run.parts import Parts
 from pipeline.run.scores import read_scores, shard_scores
 from pipeline.run.store import Store
-from tests.tables import write_run
+from tests.tables import with_inventories, write_run
 
 EARLIER = Path(__file__).parents[2] / "fixtures" / "run-schema-1"
 ASKED = [("gradient", "lift"), ("lrp.preset_a", "mass"), ("lrp.preset_a", "nothing"), ("none", "lift")]
@@ -68,3 +73,50 @@ def test_a_run_without_a_finished_shard_has_no_rows(tmp_path: Path):
         part.unlink()
     scores = read_scores(Store(tmp_path), ("label",), ASKED)
     assert (scores.values.shape, scores.examples.num_rows, scores.names) == ((0, 4), 0, frozenset())
+
+
+def merged(path: Path) -> Store:
+    """A run of 120 images whose three shards are one now."""
+    write_run(path, 4, 30, 3, maps=False, thumbnails=False, shard_size=40, failures=0.05)
+    store = with_inventories(path)
+    assert compact(store).after == 1
+    return store
+
+
+def test_a_merged_part_is_decoded_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store, decoded, whole = merged(tmp_path), [], []
+    pieces, table = Parts.pieces, Parts.table
+
+    def counted(*args: Any) -> Iterator[pa.RecordBatch]:
+        for piece in pieces(*args):
+            decoded.append(piece.num_rows)
+            yield piece
+
+    monkeypatch.setattr(Parts, "pieces", counted)
+    monkeypatch.setattr(Parts, "table", lambda *args: whole.append(args[1]) or table(*args))
+    monkeypatch.setattr(scores_module, "PIECE", 50)
+    read = read_scores(store, (), [("lrp.preset_a", "lift")])
+    assert (max(decoded), sum(decoded)) == (50, store.read("scores", ["value"]).num_rows)
+    assert set(whole) == {"examples"}
+    assert read.stored.sum() == 120 - (
+        store.read("examples", ["status"])["status"].to_pylist().count("failed")
+    )
+
+
+@pytest.mark.parametrize("order", ["as the audit writes", "any"])
+def test_pieces_give_the_values_of_a_pivot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str):
+    store = merged(tmp_path)
+    long = store.read("scores")
+    if order == "any":
+        (key,) = store.done
+        shuffled = long.take(pa.array(np.random.default_rng(0).permutation(len(long))))
+        tables = {"examples": store.read("examples"), "scores": shuffled.combine_chunks()}
+        store.write_shard(key, {name: t.cast(schema.TABLES[name]) for name, t in tables.items()})
+    monkeypatch.setattr(scores_module, "PIECE", 13)
+    monkeypatch.setattr(scores_module, "_NEAR", 2)  # what lies further away is looked for among all
+    asked = [("lrp.preset_a", "mass"), ("lrp.preset_a", "lift")]
+    read = read_scores(store, (), asked)
+    wide = long.to_pandas().pivot(index="example_id", columns="metric", values="value")
+    expected = wide.reindex(read.examples["example_id"].to_pylist())[["mass", "lift"]].to_numpy()
+    np.testing.assert_array_equal(read.values, expected)
+    assert {metric for _, metric in read.names} == set(long["metric"].to_pylist())

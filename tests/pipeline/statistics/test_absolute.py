@@ -13,6 +13,7 @@ from pipeline.config_sections import RankingConfig
 from pipeline.run.ranking_settings import ranking_method
 from pipeline.run.store import Store
 from pipeline.seeds import Purpose
+from pipeline.statistics import absolute
 from pipeline.statistics.absolute import PARTNERS, Used, absolute_test, area_strata
 from pipeline.statistics.boxes import draw, inside, masks_from, tiled_sums, union
 from tests.tables import CELLS, INPUT, write_run
@@ -106,6 +107,24 @@ def cell_mask(row):
     mask = painted([[row.xmin, row.ymin, row.xmax + 1, row.ymax + 1]], INPUT)
     step = INPUT // CELLS
     return mask.reshape(CELLS, step, CELLS, step).mean(axis=(1, 3))
+
+
+def test_a_few_maps_are_looked_at_together_and_how_many_changes_nothing(run, monkeypatch):
+    path, truth = run
+    used, settings = used_images(path, truth), RankingConfig(draws=100)
+    method = ranking_method(Store(path).manifest)
+    together, looked = absolute_test(Store(path), method, used, settings), []
+
+    def counted(maps):
+        looked.append(len(maps))
+        return tiled_sums(maps)
+
+    monkeypatch.setattr(absolute, "AT_ONCE", 7)  # of 180 maps in two parts of the table
+    monkeypatch.setattr(absolute, "tiled_sums", counted)
+    apart = absolute_test(Store(path), method, used, settings)
+    assert max(looked) <= 7
+    for name in ("p_exchange", "p_shift", "power", "n_maps"):
+        np.testing.assert_allclose(getattr(apart, name), getattr(together, name), rtol=1e-12)
 
 
 def test_both_nulls_equal_loops_over_drawn_masks(run):

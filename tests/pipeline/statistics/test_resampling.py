@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import interpolate, optimize, stats
 from statsmodels.robust.robust_linear_model import RLM
 
+from pipeline.statistics import adjust as adjust_module
 from pipeline.statistics import resampling
 from pipeline.statistics.adjust import HUBER, Basis, adjust, huber, natural_spline, weighted_median
 from tests.tables import draw_examples
@@ -52,6 +53,23 @@ def test_basis_is_orthonormal_and_drops_what_the_data_cannot_tell_apart():
     np.testing.assert_allclose(x.T @ x / len(z), np.eye(x.shape[1]), atol=1e-8)
     same = Basis.of(np.zeros(50), np.full(50, 0.2))
     assert same.design(np.zeros(3), np.full(3, 0.2)).shape == (3, 1)
+
+
+def test_the_curve_is_the_same_however_few_images_are_worked_on_at_a_time(monkeypatch):
+    lift, area, distance, bounds = table(5, 40, 0)
+    together, rows = adjust(lift, area, distance, bounds), []
+
+    def counted(z, *others):
+        rows.append(len(z))
+        return raw(z, *others)
+
+    raw = adjust_module._raw
+    monkeypatch.setattr(adjust_module, "_raw", counted)
+    monkeypatch.setattr(adjust_module, "_CHUNK", 32)
+    apart = adjust(lift, area, distance, bounds)
+    assert (max(rows), sum(rows)) == (32, 3 * len(lift))
+    for name in ("residual", "curve_variance", "between_share"):
+        np.testing.assert_allclose(getattr(apart, name), getattr(together, name), rtol=1e-9, atol=1e-12)
 
 
 def test_huber_equals_statsmodels():
