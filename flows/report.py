@@ -60,8 +60,8 @@ def rank_run(run: str, config: RankingConfig | None = None) -> Ranking:
         groups.write(store)
     if files == RankingFiles():
         candidates = triage(store, ranking)
-        store.files.put(candidates.TABLE, candidates.csv().encode())
-        candidates.write(store)
+        store.files.put(candidates.document.TABLE, candidates.csv.encode())
+        candidates.document.write(store)
     return ranking
 
 

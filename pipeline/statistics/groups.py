@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.config_sections import RankingConfig
 from pipeline.measure.agreement import wilson
@@ -22,6 +23,7 @@ from pipeline.run.store import Store
 from pipeline.seeds import Purpose
 from pipeline.statistics.answers import effects_of, read_answers
 from pipeline.statistics.arrays import Floats, Ints
+from pipeline.statistics.frames import of_images
 from pipeline.statistics.ranking import Ranking
 from pipeline.statistics.resampling import bca_intervals, discovery_rates
 from pipeline.statistics.samples import DECIDING
@@ -29,7 +31,7 @@ from pipeline.statistics.samples import DECIDING
 MOST_GROUPS: Final = 1000
 _EACH: Final = 3  # images per group below which more than `_FEW` groups say nothing
 _FEW: Final = 20
-_COLUMNS = ("example_id", "index", "label", "group", "correct")
+_COLUMNS = ("index", "label", "group", "correct")
 
 
 def group_statistics(
@@ -40,9 +42,9 @@ def group_statistics(
     ``effects``: of the interventions, a row per edited image (index: ``example_id``), a column per effect.
     """
     images = _read(store, ranking, effects)
-    known = images["group"].dropna()
-    if known.empty:
+    if images is None:
         return None
+    known = images["group"].dropna()
     n_groups, settings, manifest = known.nunique(), ranking.settings, store.manifest
     rows: tuple[GroupRow, ...] = ()
     overall: tuple[GroupRow, ...] = ()
@@ -98,22 +100,27 @@ def _note(groups: int, images: int) -> str | None:
     return "all images are of one group: there is nothing to compare" if groups == 1 else None
 
 
-def _read(store: Store, ranking: Ranking, effects: pd.DataFrame | None) -> pd.DataFrame:
-    """A row per image: label, group, correct (0, 1, nan), lift (nan where the ranking has none), effects."""
-    images = store.read("examples", _COLUMNS).to_pandas()
-    lift = ranking.images.set_index("index")["adjusted_lift"]
+def _read(store: Store, ranking: Ranking, effects: pd.DataFrame | None) -> pd.DataFrame | None:
+    """A row per image: label, group, correct (0, 1, nan), lift (nan where the ranking has none), effects.
+
+    None where no image has a group.
+    """
+    images = store.read("examples", _COLUMNS if effects is None else ("example_id", *_COLUMNS))
+    if images["group"].null_count == len(images):
+        return None
+    group = images["group"].to_pandas()
     table = pd.DataFrame(
         {
-            "label": images["label"],
-            "group": images["group"].astype(object).where(images["group"].notna(), None),
-            "correct": images["correct"].astype(float),
-            "lift": images["index"].map(lift),
+            "label": images["label"].to_numpy(),
+            "group": group.astype(object).where(group.notna(), None),
+            "correct": images["correct"].cast(pa.float64()).fill_null(np.nan).to_numpy(),
+            "lift": ranking.adjusted_lift(images["index"].to_numpy()),
         }
     )
     if effects is None:
         return table
     ids = images["example_id"]
-    return table.assign(**{str(name): ids.map(effects[name]) for name in effects.columns})
+    return table.assign(**{str(name): of_images(ids, effects[name]) for name in effects.columns})
 
 
 def class_rows(

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import optimize, stats
 
@@ -23,6 +24,7 @@ from pipeline.config_sections import RankingConfig
 from pipeline.run.documents import PropertiesDocument, ToldClass, ToldProperty
 from pipeline.run.inventory import ShardsSeen
 from pipeline.run.store import Store
+from pipeline.schema import EXAMPLES
 from pipeline.seeds import Purpose
 from pipeline.statistics.arrays import Flags, Floats, Ints
 from pipeline.terms import FileProperty
@@ -77,7 +79,8 @@ def read_properties(store: Store) -> pd.DataFrame:
     measured = store.read("properties").to_pandas().set_index("example_id")
     ids = pc.field("example_id").isin(list(measured.index))
     columns = ["example_id", "label", "width", "height", "boxes", "box_area"]
-    examples = store.read("examples", columns, ids) if len(measured) else store.read("examples", columns)[:0]
+    none = pa.schema([EXAMPLES.field(name) for name in columns]).empty_table()
+    examples = store.read("examples", columns, ids) if len(measured) else none
     frame = examples.drop_columns(["boxes"]).to_pandas().set_index("example_id")
     frame["boxes"] = pc.list_value_length(examples["boxes"]).fill_null(0).to_numpy()
     frame["aspect"] = frame["width"] / frame["height"]

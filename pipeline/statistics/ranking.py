@@ -82,6 +82,23 @@ class Ranking:
         """What it was made with."""
         return read_settings(self.summary["config"], "ranking")
 
+    def places(self, index: Ints) -> Ints:
+        """Where in ``images`` the images at ``index`` (n,) in the split are; -1 where they are not ranked."""
+        ranked = self.images["index"].to_numpy()
+        if len(ranked) == 0:
+            return np.full(len(index), -1)
+        order = np.argsort(ranked, kind="stable")
+        place = np.searchsorted(ranked, index, sorter=order)
+        place = order[np.minimum(place, len(order) - 1)]
+        return np.where(ranked[place] == index, place, -1)
+
+    def adjusted_lift(self, index: Ints) -> Floats:
+        """Adjusted lift of the images at ``index`` (n,) in the split; nan where they are not ranked."""
+        place = self.places(index)
+        lift = np.full(len(index), np.nan)
+        lift[place >= 0] = self.images["adjusted_lift"].to_numpy()[place[place >= 0]]
+        return lift
+
     def csv(self) -> str:
         """The table as text; undefined values are empty."""
         rows = self.table.astype(object).where(self.table.notna(), None).itertuples(index=False)

@@ -12,7 +12,8 @@ modified z score of Iglewicz and Hoaglin 1993); edited pictures, where there are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -20,12 +21,13 @@ import pandas as pd
 
 from pipeline.measure.interventions.kinds import FULL
 from pipeline.run.documents import BoxCandidate, LabelCandidate, TriageDocument, records
-from pipeline.run.documents.triage import Evidence
+from pipeline.run.documents.triage import FIRST, Evidence, candidates_csv
 from pipeline.run.edited_parts import read_edited
 from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
 from pipeline.statistics.answers import read_answers
 from pipeline.statistics.arrays import Flags, Floats
+from pipeline.statistics.frames import image_frame, of_images
 from pipeline.statistics.ranking import Ranking
 from pipeline.verdicts import ACCUSED
 
@@ -35,6 +37,7 @@ OUTLYING: Final = 3.0  # robust standard deviations below the class's median
 KEPT: Final = (
     0.5  # share of the probability that what is left of a picture must keep to say that it is in there
 )
+_AT_ONCE: Final = 1 << 13
 _MAD: Final = 1.4826  # median absolute deviation -> standard deviation, of normal values
 _OBJECT, _BACKGROUND = "other_object:0", "same:0"  # the box on a foreign background; the rest without the box
 _COLUMNS = (
@@ -49,7 +52,15 @@ _COLUMNS = (
 )
 
 
-def triage(store: Store, ranking: Ranking) -> TriageDocument:
+@dataclass(frozen=True)
+class Triage:
+    """The candidates of a run: ``document`` holds the first, ``csv`` (its table) all of them."""
+
+    document: TriageDocument
+    csv: str
+
+
+def triage(store: Store, ranking: Ranking) -> Triage:
     """The candidates of a run, by its ranking's method.
 
     Raises :class:`InputError` for parts that cannot be read.
@@ -61,16 +72,29 @@ def triage(store: Store, ranking: Ranking) -> TriageDocument:
     spread = box_spread(images, n_min)
     boxes = box_candidates(images.join(spread))
     accused = set(ranking.table.loc[ranking.table["verdict"].isin(ACCUSED), "label"])
-    return TriageDocument(
+    document = TriageDocument(
         method=ranking.method,
         n_labels=int(images["prediction"].notna().sum()),
         n_boxes=int(spread["z"].notna().sum()),
         n_min=n_min,
         n_mirrored=int((spread["z"] >= OUTLYING).sum()),
         limits={"sure": SURE, "times": TIMES, "outlying": OUTLYING, "kept": KEPT},
-        labels=tuple(_label(row, names, accused) for row in records(labels)),
-        boxes=tuple(_box(row, names, accused) for row in records(boxes)),
+        labels=tuple(_label(row, names, accused) for row in records(labels.head(FIRST))),
+        boxes=tuple(_box(row, names, accused) for row in records(boxes.head(FIRST))),
+        label_candidates=len(labels),
+        box_candidates=len(boxes),
     )
+    table = candidates_csv(
+        (_label(row, names, accused) for row in _each(labels)),
+        (_box(row, names, accused) for row in _each(boxes)),
+    )
+    return Triage(document, table)
+
+
+def _each(candidates: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows, a few thousand of them as objects at a time: a run of millions has hundreds of thousands."""
+    for start in range(0, len(candidates), _AT_ONCE):
+        yield from records(candidates.iloc[start : start + _AT_ONCE])
 
 
 def label_candidates(images: pd.DataFrame, n_min: int) -> pd.DataFrame:
@@ -81,14 +105,16 @@ def label_candidates(images: pd.DataFrame, n_min: int) -> pd.DataFrame:
 
     ``images``: label, prediction (nan where there is none), confidence, label_probability, a row per image.
     """
-    known = images[(images["label"] >= 0) & images["prediction"].notna()]
+    numbers = images[["label", "prediction", "confidence", "label_probability"]]
+    known = numbers[(numbers["label"] >= 0) & numbers["prediction"].notna()]
     of_class = known.groupby("label")["label_probability"]
     usual = of_class.mean()[of_class.count() >= n_min]
     threshold = known["prediction"].map(usual)
     sure = known["confidence"] >= np.maximum(threshold, SURE)  # nan where too few images: not sure
     other = known["prediction"] != known["label"]
     clear = known["confidence"] >= TIMES * known["label_probability"]
-    chosen = known.assign(threshold=threshold)[other & sure & clear]
+    clearly_other = known.index[other & sure & clear]
+    chosen = images.loc[clearly_other].assign(threshold=threshold.loc[clearly_other])
     margin = chosen["label_probability"] - chosen["confidence"]
     return chosen.loc[margin.sort_values(kind="stable").index]
 
@@ -130,22 +156,20 @@ def box_candidates(images: pd.DataFrame) -> pd.DataFrame:
 def read_images(store: Store, ranking: Ranking) -> pd.DataFrame:
     """A row per image: the columns of the rules above."""
     asked = [(ranking.method, metric) for metric in ("lift", "pointing")]
-    images = store.read("examples", _COLUMNS).to_pandas()
-    lift, pointing = read_scores(store, (), asked).values.T
-    adjusted = images["index"].map(ranking.images.set_index("index")["adjusted_lift"])
+    scores = read_scores(store, _COLUMNS, asked)
+    ids, (lift, pointing) = scores.examples["example_id"], scores.values.T
     keeps = _kept(store)
-    ids = images["example_id"]
-    return images.assign(
+    return image_frame(scores.examples).assign(
         lift=lift,
         pointing=pointing,
-        adjusted_lift=adjusted,
-        object_keeps=ids.map(keeps.get(_OBJECT, {})),
-        background_keeps=ids.map(keeps.get(_BACKGROUND, {})),
+        adjusted_lift=ranking.adjusted_lift(scores.examples["index"].to_numpy()),
+        object_keeps=of_images(ids, keeps[_OBJECT]),
+        background_keeps=of_images(ids, keeps[_BACKGROUND]),
     )
 
 
-def _kept(store: Store) -> Mapping[str, Mapping[str, float]]:
-    """Edit -> example id -> share of the probability that the edited picture keeps."""
+def _kept(store: Store) -> Mapping[str, pd.Series]:
+    """Edit -> share of the probability that the edited picture keeps, by example id."""
     table = read_edited(store)
     kept: dict[str, dict[str, float]] = {_OBJECT: {}, _BACKGROUND: {}}
     answers = read_answers(table) if table is not None else {}
@@ -158,7 +182,7 @@ def _kept(store: Store) -> Mapping[str, Mapping[str, float]]:
                     for key, value in zip(of_class.example_id, share, strict=True)
                     if np.isfinite(value)
                 }
-    return kept
+    return {edit: pd.Series(known, dtype=float) for edit, known in kept.items()}
 
 
 def _share(edited: Floats, full: Floats) -> Floats:

@@ -157,7 +157,8 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
 
 def _seen(images: pd.DataFrame, stored: _Stored) -> list[Seen]:
     """The images with a map and one box: with several it is not known which one the mark goes with."""
-    rects = zip(images["example_id"], map(rectangles, images["boxes_model"]), strict=True)
+    rows = records(images[["example_id", "boxes_model"]])
+    rects = [(row["example_id"], rectangles(row["boxes_model"])) for row in rows]
     return [
         Seen(stored.thumbnails.get(i), stored.maps[i], boxes[0])
         for i, boxes in rects

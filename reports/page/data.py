@@ -34,34 +34,15 @@ from pipeline.run.edited_parts import read_edited
 from pipeline.run.folder import MANIFEST
 from pipeline.run.parts import Parts
 from pipeline.run.preflight import Preflight, read_preflight
-from pipeline.run.scores import read_scores
 from pipeline.run.store import Store
 from reports.decisions.file import Waiver
+from reports.page.image_rows import OF_SHOWN, read_image_rows
 
 if TYPE_CHECKING:
     from pipeline.statistics.comparison import Comparison
     from pipeline.statistics.effects import Judgement
     from pipeline.statistics.ranking import Ranking
 
-# what a report shows of an image; other metrics stay in the tables
-IMAGE_METRICS = ("ratio", "mass", "lift", "pointing", "rank_accuracy")
-_EXAMPLE_COLUMNS = (
-    "example_id",
-    "index",
-    "shard",
-    "file_name",
-    "label",
-    "class_name",
-    "prediction",
-    "confidence",
-    "label_probability",
-    "correct",
-    "boxes_model",
-    "box_area",
-    "box_distance",
-    "status",
-    "reason",
-)
 BIN = 30  # images that a quartile takes
 
 
@@ -148,15 +129,16 @@ class RunData:
     def _parts(self) -> Parts:
         return Parts.whole(self.store)
 
-    @cached_property
+    @property
     def used(self) -> pd.DataFrame:
-        """The images that the ranking rests on."""
-        return self.images[self.images["used"]]
+        """The images that the ranking rests on, without what is only read of those that are shown."""
+        figures = [name for name in self.images if name not in OF_SHOWN]
+        return self.images.loc[self.images["used"], figures]
 
     def of_class(self, label: int) -> pd.DataFrame:
         """The used images of a class, least relevance on the object (for its box) first."""
-        rows = self.used
-        return rows[rows["label"] == label].sort_values(["excess", "lift", "index"], kind="stable")
+        rows = self.images[self.images["used"] & (self.images["label"] == label)]
+        return rows.sort_values(["excess", "lift", "index"], kind="stable")
 
     @cached_property
     def outdated(self) -> list[str]:
@@ -286,23 +268,12 @@ def load_run(run_dir: str | Path, ranking: Ranking, beside: Beside = NOTHING_BES
     manifest = store.manifest
     if not store.done:
         raise InputError(f"{run_dir}: no finished shard yet, so nothing to report; run `hansaudit run` first")
-    images = _images(store, ranking.method)
-    ranked = ranking.images.set_index("index")
-    images["used"] = images["index"].isin(ranked.index)
-    images["excess"] = images["index"].map(ranked["adjusted_lift"])
-    expected = _expected(ranking, images[images["used"]])
+    images = read_image_rows(store, ranking.method)
+    index = images["index"].to_numpy()
+    images["used"] = ranking.places(index) >= 0
+    images["excess"] = ranking.adjusted_lift(index)
+    expected = _expected(ranking, images.loc[images["used"], ["box_area", "excess"]])
     return RunData(store, manifest, ranking, images, expected, beside)
-
-
-def _images(store: Store, method: str) -> pd.DataFrame:
-    """One row per image with the metrics of ``method`` beside it."""
-    images = store.read("examples", _EXAMPLE_COLUMNS).to_pandas()
-    for name in ("shard", "class_name", "status"):
-        images[name] = images[name].astype(object).where(images[name].notna(), "").astype(str)
-    images["correct"] = images["correct"].eq(True)
-    asked = [(method, metric) for metric in IMAGE_METRICS]
-    values = read_scores(store, (), asked).values  # in the order of the examples
-    return images.assign(**dict(zip(IMAGE_METRICS, values.T, strict=True)))
 
 
 def _expected(ranking: Ranking, used: pd.DataFrame) -> Expected:

@@ -102,9 +102,9 @@ def class_shots(run: RunData, labels: Sequence[int], side: int = SIDE) -> Iterat
     """The images of each of these classes; ``side``: of the photographs, 0: as they are stored."""
     effects = image_effects(run.store) if run.edited else None
     rows = {int(row["label"]): row for row in records(run.classes)}
-    images = run.images.sort_values(["excess", "lift", "index"], kind="stable")
     for block in _blocks(run.images["label"].value_counts(), labels):
-        chosen = images[images["label"].isin(block)]
+        chosen = run.images[run.images["label"].isin(block)]
+        chosen = chosen.sort_values(["excess", "lift", "index"], kind="stable")
         ids = list(chosen["example_id"])
         pictures = _Pictures(run.thumbnails(ids), run.maps(ids), side)
         for label in block:

@@ -11,7 +11,7 @@ def run_facts(run: RunData) -> list[dict[str, str]]:
     """Label, value and note of each."""
     images, used = run.images, run.used
     subset = run.rule("images")
-    predicted = images[images["prediction"].notna()]
+    correct = images.loc[images["prediction"].notna(), "correct"]
     median = used["mass"].median()
     true = run.setting("audit", "target") == "label"
     failed = int((images["status"] == "failed").sum())
@@ -23,7 +23,7 @@ def run_facts(run: RunData) -> list[dict[str, str]]:
         },
         {
             "label": "accuracy",
-            "value": words.percent(predicted["correct"].mean() if len(predicted) else None, 1),
+            "value": words.percent(correct.mean() if len(correct) else None, 1),
             "note": f"top-1, {words.count(len(run.classes), 'class', 'classes')}",
         },
         {

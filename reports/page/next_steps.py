@@ -50,7 +50,7 @@ def next_steps(run: RunData) -> list[Step]:
 
 def _triage(run: RunData) -> list[Step]:
     told = TriageDocument.current(run.store)
-    if told is None or not (n := len(told.labels) + len(told.boxes)):
+    if told is None or not (n := sum(told.counts)):
         return []
     text = f"Look through {words.count(n, 'image')} whose label or box may be wrong, surest first"
     return [Step(f"{text}: {quoted(f'{run.store.path}/{told.TABLE}')}.", "")]

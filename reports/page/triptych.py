@@ -70,8 +70,8 @@ def triptychs(run: RunData, labels: Sequence[int], side: int = SIDE) -> dict[int
     chosen = {label: picked for label in labels if (picked := _chosen(run, label))}
     ids = [i for picked in chosen.values() for c in picked for i in c.ids]
     stored = run.thumbnails(ids)
-    rows = run.images[run.images["example_id"].isin(ids)]
-    boxes = dict(zip(rows["example_id"], rows["boxes_model"], strict=True))
+    rows = records(run.images.loc[run.images["example_id"].isin(ids), ["example_id", "boxes_model"]])
+    boxes = {row["example_id"]: row["boxes_model"] for row in rows}
     scenes = {i: scene for i in stored if (scene := _scene(stored[i], boxes.get(i), run.size)) is not None}
     drawn = {
         k: tuple(t for c in picked if (t := _draw(run, c, scenes, side))) for k, picked in chosen.items()
@@ -125,10 +125,10 @@ def _draw(run: RunData, chosen: _Chosen, scenes: Mapping[str, Scene], side: int)
         (OTHER_OBJECT, made.other_object, f"the object on a background of {where}"),
         (SAME, made.same, "a background of its own class, without the object"),
     )
-    file = run.images.loc[run.images["example_id"] == chosen.example_id, "file_name"]
+    file = run.images.loc[run.images["example_id"] == chosen.example_id, "file_name"].dropna()
     return Triptych(
         chosen.heading,
-        str(file.iloc[0] or chosen.example_id),
+        next(iter(file), "") or chosen.example_id,
         tuple(_panel(run, chosen.answers[edit], _smaller(p, side), what) for edit, p, what in shown),
         chosen.n,
     )

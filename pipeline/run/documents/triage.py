@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import chain
+from typing import ClassVar, Final
 
 from pipeline.csv_text import csv_line
 from pipeline.run import folder
 from pipeline.run.documents.base import Document
 from pipeline.terms import Term
+
+FIRST: Final = 1000  # candidates of a kind in the document: more than a person looks through
 
 
 class Evidence(Term):
@@ -71,14 +74,16 @@ class BoxCandidate:
 
 @dataclass(frozen=True)
 class TriageDocument(Document):
-    """The candidates of a run.
+    """The candidates of a run: how many there are, and the first ones. All of them are in its table.
 
     Attributes:
         method: whose maps; n_labels, n_boxes: images that were looked at for either; n_min: images from which
             on a class has a threshold or a median.
         n_mirrored: images that lie as far above the median of their class as candidates lie below.
         limits: of the rules (:mod:`pipeline.statistics.triage`).
-        labels, boxes: the candidates, those with the most to be said for them first.
+        labels, boxes: the first :data:`FIRST` candidates of each kind, those with the most to be said for
+            them first; label_candidates, box_candidates: how many there are, None in a document of an earlier
+            version, which holds all.
     """
 
     FILE: ClassVar[str] = folder.TRIAGE
@@ -93,10 +98,17 @@ class TriageDocument(Document):
     limits: dict[str, float]
     labels: tuple[LabelCandidate, ...]
     boxes: tuple[BoxCandidate, ...]
+    label_candidates: int | None = None
+    box_candidates: int | None = None
 
-    def csv(self) -> str:
-        """The table beside it: a row per candidate, labels first; what does not apply is empty."""
-        return "".join(csv_line(cells) for cells in _cells(self))
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many images may have a wrong label, and how many a wrong box."""
+        labels, boxes = self.label_candidates, self.box_candidates
+        return (
+            len(self.labels) if labels is None else labels,
+            len(self.boxes) if boxes is None else boxes,
+        )
 
 
 _COLUMNS = (
@@ -106,13 +118,19 @@ _COLUMNS = (
 )
 
 
-def _cells(triage: TriageDocument) -> Iterator[tuple[object, ...]]:
-    yield _COLUMNS
-    for one in triage.labels:
-        head = ("label", one.example_id, one.file_name, one.label, one.class_name, one.accused)
-        seen = (one.prediction, one.predicted_name, one.confidence, one.threshold, one.label_probability)
-        yield (*head, *seen, *6 * (None,))
-    for box in triage.boxes:
-        head = ("box", box.example_id, box.file_name, box.label, box.class_name, box.accused)
-        lift = (box.adjusted_lift, box.class_median, box.z)
-        yield (*head, *5 * (None,), *lift, box.object_keeps, box.background_keeps, box.evidence.value)
+def candidates_csv(labels: Iterable[LabelCandidate], boxes: Iterable[BoxCandidate]) -> str:
+    """The table beside the document: a row per candidate, labels first; what does not apply is empty."""
+    cells = chain([_COLUMNS], map(_label_cells, labels), map(_box_cells, boxes))
+    return "".join(map(csv_line, cells))
+
+
+def _label_cells(one: LabelCandidate) -> tuple[object, ...]:
+    head = ("label", one.example_id, one.file_name, one.label, one.class_name, one.accused)
+    seen = (one.prediction, one.predicted_name, one.confidence, one.threshold, one.label_probability)
+    return (*head, *seen, *6 * (None,))
+
+
+def _box_cells(box: BoxCandidate) -> tuple[object, ...]:
+    head = ("box", box.example_id, box.file_name, box.label, box.class_name, box.accused)
+    lift = (box.adjusted_lift, box.class_median, box.z)
+    return (*head, *5 * (None,), *lift, box.object_keeps, box.background_keeps, box.evidence.value)

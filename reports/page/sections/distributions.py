@@ -37,7 +37,7 @@ def build(run: RunData) -> dict[str, Any]:
     accused = table[table["verdict"].isin(ACCUSED)]
     chosen = accused if len(accused) else table
     chosen = chosen[chosen["n"] > 0].head(ROWS)
-    used = run.used[run.used["excess"].notna()]
+    used = run.used[["label", "excess"]].dropna(subset="excess")
     rows = [
         Strip(
             run.short(r["class_name"]),

@@ -56,7 +56,7 @@ def build(run: RunData) -> dict[str, Any]:
             "n": int(counts.get(status, 0)),
             "share": counts.get(status, 0) / max(len(images), 1),
             "meaning": MEANING[status],
-            "reasons": [] if status == schema.STATUS_OK else _reasons(images[images["status"] == status]),
+            "reasons": [] if status == schema.STATUS_OK else _reasons(images, status),
         }
         for status in (schema.STATUS_OK, *lost)
     ]
@@ -68,8 +68,9 @@ def build(run: RunData) -> dict[str, Any]:
     return {"rows": rows, "intro": intro}
 
 
-def _reasons(part: pd.DataFrame) -> list[dict[str, Any]]:
-    """The most frequent reasons, each with how often and the first few images."""
+def _reasons(images: pd.DataFrame, status: str) -> list[dict[str, Any]]:
+    """The most frequent reasons of a ``status``, each with how often and the first few images."""
+    part = images.loc[images["status"] == status, ["reason", "file_name", "example_id"]]
     out: list[dict[str, Any]] = []
     for reason, group in part.fillna({"reason": ""}).groupby("reason", sort=False):
         names = group["file_name"].fillna(group["example_id"]).head(EXAMPLES)

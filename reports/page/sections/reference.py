@@ -96,7 +96,8 @@ def build(run: RunData) -> dict[str, Any]:
 def _means(run: RunData, reference: pd.DataFrame) -> pd.DataFrame:
     """Per class with its name: mean ``lift`` and mean ``there``, of the images that have both."""
     there = reference.set_index("index")["lift"]
-    images = run.used.assign(there=run.used["index"].map(there)).dropna(subset=["lift", "there"])
+    used = run.used[["index", "label", "lift"]]
+    images = used.assign(there=used["index"].map(there)).dropna(subset=["lift", "there"])
     means = images.groupby("label")[["lift", "there"]].mean()
     return means.join(run.classes.set_index("label")["class_name"])
 

@@ -55,13 +55,15 @@ def build(run: RunData) -> dict[str, Any] | None:
     told = TriageDocument.current(run.store)
     if told is None:
         return None
+    n_labels, n_boxes = told.counts
+    groups = [
+        _group(run, "Wrong label?", _why_labels(told), told.labels) | {"rows": n_labels},
+        _group(run, "Wrong box?", _why_boxes(told), told.boxes) | {"rows": n_boxes},
+    ]
     return {
-        "n_labels": len(told.labels),
-        "n_boxes": len(told.boxes),
-        "groups": [
-            _group(run, "Wrong label?", _why_labels(told), told.labels),
-            _group(run, "Wrong box?", _why_boxes(told), told.boxes),
-        ],
+        "n_labels": n_labels,
+        "n_boxes": n_boxes,
+        "groups": groups,
         "looked": (told.n_labels, told.n_boxes),
         "file": told.TABLE,
         "n_min": told.n_min,
@@ -79,7 +81,7 @@ def _group(
         for row, picture in zip(rows, pictures, strict=False)
         if picture is not None
     ]
-    return {"title": title, "why": why, "rows": len(candidates), "shown": shown, "listed": rows}
+    return {"title": title, "why": why, "shown": shown, "listed": rows}
 
 
 def _row(run: RunData, one: LabelCandidate | BoxCandidate) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,16 @@ def test_columns_have_the_type_and_range_that_they_declare(ranking):
         assert types[column.kind](values.dtype), name
         if column.unit in ("fraction", "probability"):
             assert values.dropna().between(0, 1).all(), name
+
+
+def test_adjusted_lifts_are_found_by_the_place_in_the_split(ranking):
+    lifts = dict(zip(ranking.images["index"], ranking.images["adjusted_lift"], strict=True))
+    index = np.array([399, *list(lifts)[:3], -1, 4_000, 0])
+    expected = [lifts.get(i, np.nan) for i in index.tolist()]
+    np.testing.assert_array_equal(ranking.adjusted_lift(index), expected)
+    assert (ranking.places(index) >= 0).tolist() == [i in lifts for i in index.tolist()]
+    nothing = replace(ranking, images=ranking.images[:0])
+    assert nothing.places(index).tolist() == [-1] * 7
 
 
 def test_baselines_are_ranks_of_their_columns(ranking):

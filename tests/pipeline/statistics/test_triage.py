@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, set[str], s
 
 def test_a_whole_audit_finds_what_was_spoilt(spoilt) -> None:
     store, flipped, moved = spoilt
-    told = triage(store, rank(store))
+    told = triage(store, rank(store)).document
     assert {one.file_name for one in told.labels} == flipped
     assert {one.file_name for one in told.boxes} == moved
     assert {(one.class_name, one.predicted_name) for one in told.labels} == {
@@ -167,8 +168,9 @@ def test_a_whole_audit_finds_what_was_spoilt(spoilt) -> None:
 
 def test_document_and_table_go_together(spoilt) -> None:
     store = spoilt[0]
-    told = triage(store, rank(store))
-    store.files.put(told.TABLE, told.csv().encode())
+    made = triage(store, rank(store))
+    told = made.document
+    store.files.put(told.TABLE, made.csv.encode())
     told.write(store)
     assert TriageDocument.current(RunFolder(store.path)) == told
     table = pd.read_csv(Path(store.path) / told.TABLE)
@@ -176,3 +178,23 @@ def test_document_and_table_go_together(spoilt) -> None:
     assert not [fault for fault in verify(store).faults if "triage" in fault.file]
     (Path(store.path) / told.TABLE).write_text("edited")
     assert [fault for fault in verify(store).faults if fault.file == told.TABLE]
+
+
+def test_the_document_holds_the_first_candidates_and_the_table_all(spoilt, monkeypatch) -> None:
+    store = spoilt[0]
+    ranking = rank(store)
+    whole = triage(store, ranking)
+    monkeypatch.setattr("pipeline.statistics.triage.FIRST", 1)
+    monkeypatch.setattr("pipeline.statistics.triage._AT_ONCE", 1)
+    made = triage(store, ranking)
+    assert made.document.labels == whole.document.labels[:1]
+    assert made.document.boxes == whole.document.boxes[:1]
+    assert made.document.counts == whole.document.counts == (2, 2)
+    assert made.csv == whole.csv
+    assert made.csv.count("\n") == 5
+
+
+def test_a_document_of_an_earlier_version_holds_all_that_there_are(spoilt) -> None:
+    store = spoilt[0]
+    told = triage(store, rank(store)).document
+    assert replace(told, label_candidates=None, box_candidates=None).counts == (2, 2)

@@ -209,8 +209,11 @@ def write_concepts(folder: Path) -> None:
     ConceptsDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
 
 
-def write_triage(folder: Path, ranking: Ranking) -> list[str]:
-    """One image of class 0 with a doubtful label, one with a doubtful box, of hostile names. Their ids."""
+def write_triage(folder: Path, ranking: Ranking, label_candidates: int | None = None) -> list[str]:
+    """One image of class 0 with a doubtful label, one with a doubtful box, of hostile names. Their ids.
+
+    ``label_candidates``: how many labels are said to be doubtful; those in the document if None.
+    """
     rows = ds.dataset(folder / "examples").to_table(columns=["example_id", "label"]).to_pandas()
     ids = rows.loc[rows["label"] == 0, "example_id"].tolist()[:2]
     head = {"file_name": HOSTILE[1], "label": 0, "class_name": HOSTILE[0]}
@@ -227,6 +230,7 @@ def write_triage(folder: Path, ranking: Ranking) -> list[str]:
         "limits": {"sure": 0.5, "times": 10.0, "outlying": 3.0, "kept": 0.5},
         "labels": [{"example_id": ids[0]} | head | label],
         "boxes": [{"example_id": ids[1]} | head | box],
+        "label_candidates": label_candidates,
     }
     TriageDocument.parse(json.dumps(content), "a test").write(RunFolder(folder))
     return ids

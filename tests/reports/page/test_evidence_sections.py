@@ -333,3 +333,12 @@ def test_doubtful_labels_and_boxes_are_shown_apart(folder, ranking):
     before = {v: int((ranking.table["verdict"] == v).sum()) for v in accused}
     after = rank(folder).table["verdict"]
     assert before == {v: int((after == v).sum()) for v in accused}  # candidates change no verdict
+
+
+def test_of_many_doubtful_labels_the_page_says_how_many_there_are(folder, ranking):
+    write_triage(folder, ranking, label_candidates=5000)
+    page = page_of(folder, ranking)
+    text = section(folder, "triage")
+    assert "5\u202f000 images look as if the label were wrong, 1 image as if the box were" in text
+    assert "1 candidate as a list, the first of 5\u202f000" in text
+    assert "Look through 5\u202f001 images whose label or box may be wrong" in page.text
