@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# sections of a run that ranks, edits and pastes, and nothing else
+NO_EXTRAS = {"perturbation": False, "sanity": {"images": 0}, "strategies": {"classes": 0}}
 COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
 
 

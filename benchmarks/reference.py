@@ -2,7 +2,7 @@
 
     python -m benchmarks.reference --simulate [--runs 1.0]
     python -m benchmarks.reference --archive tiny-imagenet-200.zip --model squeezenet_v1.1.keras \
-        --cache FOLDER --out FOLDER [--seeds 0 1 2] [--references twin-0 public-112 public-224]
+        --cache FOLDER --out FOLDER [--seeds 0 1 2] [--references twin-0 public-112 public-224] [--windows]
 
 ``--simulate``: tables of per-image differences of two networks that differ by nothing but noise: classes by
 ``between`` (Student's t with 3 to 6 degrees of freedom), images heavy-tailed or skewed, wider in some classes
@@ -12,6 +12,8 @@ Else: the networks of `benchmarks.real_networks` with marks beside the objects o
 beside the twin trained without marks (of seed 0) and the public network as it comes, at two resolutions. A
 mark is used where it adds 0.1 or more to the probability of its class. Also the twin beside the public
 network on the same images: there nothing is to be found. Seed 0 is the one on which the test was chosen.
+``--windows``: instead of the maps alone, whole runs of the marked networks with `--reference`, and what their
+pasted windows find: alone, and beyond what the same windows add for the reference.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import pandas as pd
 from benchmarks.detection import PER_CLASS
 from benchmarks.output import publish, versions
 from benchmarks.real_networks import Inputs, simulated_or_measured, usage
-from benchmarks.real_runs import figures, maps_only, markdown
+from benchmarks.real_runs import NO_EXTRAS, figures, maps_only, markdown, ranking_table, whole_run
 from flows.settings import load_tensorflow
 
 METHODS = ("lrp.preset_a", "lrp.epsilon_gamma_box")
@@ -168,8 +170,7 @@ def measure(pair: Pair, inputs: Inputs, out: Path) -> list[dict[str, Any]]:
     from pipeline.statistics.ranking import rank
     from pipeline.statistics.reference_pairs import compare_with
 
-    limit = PER_CLASS * len(inputs.photos("val").class_ids)
-    dataset = {"source": "folder", "path": str(inputs.marked_folder(pair.seed)), "limit": limit}
+    dataset = _dataset(pair, inputs)
     there = explained_by(pair.reference, pair.seed, dataset, out)
     run = maps_only(out / f"{pair.audited.stem}-audited-on-{pair.seed}", dataset, pair.audited, METHODS)
     rows = []
@@ -178,6 +179,41 @@ def measure(pair: Pair, inputs: Inputs, out: Path) -> list[dict[str, Any]]:
         table = rank(run, RankingConfig(method=method)).table.set_index("label")
         rows.append(_row(pair, method, table))
     return rows
+
+
+def _dataset(pair: Pair, inputs: Inputs) -> dict[str, Any]:
+    """The section of the configuration."""
+    limit = PER_CLASS * len(inputs.photos("val").class_ids)
+    return {"source": "folder", "path": str(inputs.marked_folder(pair.seed)), "limit": limit}
+
+
+def measure_windows(pair: Pair, inputs: Inputs, out: Path) -> dict[str, Any]:
+    """A row: average precision of what pasted windows say in a whole run with the reference, and how many
+    classes add surely more here than there."""
+    folder = out / f"{pair.audited.stem}-beside-{pair.reference.stem}"
+    sections = {**NO_EXTRAS, "reference": {"source": str(pair.reference)}}
+    whole_run(folder, _dataset(pair, inputs), pair.audited, sections, METHODS[:1])
+    table = ranking_table(folder)
+    both = table[["reference_lift_lower"]].assign(windows=-table["reference_transfer"])
+    orders = {
+        "windows": -table["transfer"],
+        "beyond the reference's": -table["reference_transfer"],
+        "lift, lowest quarter": table["reference_lift_lower"],
+        "mean rank of these two": both.rank().mean(axis=1),
+    }
+    ap = {name: figures(scores.astype(float), list(pair.used)) for name, scores in orders.items()}
+    more = set(table.index[table["reference_transfer_low"] > 0])
+    transfers = set(table.index[table["transferred"] == "transfers"])
+    return {
+        "seed": pair.seed,
+        "reference": pair.reference.stem,
+        "used": len(pair.used),
+        **{f"AP (AUC) {name}": f"{of['ap']:.2f} ({of['auc']:.2f})" for name, of in ap.items()},
+        "surely more here": len(more),
+        "of used": len(more & pair.used),
+        "transfer": len(transfers),
+        "of them surely more here": len(transfers & more),
+    }
 
 
 def _row(pair: Pair, method: str, table: pd.DataFrame) -> dict[str, Any]:
@@ -209,6 +245,7 @@ def _row(pair: Pair, method: str, table: pd.DataFrame) -> dict[str, Any]:
 def main() -> None:
     parser = simulated_or_measured(__doc__)
     parser.add_argument("--references", nargs="*", default=["twin-0", "public-112", "public-224"])
+    parser.add_argument("--windows", action="store_true", help="whole runs: what pasted windows find")
     options = parser.parse_args()
     if options.simulate:
         print(simulated(options.runs))
@@ -220,10 +257,14 @@ def main() -> None:
     inputs = Inputs(options.archive, options.model, options.cache, options.epochs)
     rows: list[dict[str, Any]] = []
     for pair in pairs(inputs, options.seeds, options.references):
-        rows += measure(pair, inputs, options.out)
+        if not options.windows:
+            rows += measure(pair, inputs, options.out)
+        elif pair.used:
+            rows.append(measure_windows(pair, inputs, options.out))
         print(rows[-2:], flush=True)
     shown = markdown(list(rows[0]), [list(row.values()) for row in rows])
-    publish(options.out, "reference", {"versions": versions(), "rows": rows}, shown)
+    name = "reference-windows" if options.windows else "reference"
+    publish(options.out, name, {"versions": versions(), "rows": rows}, shown)
 
 
 if __name__ == "__main__":

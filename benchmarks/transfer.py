@@ -27,7 +27,7 @@ import pandas as pd
 from benchmarks.detection import Subject, marked
 from benchmarks.output import publish, versions
 from benchmarks.real_networks import Inputs, simulated_or_measured, usage
-from benchmarks.real_runs import figures, judged_again, markdown, share, whole_run
+from benchmarks.real_runs import NO_EXTRAS, figures, judged_again, markdown, share, whole_run
 from benchmarks.reference import explained_by, references_of
 from benchmarks.transfer_simulated import simulated
 from flows.settings import load_tensorflow
@@ -35,14 +35,13 @@ from flows.settings import load_tensorflow
 REFERENCES = ("twin-0", "public-112", "public-224")
 ALL_MEANS = ("adjusted_lift", "effect_shrunk", "transfer")
 TWO_MEANS = ("adjusted_lift", "transfer")
-SECTIONS = {"perturbation": False, "sanity": {"images": 0}, "strategies": {"classes": 0}}
 LOW_ACCUSES = ("adjusted_lift", "reference_lift")  # all others accuse where they are high
 
 
 def measure(subject: Subject, method: str, out: Path) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
     """The classes of a default run, by label, and name -> score of the orders, the smallest first."""
     folder = out / f"{subject.name}-{method}"
-    whole_run(folder, subject.dataset, subject.model, SECTIONS, (method,))
+    whole_run(folder, subject.dataset, subject.model, NO_EXTRAS, (method,))
     table = judged_again(folder)
     return table, {
         "small box": table["box_area"],
@@ -68,7 +67,7 @@ def mean_rank(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
 def confirmed_in(twin: Path, subject: Subject, method: str, out: Path) -> set[int]:
     """Classes that a default run of the twin confirms on the same photographs."""
     folder = out / f"{twin.stem}-whole-on-{subject.name}-{method}"
-    whole_run(folder, subject.dataset, twin, {**SECTIONS, "transfer": {"images": 0}}, (method,))
+    whole_run(folder, subject.dataset, twin, {**NO_EXTRAS, "transfer": {"images": 0}}, (method,))
     table = judged_again(folder)
     return set(table.index[table["verdict"] == "confirmed"])
 

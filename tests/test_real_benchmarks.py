@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import waterbirds_images
+from benchmarks import reference, waterbirds_images
 from benchmarks.detection import by_kind
 from benchmarks.real_marks import (
     FREQUENCIES,
@@ -248,3 +249,25 @@ def test_ranks_are_averaged_each_in_the_direction_that_accuses() -> None:
     assert mean_rank(table, ("adjusted_lift", "transfer")).tolist() == pytest.approx(
         [(1 / 3 + 1) / 2, (1 + 1 / 2) / 2, 2 / 3]
     )
+
+
+def test_what_windows_find_beside_a_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Alone they put class 0 first, by which a reference gains as well; beyond it 2, whose mark is used."""
+    table = pd.DataFrame(
+        {
+            "transfer": [3.0, 0.1, 2.0, np.nan],
+            "reference_transfer": [0.2, 0.1, 1.9, np.nan],
+            "reference_transfer_low": [-0.1, -0.3, 1.2, np.nan],
+            "reference_lift_lower": [-0.2, 0.3, -0.5, 0.1],
+            "transferred": ["transfers", "nothing", "transfers", None],
+        }
+    )
+    monkeypatch.setattr(reference, "whole_run", lambda *given: None)
+    monkeypatch.setattr(reference, "ranking_table", lambda folder: table)
+    monkeypatch.setattr(reference, "_dataset", lambda *given: {})
+    pair = reference.Pair(1, Path("marked.keras"), Path("twin.keras"), frozenset({2}), frozenset({0, 2}))
+    row = reference.measure_windows(pair, None, tmp_path)
+    assert row["AP (AUC) windows"] == "0.50 (0.67)"
+    assert row["AP (AUC) beyond the reference's"] == "1.00 (1.00)"
+    assert (row["surely more here"], row["of used"]) == (1, 1)
+    assert (row["transfer"], row["of them surely more here"]) == (2, 1)
