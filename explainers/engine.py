@@ -70,6 +70,13 @@ def precision(name: str) -> Iterator[None]:
         _precision = before
 
 
+def is_exhausted(error: BaseException) -> bool:
+    """Whether a framework gave up for want of memory, in its words: they share no type."""
+    said = f"{type(error).__name__}: {error}".casefold()
+    words = ("resourceexhausted", "resource_exhausted", "out of memory", "outofmemory", "oom when allocating")
+    return isinstance(error, MemoryError) or any(word in said for word in words)
+
+
 def multiply(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, w: Tensor) -> Tensor:
     """`function(a, w)`, a product of the two, in the precision that holds; in the type of `a`."""
     if _precision != "bfloat16":

@@ -97,7 +97,7 @@ def audit_task(key: str, config: dict[str, Any], out: str, trust: dict[str, Any]
     bench = bench_for(parse_config(config), Trust.from_dict(trust))
     refuse_other_bench(store, bench)
     images = audit_part(store, bench, key, lambda images: progress.report(key, images), busy)
-    return Done(images, busy.rounded)
+    return Done(images, busy.rounded, bench.room.images)
 
 
 @flow(name="hansaudit", flow_run_name="{out}", validate_parameters=False, persist_result=False)
@@ -160,14 +160,16 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
     with store.lock(), runners.kept_workers(config.execution, out):
         busy: dict[str, float] = {}
+        held: list[int] = []
 
         def finish(keys: Sequence[str]) -> int:
             done = runners.run_shards(audit_task, keys, given, config.execution)
             busy.update(done.seconds)
+            held.append(done.at_once)
             return done.amount
 
         session = audit_run(store, bench, finish, _tell, _foresee(store, bench))
-        session.busy = busy
+        session.busy, session.at_once = busy, max(held, default=0)
         images, failed, examples = _count(store)
         result = AuditResult(out, images, failed, session.images, session.seconds, session=session)
         if images > failed:

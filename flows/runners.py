@@ -75,20 +75,24 @@ def run_tasks(
             with _workers_for(execution, str(given.get("out", ""))) as workers:
                 call = packed(counted, {"function": task.fn, "given": dict(given)})
                 _Spread(task, call, workers, execution, results).twice(keys, work.task)
-        return Done(meter.done, results.busy.rounded)
+        return Done(meter.done, results.busy.rounded, results.at_once)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Results:
     """What the tasks did, as they end."""
 
     meter: Meter
     busy: Busy = field(default_factory=Busy)
+    at_once: int = 0  # images, the fewest that a device's memory held; 0: all that were asked for
 
     def finish(self, key: str, result: int | Done) -> None:
         """The task of ``key`` has ended."""
         done = result if isinstance(result, Done) else Done(result)
         self.busy.add(done.seconds)
+        if done.at_once and (not self.at_once or done.at_once < self.at_once):
+            self.at_once = done.at_once
+            progress.say(f"a device's memory did not suffice: {done.at_once} images at once from now on")
         self.meter.finish(key, done.amount)
 
 

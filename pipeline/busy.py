@@ -49,7 +49,9 @@ class Busy:
 
 @dataclass(frozen=True)
 class Done:
-    """What a task did: ``amount`` of what its size counts, and where its time went."""
+    """What a task did: ``amount`` of what its size counts, where its time went, and how many images at once
+    the device's memory held, where that were fewer than asked for."""
 
     amount: int
     seconds: Mapping[str, float] = field(default_factory=dict)
+    at_once: int = 0

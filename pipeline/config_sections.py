@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, time
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -185,10 +185,15 @@ class PerturbationConfig(Section):
         return min(of, most, self.images or of)
 
 
+FOUND: Final = 0  # as a batch size: not chosen, to be found
+
+
 class ExecutionConfig(Section):
     """How the work is done: none of this changes a result, so none of it is part of the run id."""
 
-    batch_size: int = Field(default=16, ge=1, le=4096)
+    batch_size: int = Field(
+        default=16, ge=0, le=4096, description="images at once; 'auto': what is fastest here, found by trying"
+    )
     shard_size: int = Field(
         default=512, ge=1, description="images per shard: one task and one part per table"
     )
@@ -196,6 +201,13 @@ class ExecutionConfig(Section):
     runner: Literal["processes", "dask", "ray"] = "processes"  # what runs them when workers > 1
     address: str = Field(default="", description="of a Dask scheduler or a Ray head; empty: this machine")
     max_failed_fraction: float = Field(default=0.01, ge=0, le=1)
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _found(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto" and not value.isdecimal():
+            raise ValueError("valid is a number of images, or auto")
+        return FOUND if value == "auto" else value
 
     @model_validator(mode="after")
     def _cluster(self) -> ExecutionConfig:

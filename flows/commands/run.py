@@ -76,7 +76,9 @@ def run(
             show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per batch.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Images at once, or auto: what is fastest here.")
+    ] = None,
     shard_size: Annotated[int | None, typer.Option(help="Images per shard: one task, one part.")] = None,
     workers: Annotated[int | None, typer.Option(help="Shards at the same time.")] = None,
     runner: Annotated[

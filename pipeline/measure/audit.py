@@ -22,7 +22,8 @@ from pipeline.config_sections import AuditConfig
 from pipeline.errors import InputError
 from pipeline.inputs.batches import Batch, iter_batches, map_classes
 from pipeline.inputs.shards import Shard, parse_key
-from pipeline.measure.bench import Bench, explain_inputs
+from pipeline.measure.batching import explain_inputs
+from pipeline.measure.bench import Bench
 from pipeline.measure.check import look
 from pipeline.measure.curves import Explained
 from pipeline.measure.properties import sampled_share
@@ -128,6 +129,10 @@ def _by_default(bench: Bench) -> Iterator[str]:
             f"method: {bench.choice.method}, chosen by {AUTO} among {len(bench.choice.candidates)} "
             f"candidates on {bench.choice.chosen.images} images"
         )
+    if bench.tried:
+        tried = ", ".join(f"{size}: {rate:.0f}" for size, rate in bench.tried.items())
+        size = bench.config.execution.batch_size
+        yield f"batch size {size}, found by trying (images per second by size: {tried})"
     if bench.config.audit.target == AuditConfig().target:
         yield f"explained is the {bench.config.audit.target} class (the default)"
 

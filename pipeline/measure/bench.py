@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from explainers import Explanation, Fitted, analyze_many, engine
-from explainers.analyzer import Target
+from explainers import Fitted
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, open_dataset, reopen_dataset
@@ -26,6 +22,13 @@ from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
 
 
+@dataclass
+class Room:
+    """How many ``images`` at once the device's memory turned out to hold; 0: all that were asked for."""
+
+    images: int = 0
+
+
 @dataclass(frozen=True)
 class Bench:
     """Everything that a worker needs and that is made once per process.
@@ -34,6 +37,8 @@ class Bench:
         methods: fitted analyzers by method key, in the order of the configuration; none where the
             configuration leaves the choice to ``auto``, see :func:`pipeline.measure.choice.choose`.
         choice: how the method was chosen; None where it was named.
+        tried: images per second by batch size, where the configuration leaves that to be found.
+        room: how many images were explained at once in the end.
         perturber: draws perturbation curves, where the configuration asks for them.
         seconds: what opening, loading, fitting and compiling took; fit_seconds: fitting and compiling alone.
     """
@@ -46,6 +51,8 @@ class Bench:
     seconds: float = 0.0
     fit_seconds: float = 0.0
     choice: ChoiceDocument | None = None
+    tried: Mapping[int, float] = field(default_factory=dict)
+    room: Room = field(default_factory=Room)
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -100,28 +107,6 @@ def reopen(run: Store, trust: Trust = NOTHING, config: Config | None = None) -> 
         )
     model = load_model(config.model, dataset, trust, str(manifest["model"]["sha256"]))
     return Bench(config, dataset, model, {})
-
-
-def explain_inputs(
-    bench: Bench, inputs: np.ndarray, target: Target, methods: Sequence[Fitted]
-) -> list[Explanation]:
-    """One explanation of ``inputs`` (b, h, w, c) per method, in the precision that the configuration names;
-    the forward pass is shared where the methods can."""
-    name = bench.config.audit.precision
-    with engine.precision(name) if name else nullcontext():
-        return analyze_many(methods, inputs, target)
-
-
-def warm_up(bench: Bench) -> None:
-    """Compile by explaining one batch of zeros, so that the first shard takes no longer than the others.
-
-    Methods that evaluate the network hundreds of times per image compile on the way, in no time beside that.
-    """
-    card = bench.model.card
-    shape = (bench.config.execution.batch_size, card.height, card.width, card.channels)
-    quick = [method for method in bench.methods.values() if method.head is not None]
-    if quick:
-        explain_inputs(bench, np.zeros(shape, np.float32), None, quick)
 
 
 def rebudgeted(bench: Bench, config: Config) -> Bench:

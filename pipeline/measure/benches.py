@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from explainers.engine import backend
 from pipeline.config import Config
+from pipeline.config_sections import FOUND
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, open_dataset
 from pipeline.inputs.models import load_model
-from pipeline.measure.bench import Bench, open_bench, warm_up
+from pipeline.measure.batching import warm_up, with_batch_size
+from pipeline.measure.bench import Bench, open_bench
 from pipeline.measure.choice import choose
 from pipeline.run.provenance import engine_of, replaced
 from pipeline.run.store import Store
@@ -26,7 +28,8 @@ def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = 
     """The bench of ``config``, opened and compiled by the first call in a process.
 
     ``dataset``: that of ``config``, where it is open already. One bench is kept at a time: a second model
-    would only hold memory. One whose method was chosen is also that of the configuration with this method.
+    would only hold memory. One whose method was chosen, or its batch size found, is also that of the
+    configuration with these.
 
     Raises:
         InputError, ConfigError, ExplainError: as :func:`open_bench` and :func:`choose` do.
@@ -36,6 +39,8 @@ def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = 
             _kept.clear()
             started = time.perf_counter()
             bench = open_bench(config, trust, dataset)
+            if config.execution.batch_size == FOUND:
+                bench = with_batch_size(bench)
             if config.automatic:
                 bench = choose(bench)
             began = time.perf_counter()

@@ -16,7 +16,8 @@ from explainers.network import network
 from pipeline.inputs.picked import Picked
 from pipeline.inputs.spread import spread
 from pipeline.measure.audit import audit_shard
-from pipeline.measure.bench import Bench, explain_inputs
+from pipeline.measure.batching import explain_inputs
+from pipeline.measure.bench import Bench
 from pipeline.measure.forecast import Speeds, Work
 from pipeline.measure.interventions.kinds import Donor, Subject, all_interventions
 from pipeline.measure.interventions.scenes import read_scenes

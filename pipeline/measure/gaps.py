@@ -11,12 +11,12 @@ import numpy as np
 from explainers import Explanation, Fitted
 from pipeline.config_sections import PerturbationConfig
 from pipeline.inputs.batches import Batch
+from pipeline.measure.batching import in_batches
 from pipeline.measure.bench import Bench
 from pipeline.measure.choice_images import rows_of
 from pipeline.measure.curves import Perturber
 from pipeline.measure.entrant import Entrant
 from pipeline.measure.evaluate import Evaluator
-from pipeline.measure.sanity import in_batches
 from pipeline.terms import CurveOrder
 
 ACROSS = 8  # regions of a picture's side

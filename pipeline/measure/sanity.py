@@ -17,14 +17,13 @@ import numpy as np
 from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
-from explainers import Explanation, Fitted, analyze_many
-from explainers.analyzer import Target
+from explainers import Explanation, Fitted
 from explainers.errors import ExplainError
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.picked import Picked
+from pipeline.measure.batching import in_batches
 from pipeline.measure.bench import Bench
-from pipeline.measure.explain import first, joined
 from pipeline.measure.fitting import fit_methods, reference_batches
 from pipeline.measure.metrics import pool
 from pipeline.run.documents import ChoiceDocument, MethodSanity, SanityDocument
@@ -157,19 +156,6 @@ def _judged(method: str, stages: Mapping[str, Similarity], other: Similarity) ->
         class_blind=(other[0] or 0) >= CLASS_BLIND,
         images=min(n for _, _, n in (*stages.values(), other)),
     )
-
-
-def in_batches(fitted: Sequence[Fitted], x: np.ndarray, target: Target, size: int) -> list[Explanation]:
-    """:func:`analyze_many` in calls of ``size`` images: the shape for which the audit compiles its programs.
-
-    ``target``: None, or a class per image.
-    """
-    parts = []
-    for start in range(0, len(x), size):
-        rows = np.minimum(np.arange(start, start + size), len(x) - 1)
-        classes = None if target is None else np.asarray(target)[rows]
-        parts.append([first(e, len(x) - start) for e in analyze_many(fitted, x[rows], classes)])
-    return [joined(of_one) for of_one in zip(*parts, strict=True)]
 
 
 def line_of(error: Exception) -> str:

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any, Final
 
 from pipeline.config import AFTERWARDS, AUTO, EARLIER, Config
-from pipeline.config_sections import MethodConfig
+from pipeline.config_sections import FOUND, MethodConfig
 from pipeline.run.folder import INVENTORY, SCHEMA_VERSION
 from pipeline.run.hashes import HASH
 
@@ -85,10 +85,14 @@ def engine_of(manifest: Mapping[str, Any]) -> str:
 
 
 def continued(config: Config, manifest: Mapping[str, Any]) -> Config:
-    """``config`` for the run of ``manifest``: the method that it chose is not chosen again.
+    """``config`` for the run of ``manifest``: the method that it chose is not chosen again, nor is the batch
+    size that it found looked for.
 
     A run whose methods were named is none that ``auto`` goes on with.
     """
+    if config.execution.batch_size == FOUND:
+        found = {"batch_size": manifest["config"]["execution"]["batch_size"]}
+        config = config.model_copy(update={"execution": config.execution.model_copy(update=found)})
     if not config.automatic or manifest.get(METHODS_BY) != AUTO:
         return config
     methods = tuple(MethodConfig.model_validate(stored) for stored in manifest["config"]["methods"])

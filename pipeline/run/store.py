@@ -50,6 +50,7 @@ class Session:
     forecast: list[dict[str, Any]] = field(default_factory=list)
     busy: dict[str, float] = field(default_factory=dict)  # seconds inside the audit: see pipeline.busy
     traffic: dict[str, Any] = field(default_factory=dict)  # what object stores were asked for the images
+    at_once: int = 0  # images that a device's memory held, where that were fewer than asked for
     finished_before: int = 0  # images that earlier sessions had finished
 
 

@@ -61,6 +61,18 @@ def test_one_worker_runs_the_shards_in_order_and_sums_their_images():
     assert run_shards(task, [], {"out": "runs/x"}, ExecutionConfig(workers=2)).amount == 0  # type: ignore[arg-type]
 
 
+def test_the_fewest_images_that_a_device_held_are_told_once_and_kept(monkeypatch):
+    from flows.runners import run_shards
+    from pipeline.busy import Done
+
+    keys = [shard.key for shard in plan_shards("d", "validation", 24, 8)]
+    held, said = dict(zip(keys, (8, 4, 8), strict=True)), []
+    monkeypatch.setattr("flows.progress.say", said.append)
+    done = run_shards(lambda key: Done(8, at_once=held[key]), keys, {}, ExecutionConfig())  # type: ignore[arg-type]
+    assert done.at_once == 4
+    assert [line.split(": ")[1] for line in said] == [f"{n} images at once from now on" for n in (8, 4)]
+
+
 class Mortal:
     """A pool whose workers die of the keys in ``deadly``, each as often as it says there; in this process."""
 

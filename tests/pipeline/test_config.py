@@ -42,12 +42,12 @@ def test_what_changes_a_result_changes_the_run_id(section):
 
 def test_every_fault_is_one_line_with_field_and_value():
     with pytest.raises(ConfigError) as caught:
-        parse_config({"audit": {"pooling": "max"}, "execution": {"batch_size": 0}, "extra": 1}, "a.toml")
+        parse_config({"audit": {"pooling": "max"}, "execution": {"batch_size": -1}, "extra": 1}, "a.toml")
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
     assert all(line.startswith("a.toml: ") for line in lines)
     assert any("audit.pooling" in line and "'max'" in line for line in lines)
-    assert any("execution.batch_size" in line and "received 0" in line for line in lines)
+    assert any("execution.batch_size" in line and "received -1" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,12 @@ def test_the_same_audit_goes_on(store: Store):
     assert store.manifest["config"]["execution"]["batch_size"] == 16
 
 
+def test_a_batch_size_that_was_found_is_not_looked_for_again(store: Store):
+    asked = parse_config({"execution": {"batch_size": "auto"}})
+    assert store.settled(asked).execution.batch_size == 16
+    assert store.settled(parse_config({"execution": {"batch_size": 3}})).execution.batch_size == 3
+
+
 @pytest.mark.parametrize(
     ("config", "changes", "line"),
     [
