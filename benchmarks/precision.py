@@ -84,8 +84,10 @@ def _of_method(runs: list[Any], method: str, same: set[str]) -> dict[str, float]
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Relative L2 distance of ``b`` from ``a``, and rank correlation (Spearman); of maps (h w)."""
-    far = np.linalg.norm(b - a) / np.linalg.norm(a) if a.any() else np.nan
+    """Relative L2 distance of ``b`` from ``a``, and rank correlation (Spearman); nan for a zero map ``a``."""
+    if not a.any():
+        return np.nan, np.nan
+    far = np.linalg.norm(b - a) / np.linalg.norm(a)
     return float(far), float(pd.Series(a).corr(pd.Series(b), method="spearman"))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import reference, waterbirds_images
 from benchmarks.detection import by_kind
+from benchmarks.precision import distance
 from benchmarks.real_marks import (
     FREQUENCIES,
     KINDS,
@@ -271,3 +272,11 @@ def test_what_windows_find_beside_a_reference(monkeypatch: pytest.MonkeyPatch, t
     assert row["AP (AUC) beyond the reference's"] == "1.00 (1.00)"
     assert (row["surely more here"], row["of used"]) == (1, 1)
     assert (row["transfer"], row["of them surely more here"]) == (2, 1)
+
+
+def test_maps_are_apart_by_their_length_and_their_order() -> None:
+    one, ranks = np.array([3.0, -4.0, 1.0]), np.array([300.0, -1.0, 1.0])
+    assert distance(one, one) == (0, pytest.approx(1))
+    assert distance(one, -one) == (2, pytest.approx(-1))
+    assert distance(one, ranks)[1] == pytest.approx(1)
+    assert np.isnan(distance(np.zeros(3), one)[0])

@@ -17,7 +17,8 @@ from pipeline.errors import InputError
 from pipeline.inputs.datasets import NO_BOXES, Record
 from pipeline.inputs.shards import Shard, plan_shards
 from pipeline.measure.audit import audit_part, audit_run, audit_shard
-from pipeline.measure.bench import Bench, open_bench, warm_up
+from pipeline.measure.batching import warm_up
+from pipeline.measure.bench import Bench, open_bench
 from pipeline.measure.rows import box_geometry, cell_sums, probabilities
 from pipeline.run.hashes import hashed
 from pipeline.run.preflight import KEY, read_preflight

@@ -16,7 +16,8 @@ from pipeline.inputs.models import load_model
 from pipeline.inputs.planted_model import planted_card
 from pipeline.inputs.shards import plan_shards
 from pipeline.measure.audit import audit_shard
-from pipeline.measure.bench import open_bench, warm_up
+from pipeline.measure.batching import warm_up
+from pipeline.measure.bench import open_bench
 from pipeline.measure.fitting import check, create, fit_methods, reference_batches
 
 CARD = planted_card(32, ("a", "b"))
