@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
 def check(
     dataset: Annotated[
         str | None,
-        typer.Option(help="Prepared dataset or image folder, 'planted', or a TFDS catalog name."),
+        typer.Option(
+            help="Prepared dataset or image folder (also s3://...), 'planted', or a TFDS catalog name."
+        ),
     ] = None,
     model: Annotated[
         str | None,

@@ -41,7 +41,7 @@ def _prepare() -> None:
     ),
 )
 def ilsvrc2012(
-    images: Annotated[str, typer.Option(help="ILSVRC2012_img_val.tar")],
+    images: Annotated[str, typer.Option(help="ILSVRC2012_img_val.tar, a file or s3://...")],
     boxes: Annotated[str, typer.Option(help="ILSVRC2012_bbox_val_v3.tgz, or Kaggle's LOC_val_solution.csv.")],
     out: Annotated[str, typer.Option(help="Folder of the new dataset.")],
     mapping: Annotated[
@@ -75,7 +75,10 @@ def ilsvrc2012(
     ),
 )
 def tiny_imagenet(
-    archive: Annotated[str, typer.Option(help="tiny-imagenet-200.zip, or a part of it in the same layout.")],
+    archive: Annotated[
+        str,
+        typer.Option(help="tiny-imagenet-200.zip, or a part of it in the same layout; a file or s3://..."),
+    ],
     out: Annotated[str, typer.Option(help="Folder of the new dataset.")],
     split: Annotated[str, typer.Option(help="val or train.")] = "val",
 ) -> None:
@@ -94,6 +97,7 @@ def tiny_imagenet(
 
 def _say(done: Prepared) -> None:
     from flows import terminal
+    from pipeline.inputs.objects.traffic import TRAFFIC
 
     terminal.console.print(
         f"dataset: {done.path}\n{done.images:,} images, {done.boxes:,} boxes, {len(done.classes):,} classes; "
@@ -102,6 +106,8 @@ def _say(done: Prepared) -> None:
         markup=False,
         soft_wrap=True,
     )
+    if told := TRAFFIC.amount.line:
+        terminal.print_line(told)
 
 
 def datasets() -> None:

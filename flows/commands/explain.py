@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    images: Annotated[list[str], typer.Argument(help="Image files.", show_default=False)],
+    images: Annotated[list[str], typer.Argument(help="Image files, also s3://...", show_default=False)],
     model: Annotated[
         str,
         typer.Option(help=".keras or .h5 file, keras.applications name, package.module:function, 'planted'."),

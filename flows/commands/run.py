@@ -30,7 +30,9 @@ def run(
     out: Annotated[str, typer.Option(help="Run folder; an unfinished one is resumed. Local or s3://...")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="Prepared dataset or image folder, 'planted', or a TFDS catalog name."),
+        typer.Option(
+            help="Prepared dataset or image folder (also s3://...), 'planted', or a TFDS catalog name."
+        ),
     ] = None,
     model: Annotated[
         str | None,

@@ -21,6 +21,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.limits import MAX_PIXELS
+from pipeline.inputs.objects.faults import StoreFault, Unreadable
+from pipeline.inputs.objects.places import place
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 
@@ -91,9 +93,11 @@ def open_image(data: bytes) -> Image.Image:
 def read_image(path: str | Path) -> Image.Image:
     """The picture of the image file at ``path``, header read only. Raises :class:`InputError`."""
     try:
-        return open_image(Path(path).read_bytes())
+        return open_image(place(path).read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot read the image: {error.strerror}") from None
+    except (StoreFault, Unreadable):  # which say where
+        raise
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

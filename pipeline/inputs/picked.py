@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.inputs.datasets import Dataset, DatasetInfo, Record
+from pipeline.inputs.objects.ahead import in_order
 from pipeline.inputs.shards import Shard
+
+_TOGETHER = 4  # neighbours in an object store that are asked for together
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,17 @@ class Picked:
         return Shard(info.name, info.split, 0, len(self.chosen), f"{info.split}-picked")
 
     def read(self, shard: Shard) -> Iterator[Record]:
-        wanted = np.array(self.chosen[shard.start : shard.stop])
-        for part in np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1):
-            start, stop = int(part[0]), int(part[-1]) + 1
-            yield from self.dataset.read(Shard(shard.dataset, shard.split, start, stop, f"{start}-{stop}"))
+        chosen = np.array(self.chosen[shard.start : shard.stop])
+        parts = np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1)
+        if self.info.versions:  # in an object store: one after the other would be one wait after the other
+            few = (part[i : i + _TOGETHER] for part in parts for i in range(0, len(part), _TOGETHER))
+            for records in in_order(lambda part: list(self._part(part)), few):
+                yield from records
+            return
+        for part in parts:
+            yield from self._part(part)
+
+    def _part(self, neighbours: np.ndarray) -> Iterator[Record]:
+        """The examples at positions that follow each other."""
+        info, start, stop = self.dataset.info, int(neighbours[0]), int(neighbours[-1]) + 1
+        return self.dataset.read(Shard(info.name, info.split, start, stop, f"{start}-{stop}"))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from pipeline.errors import InputError
 from pipeline.temporary import Owner, sweep, temporary_name
+from pipeline.urls import refuse_url
 
 _LOCK = ".lock"
 _WRITER = re.compile(r"id (?P<pid>\d+) on (?P<host>.*)\n(?P<started>\d+)\n")
@@ -53,8 +54,12 @@ class Files(Protocol):
 
 
 def open_files(path: str | Path) -> Files:
-    """The files below ``path``: a local folder, or ``scheme://bucket/folder`` through fsspec."""
+    """The files below ``path``: a local folder, or ``scheme://bucket/folder`` through fsspec.
+
+    Raises :class:`InputError` for a URL that is refused, such as one with credentials.
+    """
     text = str(path)
+    refuse_url(text)
     scheme = text.partition("://")[0] if "://" in text else ""
     return ObjectFiles(text) if scheme and scheme != "file" else LocalFiles(text.removeprefix("file://"))
 

@@ -112,11 +112,13 @@ def test_a_dataset_in_a_bucket_gives_the_local_tables(
     here = Store(str(tmp_path / "here"))
     monkeypatch.setattr(stores, "_stores", {"s3": ObjectStore("s3", Patience(first=0.01, longest=0.02))})
 
-    def first_time(request: Request) -> str | None:
+    def once_and_once_more(request: Request) -> str | None:
         faults_of = {"1": "500", "2": "503 SlowDown", "3": "cut", "4": "cut"}
-        return faults_of.get(request.key[-5:-4]) if request.turn == 0 and request.method == "GET" else None
+        return (
+            faults_of.get(request.key[-5:-4]) if request.turn in (0, 2) and request.method == "GET" else None
+        )
 
-    faults = Faults(first_time)
+    faults = Faults(once_and_once_more)
     with proxy(s3_address, faults) as address:
         for name, value in environment(address).items():
             monkeypatch.setenv(name, value)
@@ -127,8 +129,16 @@ def test_a_dataset_in_a_bucket_gives_the_local_tables(
         )
     there = Store(str(tmp_path / "there"))
     assert tables(there) == tables(here)
-    assert len(faults.done) == 11
+    assert len(faults.done) == 22  # by this process before the first image, and by the workers
     traffic = there.manifest["sessions"][0]["traffic"]
-    assert sum(traffic["repeated"].values()) == 11
-    assert any(line.startswith("object store: ") and "11 were repeated" in line for line in said)
+    assert (
+        sum(traffic["repeated"].values()) == 22
+    )  # by this process before the first image, and by the workers
+    assert any(line.startswith("object store: ") and "22 were repeated" in line for line in said)
     assert there.manifest["dataset"]["fingerprint"] == here.manifest["dataset"]["fingerprint"]
+
+
+def test_credentials_in_a_run_s_url_are_refused_and_not_shown():
+    with pytest.raises(InputError, match=r"s3://\*\*\*@audits/run: holds credentials") as told:
+        Store("s3://key:secret@audits/run")
+    assert "secret" not in str(told.value)

@@ -32,7 +32,8 @@ from pipeline.json_text import parse_json
 
 INDEX: Final = "record_offsets.json"  # name of a record file -> where its records begin
 _BLOCK: Final = 1 << 20  # bytes of a request: small records are read over, large ones are hopped over
-_AHEAD: Final = 8  # blocks
+_AHEAD: Final = 8  # blocks that are read while one is used
+_OVER: Final = 2  # the same where records are only read over
 _CHECKED: Final = 1 << 22  # bytes of records that are verified together
 
 
@@ -41,7 +42,7 @@ class ObjectRecords:
 
     def __init__(self, folder: ObjectPath, states: Mapping[str, State]) -> None:
         self._folder, self._states = folder, states
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         index = states.get(INDEX)
         data = ObjectPath(f"{folder}/{INDEX}", index).read_bytes() if index else b"{}"
         self._begins = _read_index(data, states, f"{folder}/{INDEX}")
@@ -85,10 +86,8 @@ class ObjectRecords:
 
     def _stored(self, name: str, start: int, stop: int) -> Iterator[tuple[int, bytes | str]]:
         """Numbers of the records and their bytes as they are stored, header and checksums included."""
-        place = ObjectPath(f"{self._folder}/{name}", self._states[name])
-        size = self._states[name].size
-        with self._lock:
-            known = list(self._begins.setdefault(name, []))
+        place, size = ObjectPath(f"{self._folder}/{name}", self._states[name]), self._states[name].size
+        known = self._known(place, start)
         number = min(start, len(known) - 1) if known else 0
         end = known[stop] if stop < len(known) else size
         with closing(place.open_bytes(_BLOCK, _AHEAD, end)) as file:
@@ -105,6 +104,24 @@ class ObjectRecords:
                 name, f"record {number} begins at {known[number]}, the file ends before it does"
             )
         yield from ((i, missing_record(name, i, number)) for i in range(max(start, number), stop))
+
+    def _known(self, place: ObjectPath, number: int) -> list[int]:
+        """Where the records of a file begin, up to ``number`` at least, if it has so many.
+
+        One thread at a time reads over what lies before: the others would ask for the same.
+        """
+        with self._lock:
+            begins = self._begins.setdefault(place.name, [])
+            if len(begins) <= number and number:
+                with closing(place.open_bytes(_BLOCK, _OVER)) as file:
+                    spans = whole_records(
+                        cast(BinaryIO, file), place.state().size, begins[-1] if begins else 0
+                    )
+                    for count, (begin, _) in enumerate(spans, max(0, len(begins) - 1)):
+                        self._note(place.name, count, begin)
+                        if count == number:
+                            break
+            return list(begins)
 
     def _note(self, name: str, number: int, begin: int) -> None:
         """Record ``number`` begins there. Raises :class:`InputError` where the index says something else."""

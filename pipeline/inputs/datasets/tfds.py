@@ -26,6 +26,7 @@ from pipeline.inputs.datasets.features import FeaturePaths, find_features, pick,
 from pipeline.inputs.datasets.prepared import METADATA_KEY
 from pipeline.inputs.datasets.tfds_builders import open_builder
 from pipeline.inputs.geometry import image_size
+from pipeline.inputs.objects.ahead import in_order
 from pipeline.inputs.objects.places import place
 from pipeline.inputs.shards import Shard
 from pipeline.inputs.spread import spread
@@ -125,9 +126,14 @@ class TfdsDataset:
         if self._chosen is None:
             yield from self._read(shard.start, shard.stop)
         else:
-            for index in range(shard.start, shard.stop):
-                place = self._chosen[index]
-                yield from (replace(record, index=index) for record in self._read(place, place + 1))
+            chosen = self._chosen[shard.start : shard.stop]
+            single = in_order(self._read_one, chosen) if self.info.versions else map(self._read_one, chosen)
+            for index, record in enumerate(single, shard.start):
+                yield replace(record, index=index)
+
+    def _read_one(self, position: int) -> Record:
+        (record,) = self._read(position, position + 1)
+        return record
 
     def _read(self, begin: int, end: int) -> Iterator[Record]:
         """The records at these positions of the split."""

@@ -413,3 +413,41 @@ def test_a_client_crosses_no_fork_and_a_path_crosses_to_a_process(remote: str) -
     first.store._opened = (opened_here[0] + 1, opened_here[1])  # as a fork would find it
     assert first.read_bytes() == data
     assert first.store._opened[1] is not opened_here[1]
+
+
+def test_a_picture_to_explain_lies_there(remote: str, photos: Path) -> None:
+    from pipeline.inputs.geometry import read_image
+
+    assert np.array_equal(
+        np.asarray(read_image(f"{remote}/cat/01.jpg")), np.asarray(read_image(photos / "cat/01.jpg"))
+    )
+    with pytest.raises(InputError, match=r"^s3://audits/photos/none.jpg: No such file or directory$"):
+        read_image(f"{remote}/none.jpg")
+
+
+def test_what_was_replaced_is_no_longer_the_run_s() -> None:
+    from pipeline.run.provenance import replaced
+
+    manifest = {"dataset": {"versions": "a"}, "config": {"dataset": {"path": PHOTOS}}}
+    assert replaced(manifest, PHOTOS, "b")
+    assert not replaced(manifest, PHOTOS, "a")
+    assert not replaced(manifest, "s3://copy/photos", "b")  # a copy has versions of its own
+    assert not replaced(manifest, PHOTOS, "")
+    assert not replaced({"dataset": {}, "config": {"dataset": {"path": PHOTOS}}}, PHOTOS, "b")
+
+
+def test_what_a_worker_asked_for_is_counted_here(remote: str) -> None:
+    import cloudpickle
+
+    from flows.worker import counted, packed, run_call
+
+    def reads(key: str, url: str) -> int:
+        return len(ObjectPath(url).read_bytes())
+
+    answer = run_call(packed(counted, {"function": reads, "given": {"url": f"{remote}/cat/01.jpg"}}), "k")
+    assert answer.traffic.requests == 2  # its state, its bytes
+    assert answer.traffic.bytes == answer.result
+    before = TRAFFIC.amount
+    TRAFFIC.add(cloudpickle.loads(cloudpickle.dumps(answer)).traffic)
+    assert TRAFFIC.amount - before == answer.traffic
+    assert answer.traffic.line.startswith("object store: 2 requests, ")

@@ -23,6 +23,7 @@ from pipeline.inputs.objects import store
 from pipeline.inputs.objects.places import ObjectPath
 from pipeline.inputs.objects.store import ObjectStore, Patience
 from pipeline.inputs.objects.traffic import TRAFFIC
+from pipeline.inputs.picked import Picked
 from pipeline.inputs.shards import Shard
 from tests.object_stores import Faults, environment, proxy, upload
 
@@ -70,6 +71,12 @@ def test_a_prepared_dataset_in_a_bucket_is_the_local_one(s3: Any, tiny_prepared:
     assert dataclasses.replace(there.info, versions="") == here.info
     spread = {"limit": 4, "choice": "spread"}
     assert rows(opened(PREPARED, **spread)) == rows(opened(tiny_prepared, **spread))
+    some = Shard("", "", 0, 9, "")
+    chosen = (0, 1, 2, 3, 4, 5, 8, 9, 11)
+    picked = [
+        [r.example_id for r in Picked(dataset, chosen).read(some)] for dataset in (opened(PREPARED), here)
+    ]
+    assert picked[0] == picked[1] == [rows(here)[i][0] for i in chosen]
 
 
 def test_boxes_from_a_csv_in_the_bucket(s3: Any, tiny_prepared: Path, tmp_path: Path) -> None:
