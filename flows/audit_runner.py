@@ -17,7 +17,7 @@ from prefect.flows import EntrypointType  # noqa: E402 - its settings are read a
 from prefect.runner import Runner  # noqa: E402
 from prefect.schedules import Cron  # noqa: E402
 
-from flows import terminal  # noqa: E402
+from flows import taking_back, terminal  # noqa: E402
 from flows.lifeline import be_followed  # noqa: E402
 from flows.run import audit_flow  # noqa: E402
 from flows.schedule import Schedule, next_run  # noqa: E402
@@ -36,13 +36,14 @@ class AuditRunner(Runner):
     async def serve(self, schedule: Schedule) -> None:
         """Run what is due, until a signal comes."""
         self._waiting = asyncio.create_task(self.start())
-        telling = asyncio.create_task(_tell_next(schedule))
+        beside = [asyncio.create_task(_tell_next(schedule)), asyncio.create_task(_look_back(schedule))]
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.handle_sigterm)
         try:
             with suppress(asyncio.CancelledError):
                 await self._waiting
         finally:
-            telling.cancel()
+            for task in beside:
+                task.cancel()
 
     def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
         """Called by Prefect's signal handler, and by the loop."""
@@ -77,3 +78,10 @@ async def _tell_next(schedule: Schedule) -> None:
         )
         while (left := due - datetime.now(UTC)) > timedelta(0):
             await asyncio.sleep(min(left, _LOOK).total_seconds())
+
+
+async def _look_back(schedule: Schedule) -> None:
+    """Put back what an earlier process had taken and never began, as soon as that is certain."""
+    while True:
+        await asyncio.to_thread(taking_back.look, terminal.print_line, deployment=schedule.name)
+        await asyncio.sleep(taking_back.LOOK)

@@ -46,6 +46,7 @@ COMMANDS = (
     "compact",
     "serve",
     "deploy",
+    "worker",
     "plan",
     "explain",
     "decompositions",

@@ -64,7 +64,7 @@ def deploy(
     due = next_run(schedule, datetime.now(UTC))
     terminal.console.print(
         f"deployed {name!r}, written down in {file}: next run {due:%Y-%m-%d %H:%M} {timezone}\n"
-        f"it runs where a worker waits: prefect worker start --pool {pool}",
+        f"it runs where a worker waits: hansaudit worker --pool {pool}",
         markup=False,
         soft_wrap=True,
     )

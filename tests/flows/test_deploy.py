@@ -31,7 +31,7 @@ def test_the_server_and_the_file_are_told_the_same(
 
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)  # of Prefect's own command as well
     assert cli.run([*line, "--keep", "3", "--name", "nights"]) == cli.DONE
-    assert "prefect worker start --pool hansaudit" in capsys.readouterr().out
+    assert "hansaudit worker --pool hansaudit" in capsys.readouterr().out
     (written,) = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
     with get_client(sync_client=True) as client:
         deployed = client.read_deployment_by_name("hansaudit/nights")
