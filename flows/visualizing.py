@@ -1,4 +1,4 @@
-"""From a network and what is asked of it to a figure of activation maximisation: what ``visualize`` does."""
+"""From a network and what is asked of it to pictures of activation maximisation: what ``visualize`` does."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows import terminal
+from flows import settings, terminal
 from flows.galleries import load
 from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
+from pipeline.run.store import Store
 from pipeline.trust import Trust
+from pipeline.verdicts import Verdict
 from reports.gallery.tiles import Row, write_tiles
 
 if TYPE_CHECKING:
     from explainers.methods.activation_maximization import Maximized
     from pipeline.inputs.models import LoadedModel
+    from pipeline.measure.beforehand import Moved
+    from pipeline.statistics.ranking import Ranking
+
+MOST = 8  # classes of a report that are drawn: each takes seconds
 
 
 @dataclass(frozen=True)
@@ -75,3 +81,29 @@ def _maximized(model: LoadedModel, asked: Asked, prior: Mapping[str, Any]) -> It
         with terminal.console.status(f"drawing channel {channel} of {asked.layer}"):
             made = method.of_channel(model.model, asked.layer, channel, asked.pictures)
         yield f"{asked.layer}, channel {channel}", made
+
+
+def visualize_confirmed(run: str, ranking: Ranking, moved: Moved, trust: Trust) -> tuple[int, int]:
+    """Draw the confirmed classes of a run, the first by rank, as far as they are not drawn yet.
+
+    Returns how many classes are confirmed, and how many were drawn now; where none has to be, the
+    model is not opened. Raises :class:`InputError` where the model is not there.
+    """
+    from pipeline.measure.beforehand import glance_run
+
+    table = ranking.table
+    labels = [int(label) for label in table.loc[table["verdict"] == Verdict.CONFIRMED, "label"]]
+    if not labels:
+        return 0, 0
+    store = Store(run)
+
+    def opened() -> LoadedModel:
+        from pipeline.measure.bench import reopen
+
+        return reopen(store, trust, glance_run(store, trust, moved)).model
+
+    settings.load_tensorflow()
+    from pipeline.followup.visualize import visualize_classes
+
+    with terminal.console.status("drawing what the network wants"):
+        return len(labels), len(visualize_classes(store, labels[:MOST], opened))

@@ -258,6 +258,15 @@ CLUSTERS: Final = pa.schema(
     ]
 )
 
+# What the network wants to see of a class.
+VISUALIZED: Final = pa.schema(
+    [
+        _field("label", pa.int32(), "class that the picture is of", "class index"),
+        _field("place", pa.int16(), "0, 1, ...: from which noise it was made"),
+        _field("picture", pa.binary(), "PNG"),
+    ]
+)
+
 # The images in which a channel of a layer says most for a class; beside what of the picture it says it of.
 CONCEPTS: Final = pa.schema(
     [

@@ -1,4 +1,6 @@
-"""``hansaudit rank``, ``report`` and ``gate``: they read the tables of a run and never load TensorFlow."""
+"""``hansaudit rank``, ``report`` and ``gate``: they read the tables of a run, and load TensorFlow only for
+``report --visualize``.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.arguments import Run
+from flows.arguments import MovedBoxes, MovedCard, MovedDataset, MovedModel, Run, Unsafe
 from flows.commands import examples
 
 if TYPE_CHECKING:
+    from pipeline.measure.beforehand import Moved
     from pipeline.statistics.ranking import Ranking
 
 
@@ -28,6 +31,7 @@ def register(app: typer.Typer) -> None:
             "report runs/tonight --baseline runs/last --decisions ci/decisions.toml",
             "report runs/squeezenet --method gradient --out gradient.html",
             "report runs/imagenet --folder pages",
+            "report runs/squeezenet --visualize",
         ),
     )(report)
     app.command(
@@ -91,6 +95,17 @@ def report(
             help="Show what changed since this run on the same images; default the configuration's."
         ),
     ] = None,
+    visualize: Annotated[
+        bool,
+        typer.Option(
+            "--visualize", help="Draw what the network wants of the confirmed classes, once; needs the model."
+        ),
+    ] = False,
+    dataset: MovedDataset = "",
+    annotations: MovedBoxes = "",
+    model: MovedModel = "",
+    card: MovedCard = "",
+    unsafe: Unsafe = False,
 ) -> None:
     """Write the self-contained HTML report of a run again, from its tables.
 
@@ -101,6 +116,7 @@ def report(
     from flows.beside import read_beside
     from flows.report import changed_settings, rank_run, write_report_file
     from pipeline.errors import InputError
+    from pipeline.measure.beforehand import Moved
     from pipeline.run.store import Store
     from reports.page.folder import write_folder
 
@@ -110,12 +126,28 @@ def report(
     with Store(run).lock_existing():
         ranking = rank_run(run, settings)
         beside = read_beside(run, ranking, decisions, baseline)
+        if visualize:
+            _visualize(run, ranking, Moved(dataset, annotations, model, card), unsafe)
         if folder is None:
             path = write_report_file(run, ranking, out, beside)
         else:
             path = str(write_folder(run, ranking, folder, beside))
     _print_written(run, ranking)
     terminal.print_path("report", path)
+
+
+def _visualize(run: str, ranking: Ranking, moved: Moved, unsafe: bool) -> None:
+    from flows import options, terminal
+    from flows.visualizing import MOST, visualize_confirmed
+
+    confirmed, drawn = visualize_confirmed(run, ranking, moved, options.trust(unsafe, moved.model))
+    if not confirmed:
+        terminal.print_line("no class is confirmed, so there is nothing to draw")
+        return
+    more = f"; of {confirmed}, the first {MOST} by rank" if confirmed > MOST else ""
+    terminal.print_line(
+        f"drawn: {drawn} of {min(confirmed, MOST)} confirmed classes, the others before{more}"
+    )
 
 
 def _print_written(run: str, ranking: Ranking) -> None:

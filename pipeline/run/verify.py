@@ -30,6 +30,7 @@ from pipeline.run.documents import (
     ReferenceDocument,
     SanityDocument,
     TriageDocument,
+    VisualizedDocument,
 )
 from pipeline.run.edited_parts import EditedParts
 from pipeline.run.folder import (
@@ -62,6 +63,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     ReferenceDocument,
     CanaryDocument,
     TriageDocument,
+    VisualizedDocument,
 )
 
 

@@ -18,6 +18,7 @@ from reports.page.edits import Shown
 from reports.page.framed import Seen, framed_uri
 from reports.page.pictures import heat_uri, mean_uri, photo_uri
 from reports.page.triptych import Triptych, triptychs
+from reports.page.wanted import Wanted, wanted_of
 from reports.page.windows import BestWindow, ClassWindows, windows_of
 
 SUSPECTS, CLOSEST, CONTRAST = 10, 3, 2  # cards: a page of pictures that a person looks through, and a few MB
@@ -65,6 +66,7 @@ class Card:
     n_mean: int
     missing: str
     images: str  # where all of its images are; empty: nowhere
+    wanted: Wanted | None = None  # what the network wants to see of it, where that was drawn
 
 
 def carded(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -106,7 +108,7 @@ def make_cards(run: RunData, classes: pd.DataFrame) -> tuple[Card, ...]:
     ids = [i for choice in choices for i in choice.ids]
     labels = [int(row["label"]) for row in rows]
     edited, pasted = triptychs(run, labels), windows_of(run, labels)
-    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids), edited, pasted)
+    stored = _Stored(run.size, run.thumbnails(ids), run.maps(ids), edited, pasted, wanted_of(run))
     return tuple(_card(run, row, choice, stored) for row, choice in zip(rows, choices, strict=True))
 
 
@@ -119,6 +121,7 @@ class _Stored:
     maps: dict[str, Heat]
     edited: Mapping[int, tuple[Triptych, ...]] = field(default_factory=dict)
     windows: Mapping[int, ClassWindows] = field(default_factory=dict)
+    wanted: Mapping[int, Wanted] = field(default_factory=dict)
 
 
 def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -> Card:
@@ -152,6 +155,7 @@ def _card(run: RunData, row: dict[str, Any], choice: _Choice, stored: _Stored) -
         n_mean=len(in_mean),
         missing=_missing(run, choice, stored),
         images=run.pages.get(int(row["label"]), ""),
+        wanted=stored.wanted.get(int(row["label"])),
     )
 
 

@@ -29,6 +29,7 @@ from pipeline.run.documents import (
     ReferenceDocument,
     SanityDocument,
     TriageDocument,
+    VisualizedDocument,
 )
 from pipeline.run.edited_parts import read_edited
 from pipeline.run.folder import MANIFEST
@@ -154,6 +155,7 @@ class RunData:
             SanityDocument,
             CanaryDocument,
             TriageDocument,
+            VisualizedDocument,
         )
         stored = [kind.read(self.store) for kind in kinds]
         return [f"{d.FILE} {why}" for d in stored if d is not None and (why := d.misfit(self.store))]

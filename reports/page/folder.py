@@ -20,6 +20,7 @@ from reports.page.cards import sentence
 from reports.page.data import NOTHING_BESIDE, Beside, RunData, load_run
 from reports.page.explore import class_shots, effect_heading
 from reports.page.html import PACKAGE, render, templates_for
+from reports.page.wanted import wanted_of
 
 if TYPE_CHECKING:
     from pipeline.statistics.ranking import Ranking
@@ -75,10 +76,12 @@ def _class_pages(run: RunData, rows: Sequence[dict[str, Any]]) -> Iterator[tuple
         "size": run.size,
         "heading": effect_heading(),
     }
+    wanted = wanted_of(run)
     order = [_Neighbour(int(row["label"]), str(row["class_name"])) for row in rows]
     for k, of in enumerate(class_shots(run, [n.label for n in order], side=0)):
         page = template.render(
             of=of,
+            wanted=wanted.get(of.label),
             sentence=" ".join(filter(None, (edits.sentence(rows[k]), sentence(rows[k])))),
             before=order[k - 1] if k else None,
             after=order[k + 1] if k + 1 < len(order) else None,

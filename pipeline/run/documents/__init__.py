@@ -23,6 +23,7 @@ from pipeline.run.documents.ranking import (
 from pipeline.run.documents.reference import ReferenceDocument
 from pipeline.run.documents.sanity import FAILURES, MethodSanity, SanityDocument, sanity_failures
 from pipeline.run.documents.triage import BoxCandidate, LabelCandidate, TriageDocument
+from pipeline.run.documents.visualized import VisualizedClass, VisualizedDocument
 from pipeline.run.inventory import ShardsSeen
 
 __all__ = [
@@ -66,6 +67,8 @@ __all__ = [
     "TransferSummary",
     "TriageDocument",
     "TrialDocument",
+    "VisualizedClass",
+    "VisualizedDocument",
     "records",
     "sanity_failures",
 ]
