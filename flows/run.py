@@ -124,7 +124,6 @@ def audit_flow(
     if follows and not parsed.report.baseline:
         report = parsed.report.model_copy(update={"baseline": follows.before(dated)})
         parsed = parsed.model_copy(update={"report": report})
-    before = TRAFFIC.amount
     try:
         result = _audit(parsed, dated, end, Trust.from_dict(trust) if trust else NOTHING)
     except Exception as error:
@@ -132,7 +131,7 @@ def audit_flow(
             follow_up(follows, dated, _say, str(error) or type(error).__name__)
         raise
     finally:
-        if told := (TRAFFIC.amount - before).line:
+        if told := TRAFFIC.tell().line:  # the look before the flow included
             _say(told)
     if follows:
         follow_up(follows, dated, _say)
@@ -154,7 +153,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     from pipeline.measure.audit import audit_run
     from pipeline.measure.benches import bench_for
 
-    store, named, before = Store(out), config.report, TRAFFIC.amount
+    store, named = Store(out), config.report
     bench = bench_for(store.settled(config), trust)
     config = bench.config  # with the method that was chosen: workers choose none
     given = {"config": config.model_dump(mode="json"), "out": out, "trust": trust.to_dict()}
@@ -186,7 +185,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
             _conclude(store, bench, result)
             if end == REPORT:
                 _report(store, result, named)
-        session.traffic = (TRAFFIC.amount - before).to_dict()
+        session.traffic = TRAFFIC.untold.to_dict()
         store.record(session)
     if failed > config.execution.max_failed_fraction * images:
         raise TooManyFailed(result, config.execution.max_failed_fraction, examples)

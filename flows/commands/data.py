@@ -106,7 +106,7 @@ def _say(done: Prepared) -> None:
         markup=False,
         soft_wrap=True,
     )
-    if told := TRAFFIC.amount.line:
+    if told := TRAFFIC.tell().line:
         terminal.print_line(told)
 
 

@@ -14,6 +14,7 @@ from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.inputs.objects import store as stores
 from pipeline.inputs.objects.store import ObjectStore, Patience
+from pipeline.inputs.objects.traffic import TRAFFIC
 from pipeline.inputs.shards import Shard
 from pipeline.run.store import Store
 from tests.object_stores import Faults, Request, environment, proxy, upload
@@ -124,6 +125,7 @@ def test_a_dataset_in_a_bucket_gives_the_local_tables(
             monkeypatch.setenv(name, value)
         said: list[str] = []
         monkeypatch.setattr("flows.run._say", said.append)
+        TRAFFIC.tell()  # of other tests
         assert (
             cli.run([*asked, str(tmp_path / "there"), "--dataset", "s3://audits/data/pictures"]) == cli.DONE
         )

@@ -14,6 +14,7 @@ from pipeline.errors import InputError, reason
 CONNECTIONS: Final = 32  # at the same time, of one process
 _PACKAGES: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # protocol -> extra of this package
 _S3: Final = ("s3", "s3a")
+_WHOLE_LIST: Final = 600.0  # seconds more where a list comes in one call, whatever its length
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def open_client(url: str) -> Client:
     protocol = url.partition("://")[0].lower()
     try:
         kind: Any = fsspec.get_filesystem_class(protocol)
-        return S3Client(kind) if protocol in _S3 else AnyClient(kind, url)
+        return S3Client(kind) if protocol in _S3 else AnyClient(kind)
     except ImportError as error:
         extra = _PACKAGES.get(protocol)
         way_out = f"pip install 'hansaudit[{extra}]'" if extra else reason(error)
@@ -99,11 +100,15 @@ class S3Client:
         asked = {"Range": f"bytes={span.start}-{span.stop - 1}"}
         if state.tag:
             asked["IfMatch"] = state.tag
-        return self._wait(self._content, seconds, Bucket=bucket, Key=key, **asked)
+        return self._wait(self._content, seconds, state, len(span), Bucket=bucket, Key=key, **asked)
 
-    async def _content(self, **asked: str) -> bytes:
+    async def _content(self, state: State, size: int, **asked: str) -> bytes:
+        """The body of an answer that is what was asked for: some stores do not know every header."""
         answer = await self._fs._call_s3("get_object", **asked)  # fsspec's names of what is awaited
         async with answer["Body"] as body:
+            other = state.tag and str(answer.get("ETag", "")).strip('"') != state.tag.strip('"')
+            if other or int(answer["ContentLength"]) > size:
+                raise Changed(asked["Key"])
             return await body.read()
 
     def _call(self, method: str, seconds: float, **asked: Any) -> dict[str, Any]:
@@ -123,12 +128,12 @@ def _s3_place(url: str) -> tuple[str, str, str]:
 class AnyClient:
     """Any other store that fsspec knows; what has changed is told by its size."""
 
-    def __init__(self, kind: Any, url: str) -> None:
+    def __init__(self, kind: Any) -> None:
         self._fs = kind(skip_instance_cache=True, use_listings_cache=False)
 
     def page(self, url: str, further: Any, seconds: float) -> Page:
         root = self._fs._strip_protocol(url).rstrip("/") + "/"
-        found = self._call("find", seconds, self._fs._strip_protocol(url), detail=True)
+        found = self._call("find", seconds + _WHOLE_LIST, self._fs._strip_protocol(url), detail=True)
         return Page(
             [
                 (name.removeprefix(root), _state(entry))
@@ -149,7 +154,7 @@ class AnyClient:
         place = self._fs._strip_protocol(url)
         data: bytes = self._call("cat_file", seconds, place, start=span.start, end=end)
         if len(data) > len(span):
-            raise Grown(f"{url}: is longer than {state.size} bytes")
+            raise Changed(url)
         return data
 
     def _call(self, method: str, seconds: float, *given: Any, **asked: Any) -> Any:
@@ -160,8 +165,8 @@ class AnyClient:
         return getattr(self._fs, method)(*given, **asked)
 
 
-class Grown(Exception):
-    """An object has become longer since it was listed."""
+class Changed(Exception):
+    """An object is another one than was listed."""
 
 
 def _state(entry: dict[str, Any]) -> State:

@@ -83,7 +83,7 @@ def permanent(error: BaseException, where: str) -> InputError:
             f"{where}: the store does not take the credentials ({code or reason(error)}); give others in the "
             "environment (AWS_ACCESS_KEY_ID ...) or in the store's own files"
         )
-    if code == "PreconditionFailed" or status == 412:
+    if status in (412, 416):  # another version; shorter than what was asked for
         return Unreadable(where, CHANGED)
     if isinstance(error, FileNotFoundError) or status == 404:
         return Unreadable(where, "No such file or directory", missing=True)  # the words of a local file

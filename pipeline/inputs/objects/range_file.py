@@ -15,7 +15,8 @@ class RangeFile(io.BufferedIOBase):
     """A file of ``size`` bytes, of which ``fetch(span)`` gives those at the positions ``span``.
 
     At most ``ahead + 2`` blocks are in memory. They are read ahead only where one block follows the other: a
-    reader that hops gets what it asks for. Reading raises what ``fetch`` does.
+    reader that hops gets what it asks for. Reading raises what ``fetch`` does, and EOFError where that gives
+    nothing.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class RangeFile(io.BufferedIOBase):
         while self._position < end:
             number, start = divmod(self._position, self._block)
             part = self._take(number)[start : start + end - self._position]
+            if not part:
+                raise EOFError(f"no bytes at {self._position} of {self._size}")
             parts.append(part)
             self._position += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)

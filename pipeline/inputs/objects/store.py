@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, TypeVar
 
 from pipeline.errors import InputError
-from pipeline.inputs.objects.clients import Client, Grown, Page, State, open_client
+from pipeline.inputs.objects.clients import Changed, Client, Page, State, open_client
 from pipeline.inputs.objects.faults import CHANGED, ShortAnswer, StoreFault, Unreadable, permanent, transient
 from pipeline.inputs.objects.traffic import TRAFFIC
 
@@ -110,7 +110,7 @@ class ObjectStore:
                 answer = call(client)
             except InputError:
                 raise
-            except Grown:
+            except Changed:
                 raise Unreadable(url, CHANGED) from None
             except Exception as error:  # clients of stores raise what they like
                 if (passing := transient(error)) is None:
@@ -144,4 +144,5 @@ _stores: dict[str, ObjectStore] = {}
 
 def store_of(url: str) -> ObjectStore:
     """The one of this process for the protocol of ``url``."""
-    return _stores.setdefault(protocol := url.partition("://")[0].lower(), ObjectStore(protocol))
+    protocol = url.partition("://")[0].lower()
+    return _stores.setdefault(protocol, ObjectStore(protocol))

@@ -42,9 +42,10 @@ class Amount:
 
 
 class Traffic:
-    """A sum over all threads of a process."""
+    """A sum over all threads of a process, and what of it was told already."""
 
     def __init__(self) -> None:
+        self._told = Amount()
         self._lock = threading.Lock()
         self._requests, self._bytes = 0, 0
         self._repeated: Counter[str] = Counter()
@@ -72,6 +73,17 @@ class Traffic:
         """Until now."""
         with self._lock:
             return Amount(self._requests, self._bytes, dict(self._repeated))
+
+    @property
+    def untold(self) -> Amount:
+        """Since :meth:`tell`, or from the begin on."""
+        return self.amount - self._told
+
+    def tell(self) -> Amount:
+        """What is untold, and is told by this."""
+        untold = self.untold
+        self._told = self.amount
+        return untold
 
 
 TRAFFIC: Final = Traffic()  # of this process

@@ -346,6 +346,15 @@ def test_a_range_file_is_the_local_file(
                 if base + number >= 0:
                     assert file.seek(number, whence) == local.seek(base + number)
             assert file.tell() == local.tell()
+            assert len(file._coming) <= ahead  # bounded, wherever it was before
+
+
+def test_blocks_that_nobody_came_for_are_forgotten() -> None:
+    with RangeFile(lambda span: bytes(len(span)), 1000, 10, 3) as file:
+        for place in (0, 500, 200, 700):
+            file.seek(place)
+            file.read(20)  # two blocks in a row: three more are on their way
+            assert len(file._coming) == 3
 
 
 def test_a_file_that_is_read_through_is_asked_for_once() -> None:
