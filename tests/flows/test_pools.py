@@ -229,15 +229,29 @@ def test_processes_have_no_address() -> None:
         parse_config({"execution": {"address": "10.0.0.5:8786"}})
 
 
+def begun(model: dict[str, str], data: dict[str, str]) -> Any:
+    """A run that was begun with these."""
+    config = {"dataset": {"path": "s3://audits/photos"}}
+    return SimpleNamespace(manifest={"model": model, "dataset": data, "config": config})
+
+
+def seen_by_worker(model: str, data: str, versions: str = "") -> Any:
+    """What a worker has opened."""
+    return SimpleNamespace(
+        model=SimpleNamespace(sha256=model),
+        dataset=SimpleNamespace(info=SimpleNamespace(fingerprint=data, versions=versions)),
+        config=SimpleNamespace(dataset=SimpleNamespace(path="s3://audits/photos")),
+    )
+
+
 @pytest.mark.parametrize(("what", "model", "data"), [("weights", "b", "d"), ("data", "a", "e")])
 def test_a_worker_with_other_weights_or_data_is_refused(what: str, model: str, data: str) -> None:
     from pipeline.measure.benches import refuse_other_bench
 
-    run: Any = SimpleNamespace(manifest={"model": {"sha256": "a" * 64}, "dataset": {"fingerprint": "d" * 64}})
+    run = begun({"sha256": "a" * 64}, {"fingerprint": "d" * 64})
 
     def bench(model: str, data: str) -> Any:
-        info = SimpleNamespace(fingerprint=data * 64)
-        return SimpleNamespace(model=SimpleNamespace(sha256=model * 64), dataset=SimpleNamespace(info=info))
+        return seen_by_worker(model * 64, data * 64)
 
     refuse_other_bench(run, bench("a", "d"))
     here, there = (model, "a") if what == "weights" else (data, "d")
@@ -249,12 +263,19 @@ def test_a_worker_with_other_weights_or_data_is_refused(what: str, model: str, d
 def test_a_worker_on_another_framework_is_refused() -> None:
     from pipeline.measure.benches import refuse_other_bench
 
-    run: Any = SimpleNamespace(manifest={"model": {}, "dataset": {}, "versions": {"engine": "jax"}})
-    bench: Any = SimpleNamespace(
-        model=SimpleNamespace(sha256=""), dataset=SimpleNamespace(info=SimpleNamespace(fingerprint=""))
-    )
+    run = begun({}, {})
+    run.manifest["versions"] = {"engine": "jax"}
     with pytest.raises(InputError, match="Keras runs on tensorflow there, the run was begun on jax"):
-        refuse_other_bench(run, bench)
+        refuse_other_bench(run, seen_by_worker("", ""))
+
+
+def test_a_worker_that_sees_other_objects_of_the_same_sizes_is_refused() -> None:
+    from pipeline.measure.benches import refuse_other_bench
+
+    run = begun({"sha256": "a"}, {"fingerprint": "d", "versions": "v"})
+    refuse_other_bench(run, seen_by_worker("a", "d", "v"))
+    with pytest.raises(InputError, match="s3://audits/photos: objects were replaced since the run was begun"):
+        refuse_other_bench(run, seen_by_worker("a", "d", "w"))
 
 
 def test_errors_that_do_not_survive_the_way_say_the_same() -> None:

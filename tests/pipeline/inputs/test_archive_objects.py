@@ -119,6 +119,19 @@ def test_an_archive_that_is_replaced_while_it_is_read_is_one_line(s3: Any, tmp_p
         list(members)
 
 
+@pytest.mark.usefixtures("blocks")
+def test_a_zip_that_is_replaced_while_it_is_read_is_the_same_line(s3: Any, tmp_path: Path) -> None:
+    url = put(
+        s3, write_zip(tmp_path / "tiny.zip", {"a.bin": np.random.default_rng(0).bytes(50_000), "b": b""})
+    )
+    with open_zip(url, 1 << 30) as archive:
+        s3.pipe_file("audits/archives/tiny.zip", b"another")
+        with pytest.raises(
+            InputError, match=r"^s3://audits/archives/tiny\.zip: it changed since it was listed$"
+        ):
+            archive.read("a.bin", 1 << 20)
+
+
 def test_a_cut_archive_and_none_at_all(s3: Any, tmp_path: Path) -> None:
     archives = write_archives(tmp_path, 12)
     archives.images.write_bytes(archives.images.read_bytes()[:9000])
