@@ -89,11 +89,10 @@ class ObjectRecords:
         place, size = ObjectPath(f"{self._folder}/{name}", self._states[name]), self._states[name].size
         known = self._known(place, start)
         number = min(start, len(known) - 1) if known else 0
-        end = known[stop] if stop < len(known) else size
-        with closing(place.open_bytes(_BLOCK, _AHEAD, end)) as file:
-            spans = whole_records(cast(BinaryIO, file), end, known[number] if known else 0)
-            for begin, after in spans:
-                self._note(name, number, begin)
+        base, end = known[number] if known else 0, known[stop] if stop < len(known) else size
+        with closing(place.open_bytes(_BLOCK, _AHEAD, range(base, end))) as file:
+            for begin, after in whole_records(cast(BinaryIO, file), end - base):
+                self._note(name, number, base + begin)
                 if number >= stop:
                     return
                 if number >= start:

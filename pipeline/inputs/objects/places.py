@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -107,11 +106,18 @@ class ObjectPath:
         """Its text, as ``Path.open`` has it. Raises as :meth:`read_bytes`."""
         return io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding=encoding, newline=newline)
 
-    def open_bytes(self, block: int = BLOCK, ahead: int = AHEAD, end: int | None = None) -> RangeFile:
-        """For reading from any position, up to ``end``. Raises as :meth:`is_file`, also when it is read."""
+    def open_bytes(self, block: int = BLOCK, ahead: int = AHEAD, part: range | None = None) -> RangeFile:
+        """Its bytes, or those at the positions ``part``, for reading from any position.
+
+        Raises as :meth:`is_file`, also when it is read.
+        """
         state = self.state()
-        size = state.size if end is None else min(end, state.size)
-        return RangeFile(partial(self.store.read, self.url, state), size, block, ahead)
+        inside = range(state.size) if part is None else part
+
+        def fetch(span: range) -> bytes:
+            return self.store.read(self.url, state, inside[span.start : span.stop])
+
+        return RangeFile(fetch, len(inside), block, ahead)
 
 
 Place = Path | ObjectPath
