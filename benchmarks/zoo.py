@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.output import replace_table
+
 METHODS = ("lrp.epsilon", "lrp.preset_a", "lrp.preset_b", "lrp.alpha_2_beta_1", "lrp.epsilon_gamma_box")
-BEGIN, END = "<!-- zoo: begin -->", "<!-- zoo: end -->"
 
 
 def cell(method: str, model: Any, x: Any) -> tuple[str, str]:
@@ -67,12 +68,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         print(table)
         return
-    page = Path(sys.argv[1])
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{page}: needs the lines {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    replace_table(Path(sys.argv[1]), "zoo", table)
 
 
 if __name__ == "__main__":

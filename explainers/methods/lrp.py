@@ -48,8 +48,8 @@ PROFILES = {
     "textbook": Profile(),
     # Zennit 0.5: ZPlus keeps b+ in the denominator
     "zennit": Profile(z_plus_bias="signed"),
-    # iNNvestigate 2: b+ and b- in both denominators, BatchNorm a layer of its own
-    "innvestigate_2": Profile(eps=1e-7, preset_eps=0.1, bias="both", z_plus_bias="both", fold=False),
+    # iNNvestigate 2: b+ and b- in both denominators of AlphaBeta, BatchNorm a layer of its own
+    "innvestigate_2": Profile(eps=1e-7, preset_eps=0.1, bias="both", fold=False),
     # LRP toolbox: nearly no stabiliser, tied maxima share
     "lrp_toolbox": Profile(eps=1e-16, preset_eps=1e-16, ties="equal"),
 }

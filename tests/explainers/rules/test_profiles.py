@@ -123,7 +123,7 @@ def alike(alpha: float) -> Rule:
 
 def plus(bias: str) -> Rule:
     """ZPlus by what of the bias stands in its denominator."""
-    part = {"none": np.zeros_like, "signed": positive, "both": lambda b: b}[bias]
+    part = {"none": np.zeros_like, "signed": positive}[bias]
     return lambda a, w, b, r: positive(a[:, None] * w) @ divide(r, positive(a[:, None] * w).sum(0) + part(b))
 
 
@@ -136,7 +136,7 @@ CASES: dict[tuple[str, str], Callable[[], Array]] = {
     ("lrp.epsilon", "zennit"): lambda: reference(epsilon(1e-6), epsilon(1e-6), first_wins, True),
     ("lrp.preset_a", "innvestigate_2"): lambda: reference(alike(1), epsilon(0.1), first_wins, False),
     ("lrp.preset_b", "innvestigate_2"): lambda: reference(alike(2), epsilon(0.1), first_wins, False),
-    ("lrp.z_plus", "innvestigate_2"): lambda: reference(plus("both"), plus("both"), first_wins, False),
+    ("lrp.z_plus", "innvestigate_2"): lambda: reference(plus("none"), plus("none"), first_wins, False),
     ("lrp.epsilon", "innvestigate_2"): lambda: reference(epsilon(1e-7), epsilon(1e-7), first_wins, False),
     ("lrp.preset_b", "lrp_toolbox"): lambda: reference(alpha_beta(2), epsilon(1e-16), share_ties, True),
     ("lrp.epsilon", "lrp_toolbox"): lambda: reference(epsilon(1e-16), epsilon(1e-16), share_ties, True),
