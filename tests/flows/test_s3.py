@@ -144,3 +144,25 @@ def test_credentials_in_a_run_s_url_are_refused_and_not_shown():
     with pytest.raises(InputError, match=r"s3://\*\*\*@audits/run: holds credentials") as told:
         Store("s3://key:secret@audits/run")
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("s3://no-such-bucket/photos", "s3://no-such-bucket/photos: there is no such bucket"),
+        ("s3://audits/nothing", "--dataset s3://audits/nothing: no such folder"),
+        ("s3://key:secret@audits/photos", "s3://***@audits/photos: holds credentials"),
+    ],
+)
+def test_a_dataset_that_cannot_be_there_is_one_line(
+    s3: Any, options: list[str], tmp_path: Path, monkeypatch, url: str, line: str
+):
+    said: list[str] = []
+    monkeypatch.setattr(cli, "_say", said.append)
+    out = tmp_path / "run"
+    assert cli.run(["run", *options, "--out", str(out), "--dataset", url]) == cli.WRONG_INPUT
+    assert len(said) == 1
+    assert said[0].startswith(line)
+    assert "\n" not in said[0]
+    assert "secret" not in said[0]
+    assert not out.exists()
