@@ -89,13 +89,13 @@ def work(pool: str, say: Say) -> int:
 
     require_server()
     begin = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
+    # the worker ends by an interrupt, which a process that a script starts with `&` is born deaf to
+    usual = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
     worker = subprocess.Popen(
         [sys.executable, "-P", str(_LIFELINE), str(os.getpid()), *begin], stdin=subprocess.PIPE
     )
-    usual = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: worker.terminate()),
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),  # a terminal tells the worker as well
-    }
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from now on a terminal's reaches the worker as well
+    usual[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: worker.terminate())
     try:
         while True:
             look(say, pool)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +16,8 @@ import pytest
 from flows import cli, taking_back
 from flows.schedule import Schedule
 from flows.taking_back import PATIENCE, take_back
+
+_WORK = "import sys; from flows.taking_back import work; sys.exit(work(sys.argv[1], print))"
 
 
 class Nights:
@@ -110,3 +115,22 @@ def test_a_worker_without_a_server_that_stays_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr("flows.server._is_configured", lambda: False)
     assert cli.run(["worker"]) == cli.WRONG_INPUT
     assert "no Prefect server is configured" in capsys.readouterr().err
+
+
+def test_a_worker_that_a_script_started_ends_when_told(client: Any, prefect_api: str) -> None:
+    pool = Nights(client, "ended").pool
+    worker = subprocess.Popen(
+        # as a shell starts what stands before an `&`: deaf to interrupts
+        ["sh", "-c", f"trap '' INT; exec {sys.executable} -c '{_WORK}' {pool}"],
+        env=os.environ | {"PREFECT_API_URL": prefect_api, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert worker.stdout is not None
+        assert any("started!" in line for line in worker.stdout)
+        worker.terminate()
+        worker.communicate(timeout=20)
+    finally:
+        worker.kill()
