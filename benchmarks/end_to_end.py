@@ -1,6 +1,6 @@
 """The whole audit against the bare compiled analyzer on the same batches, preloaded: wanted <= 1.15.
 
-    python -m benchmarks.end_to_end DATASET MODEL [--method lrp.preset_a] [--repeats 3]
+    python -m benchmarks.end_to_end DATASET MODEL [--method lrp.preset_a] [--repeats 3] [--weights none]
 
 One process, one model. "bare" explains batches that are already in memory. "audit" is the flow that
 `hansaudit run` runs, into a new folder: reading, decoding, boxes, explanation, metrics, maps, thumbnails,
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("model")
     parser.add_argument("--method", action="append")
+    parser.add_argument("--weights", help="of an application's name as MODEL; none: random ones, as fast")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--repeats", type=int, default=3)
@@ -64,7 +65,7 @@ def main() -> None:
     settings = Settings(None)
     settings.dataset(arguments.dataset, None)
     settings.set("dataset", limit=arguments.limit)
-    settings.set("model", source=arguments.model)
+    settings.set("model", source=arguments.model, weights=arguments.weights)
     settings.set("execution", batch_size=arguments.batch_size)
     settings.set("sanity", images=0)
     settings.set("interventions", images=0)
