@@ -44,9 +44,7 @@ def take_back(pool: str = "", deployment: str = "", now: datetime | None = None)
         for run in client.read_flow_runs(**_filters(pool, deployment)):
             if run.state is None or now - run.state.timestamp < PATIENCE:
                 continue
-            again: State = Scheduled(
-                scheduled_time=datetime.now(UTC), message="a worker took it and never began it"
-            )
+            again: State = Scheduled(scheduled_time=datetime.now(UTC), message=_WHY)
             if client.set_flow_run_state(run.id, again).status.value == "ACCEPT":
                 taken.append(run.name)
     return taken

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    field_serializer,
     field_validator,
     model_serializer,
     model_validator,
@@ -186,13 +187,14 @@ class PerturbationConfig(Section):
 
 
 FOUND: Final = 0  # as a batch size: not chosen, to be found
+MOST_AT_ONCE: Final = 4096
 
 
 class ExecutionConfig(Section):
     """How the work is done: none of this changes a result, so none of it is part of the run id."""
 
     batch_size: int = Field(
-        default=16, ge=0, le=4096, description="images at once; 'auto': what is fastest here, found by trying"
+        default=16, description="images at once; 'auto': what is fastest here, found by trying"
     )
     shard_size: int = Field(
         default=512, ge=1, description="images per shard: one task and one part per table"
@@ -205,9 +207,16 @@ class ExecutionConfig(Section):
     @field_validator("batch_size", mode="before")
     @classmethod
     def _found(cls, value: Any) -> Any:
-        if isinstance(value, str) and value != "auto" and not value.isdecimal():
-            raise ValueError("valid is a number of images, or auto")
-        return FOUND if value == "auto" else value
+        if value == "auto":
+            return FOUND
+        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if isinstance(number, str) or (isinstance(number, int) and not 1 <= number <= MOST_AT_ONCE):
+            raise ValueError(f"valid is a number of images from 1 to {MOST_AT_ONCE}, or auto")
+        return number
+
+    @field_serializer("batch_size")
+    def _as_written(self, value: int) -> int | str:
+        return "auto" if value == FOUND else value
 
     @model_validator(mode="after")
     def _cluster(self) -> ExecutionConfig:

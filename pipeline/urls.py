@@ -6,7 +6,7 @@ import re
 
 from pipeline.errors import InputError, hidden
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")  # chains of fsspec, too
 _LOCAL = "file://"
 
 

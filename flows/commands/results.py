@@ -122,12 +122,17 @@ def report(
 
     if out is not None and folder is not None:
         raise InputError(f"--out {out} and --folder {folder}: give one; a report is a file or a folder")
+    moved = Moved(dataset, annotations, model, card)
+    if (moved != Moved() or unsafe) and not visualize:
+        raise InputError(
+            "--dataset, --annotations, --model, --card and --unsafe: only --visualize reads them"
+        )
     settings = changed_settings(run, {"method": method, "images": images})
     with Store(run).lock_existing():
         ranking = rank_run(run, settings)
         beside = read_beside(run, ranking, decisions, baseline)
         if visualize:
-            _visualize(run, ranking, Moved(dataset, annotations, model, card), unsafe)
+            _visualize(run, ranking, moved, unsafe)
         if folder is None:
             path = write_report_file(run, ranking, out, beside)
         else:

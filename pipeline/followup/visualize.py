@@ -34,10 +34,12 @@ def visualize_classes(run: Store, labels: Sequence[int], load: Callable[[], Load
     stored, before = VisualizedDocument.current(run), run.read_side_table(VISUALIZED_TABLE)
     same = stored is not None and (stored.steps, stored.seed, stored.pictures) == (STEPS, SEED, PICTURES)
     kept = list(stored.classes) if stored is not None and before is not None and same else []
-    new = [label for label in labels if label not in {c.label for c in kept}]
+    done = {c.label for c in kept}
+    new = [label for label in labels if label not in done]
     if not new:
         return []
-    rows = before.to_pylist() if kept and before is not None else []
+    # the table is written first: one whose document was not written any more has rows of further classes
+    rows = [row for row in before.to_pylist() if row["label"] in done] if before is not None and done else []
     model, names = load(), run.manifest["dataset"]["class_names"]
     for label in new:
         pictures, drawn = _drawn(model, label, str(names[label]))

@@ -120,8 +120,8 @@ def replaced(manifest: Mapping[str, Any], path: str, versions: str) -> bool:
 
     ``versions``: see :class:`pipeline.inputs.datasets.DatasetInfo`; a copy at another place has its own.
     """
-    then, where = manifest["dataset"].get("versions"), manifest["config"]["dataset"].get("path")
-    return bool(then and versions) and where == path and then != versions
+    then, where = manifest["dataset"].get("versions"), manifest["config"]["dataset"].get("path") or ""
+    return bool(then and versions) and where.rstrip("/") == path.rstrip("/") and then != versions
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pipeline.followup import visualize
 from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.measure.beforehand import Moved
 from pipeline.run.documents import VisualizedDocument
-from pipeline.run.folder import VISUALIZED_TABLE
+from pipeline.run.folder import VISUALIZED, VISUALIZED_TABLE
 from pipeline.run.store import Store
 from pipeline.statistics.ranking import Ranking, rank
 from pipeline.trust import NOTHING
@@ -81,6 +81,18 @@ def test_what_is_drawn_is_kept_and_others_come_beside_it(run: Store, model: Load
     assert both.classes[1] == first.classes[0]
 
 
+def test_a_table_without_its_document_is_not_shown_twice(run: Store, model: LoadedModel) -> None:
+    visualize.visualize_classes(run, [LABEL], lambda: model)
+    one = run.files.get(VISUALIZED)
+    visualize.visualize_classes(run, [0], lambda: model)
+    assert one is not None
+    run.files.put(VISUALIZED, one)  # as if the second drawing had been killed between table and document
+    assert visualize.visualize_classes(run, [0], lambda: model) == [0]
+    table = run.read_side_table(VISUALIZED_TABLE)
+    assert table is not None
+    assert sorted(table["label"].to_pylist()) == [0, 0, 0, LABEL, LABEL, LABEL]
+
+
 def test_a_confirmed_class_shows_it_and_no_other(run: Store, model: LoadedModel, tmp_path: Path) -> None:
     visualize.visualize_classes(run, [0, LABEL], lambda: model)
     ranking = confirmed(run)
@@ -97,6 +109,8 @@ def test_the_command_draws_for_confirmed_classes_only(
 ) -> None:
     assert cli.run(["report", run.path, "--visualize"]) == 0
     assert "no class is confirmed, so there is nothing to draw" in capsys.readouterr().out.replace("\n", " ")
+    assert cli.run(["report", run.path, "--model", "other.keras"]) == 2
+    assert "only --visualize reads them" in capsys.readouterr().err.replace("\n", " ")
     gone = Moved(model=str(tmp_path / "gone.keras"))
     with pytest.raises(InputError, match=r"gone\.keras.*there is no such file"):
         visualize_confirmed(run.path, confirmed(run), gone, NOTHING)

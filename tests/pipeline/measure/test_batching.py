@@ -154,5 +154,13 @@ def test_sizes_that_do_not_fit_end_the_search(bench, small_memory):
 def test_auto_is_a_batch_size_and_other_words_are_not():
     assert parse_config({"execution": {"batch_size": "auto"}}).execution.batch_size == 0
     assert parse_config({"execution": {"batch_size": "32"}}).execution.batch_size == 32
-    with pytest.raises(ValueError, match="valid is a number of images, or auto"):
-        parse_config({"execution": {"batch_size": "many"}})
+    for other in ("many", "0", 0, -1, 4097):
+        with pytest.raises(ValueError, match="valid is a number of images from 1 to 4096, or auto"):
+            parse_config({"execution": {"batch_size": other}})
+
+
+@pytest.mark.parametrize("size", ["auto", 32])
+def test_a_configuration_that_is_handed_on_says_the_same_of_batches(size):
+    written = parse_config({"execution": {"batch_size": size}}).model_dump(mode="json")
+    assert written["execution"]["batch_size"] == size
+    assert parse_config(written).execution.batch_size == (0 if size == "auto" else size)

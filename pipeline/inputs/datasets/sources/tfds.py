@@ -8,7 +8,7 @@ from pipeline.config_sections import DatasetConfig
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import INFO_FILE, Dataset, Source, register
 from pipeline.inputs.objects.places import place
-from pipeline.urls import is_url
+from pipeline.urls import is_url, local_path
 
 
 def _open(config: DatasetConfig) -> Dataset:
@@ -42,7 +42,7 @@ def _section(text: str) -> dict[str, str] | None:
     """A prepared folder, or a catalog name: any text that is no path."""
     if is_url(text):
         return {"source": SOURCE.name, "path": text} if (place(text) / INFO_FILE).is_file() else None
-    path = Path(text).expanduser()
+    path = Path(local_path(text)).expanduser()
     if (path / INFO_FILE).is_file():
         return {"source": SOURCE.name, "path": str(path)}
     is_path = text.startswith((".", "/", "~")) or path.exists() or text.count("/") > 1
