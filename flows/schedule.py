@@ -8,6 +8,7 @@ from string import Formatter
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline.config import ConfigError
+from pipeline.urls import refuse_url
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,11 @@ class Schedule:
 
 
 def check_schedule(out: str, schedule: Schedule) -> None:
-    """Refuse what could never run. Raises :class:`ConfigError`."""
+    """Refuse what could never run, and credentials in ``out``, which a server would keep.
+
+    Raises:
+        InputError: what is wrong, and what is valid.
+    """
     from cronsim import CronSim, CronSimError  # a dependency of Prefect, which reads the same dialect
 
     fields = schedule.cron.split()
@@ -36,6 +41,7 @@ def check_schedule(out: str, schedule: Schedule) -> None:
         next_run(schedule, datetime.now(UTC))
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigError(f"time zone {schedule.timezone!r} is unknown; e.g. UTC or Europe/Berlin") from None
+    refuse_url(out)
     unknown = [name for _, name, _, _ in Formatter().parse(out) if name not in (None, "date")]
     if unknown:
         raise ConfigError(f"out {out!r}: unknown place holder {{{unknown[0]}}}; valid: {{date}}")

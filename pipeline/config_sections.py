@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, time
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,6 +21,15 @@ from pydantic import (
 
 from pipeline.terms import CurveOrder
 from pipeline.urls import refuse_url
+
+
+def _refused(text: str) -> str:
+    refuse_url(text)
+    return text
+
+
+# a file, a folder or a URL; one that holds credentials is refused before a run could keep them
+Location = Annotated[str, AfterValidator(_refused)]
 
 
 class Section(BaseModel):
@@ -35,7 +45,7 @@ class DatasetConfig(Section):
     # tfds: catalog name ("voc/2007"); empty: `path` is the folder of a dataset made by `hansaudit prepare`
     name: str = ""
     # prepared dataset, image folder (either may be the URL of an object store: s3://...), or TFDS data_dir
-    path: str = ""
+    path: Location = ""
     split: str = ""  # empty: the only split there is, else "validation", else "test"
     # feature paths inside one example, "/" between levels; empty: found from the feature types
     image: str = ""
@@ -45,7 +55,7 @@ class DatasetConfig(Section):
     # called "group", if there is one), or a feature path of a TFDS dataset (empty: none)
     group: str = ""
     # folder source: annotations file or folder, and its format
-    annotations: str = ""
+    annotations: Location = ""
     annotations_format: Literal["", "csv", "coco", "voc"] = ""
     limit: int = Field(
         default=0,
@@ -55,12 +65,6 @@ class DatasetConfig(Section):
     # which images of a dataset in the TFDS format a limit leaves: the first, or a random one (seeded) of each
     # of as many equal stretches, which covers the classes of a split that is sorted by them
     choice: Literal["first", "spread"] = "first"
-
-    @field_validator("path", "annotations")
-    @classmethod
-    def _no_secrets(cls, text: str) -> str:
-        refuse_url(text)
-        return text
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -75,9 +79,9 @@ class DatasetConfig(Section):
 class ModelConfig(Section):
     """Where the network comes from and, in its card, how its input is prepared."""
 
-    source: str = "planted"  # keras.applications name, *.keras, *.h5, package.module:function, or "planted"
-    weights: str = "imagenet"  # for keras.applications: "imagenet", a weights file, or "none"
-    card: str = ""  # model card (TOML); empty: <model>.toml beside the file, or known from the source
+    source: Location = "planted"  # keras.applications name, *.keras, *.h5, package.module:function, "planted"
+    weights: Location = "imagenet"  # for keras.applications: "imagenet", a weights file, or "none"
+    card: Location = ""  # model card (TOML); empty: <model>.toml beside the file, or known from the source
     unsafe: bool = False  # Lambda layers are wanted; a record, no permission: see pipeline.trust
 
 
@@ -270,9 +274,9 @@ class InterventionsConfig(Section):
 class ReferenceConfig(Section):
     """Another network that the audited one is compared with, on the same images; no part of the run id."""
 
-    source: str = ""  # a model as model.source names one, or the folder of a finished run; empty: none
-    weights: str = "imagenet"  # as model.weights
-    card: str = ""  # as model.card
+    source: Location = ""  # a model as model.source names one, or the folder of a finished run; empty: none
+    weights: Location = "imagenet"  # as model.weights
+    card: Location = ""  # as model.card
     unsafe: bool = False  # as model.unsafe
 
     @property
@@ -299,5 +303,5 @@ class TransferConfig(Section):
 class ReportConfig(Section):
     """What the report shows beside the run itself; no part of the run id."""
 
-    decisions: str = ""  # what people decided: a decisions.toml; empty: none
-    baseline: str = ""  # folder of a run on the same images to compare with; empty: none
+    decisions: Location = ""  # what people decided: a decisions.toml; empty: none
+    baseline: Location = ""  # folder of a run on the same images to compare with; empty: none

@@ -16,7 +16,7 @@ import pytest
 from flows import cli, serving
 from flows.nightly import Night
 from flows.schedule import Schedule, check_schedule, next_run
-from pipeline.config import ConfigError
+from pipeline.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,10 +29,11 @@ ROOT = Path(__file__).parents[2]
         ("runs/{date}", Schedule("0 3 * * *", "Mars/Olympus"), "'Mars/Olympus' is unknown"),
         ("runs/{date}", Schedule("0 3 30 2 *"), "Bad day-of-month; expected minute"),
         ("runs/{day}", Schedule("0 3 * * *"), "place holder {day}"),
+        ("s3://key:secret@runs/{date}", Schedule("0 3 * * *"), r"^s3://\*\*\*@runs/{date}: holds"),
     ],
 )
 def test_a_schedule_that_cannot_run_is_refused(out: str, schedule: Schedule, message: str):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(InputError, match=message):
         check_schedule(out, schedule)
 
 

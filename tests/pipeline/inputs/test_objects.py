@@ -283,6 +283,10 @@ def test_credentials_in_a_url_are_refused_and_not_shown(url: str) -> None:
         lambda: section_of(url),
         lambda: open_files(url),
         lambda: parse_config({"dataset": {"source": "folder", "path": url}}),
+        lambda: parse_config({"dataset": {"annotations": url}}),
+        lambda: parse_config({"model": {"source": url}}),
+        lambda: parse_config({"reference": {"source": url}}),
+        lambda: parse_config({"report": {"baseline": url}}),
     ):
         with pytest.raises(InputError, match="holds credentials") as told:
             read()
