@@ -311,18 +311,3 @@ REFERENCE: Final = pa.schema(
 )
 # columns that came later: tables of earlier runs lack them, they read as null
 REFERENCE_ADDED: Final = ("window_gain", "window_added")
-
-CONFIRM: Final = pa.schema(
-    [
-        _field("label", pa.int32(), "class whose images were edited", "class index"),
-        _field("class_name", _NAME, "readable name of the class"),
-        _field("role", _NAME, "top: high in the ranking; control: chosen at random among the others"),
-        _field(
-            "effect", _NAME, "see docs/evidence.md; `hit ...`: on the accuracy instead of the probability"
-        ),
-        _field("n", pa.int32(), "images for which the effect is defined", "count"),
-        _field("mean", pa.float64(), "mean over these images", "probability"),
-        _field("low", pa.float64(), "lower end of its bootstrap interval (BCa)", "probability"),
-        _field("high", pa.float64(), "upper end of its bootstrap interval (BCa)", "probability"),
-    ]
-)

@@ -90,9 +90,7 @@ def _cluster_class(
 
 def _read_maps(store: Store, ids: list[str], method: str) -> tuple[np.ndarray, list[str]]:
     """Stored maps (n, h, w) float32 of those ``ids`` that have one that is not zero, and these ids."""
-    named = pa.array(
-        ids, pa.string()
-    )  # of its type where it is empty, too: a class may have no image to show
+    named = pa.array(ids, pa.string())  # a class may have no image to show: a list without a type is refused
     chosen = pc.field("example_id").isin(named) & (pc.field("method").cast(pa.string()) == method)
     table = store.read("maps", ["example_id", "height", "width", "values", "scale"], chosen)
     table = table.filter(pc.greater(table["scale"], 0))

@@ -156,6 +156,6 @@ def gaps(model: LoadedModel, images: Batch, maps: dict[str, Explanation]) -> lis
     evaluator = Evaluator(model.model, Config().execution.batch_size)
     perturber = Perturber(evaluator, card, config, seed=0)
     table = perturber.tables(images, list(maps.values()), list(maps))["scores"].to_pandas()
-    found = table[table["metric"] == GAP].set_index(["method", "example_id"])["value"].astype(float)
+    drawn = table[table["metric"] == GAP].set_index(["method", "example_id"])["value"].astype(float)
     ids = [record.example_id for record in images.records if record is not None]
-    return [float(found.loc[name, example]) for name in maps for example in ids]
+    return [float(drawn.loc[name, example]) for name in maps for example in ids]

@@ -91,8 +91,8 @@ def continued(config: Config, manifest: Mapping[str, Any]) -> Config:
     A run whose methods were named is none that ``auto`` goes on with.
     """
     if config.execution.batch_size == FOUND:
-        found = {"batch_size": manifest["config"]["execution"]["batch_size"]}
-        config = config.model_copy(update={"execution": config.execution.model_copy(update=found)})
+        as_begun = {"batch_size": manifest["config"]["execution"]["batch_size"]}
+        config = config.model_copy(update={"execution": config.execution.model_copy(update=as_begun)})
     if not config.automatic or manifest.get(METHODS_BY) != AUTO:
         return config
     methods = tuple(MethodConfig.model_validate(stored) for stored in manifest["config"]["methods"])

@@ -14,9 +14,6 @@ Row = Mapping[str, Any]  # of the ranking
 
 BY_EDITS: Final = frozenset({"verdict", *OF_EDITS})
 BY_ALL_IMAGES: Final = frozenset({"n_images", "n_correct", "n_boxed", "accuracy", "confidence", "box_area"})
-COUNTS: Final = frozenset(
-    {"n", "n_images", "n_correct", "n_boxed", "n_undefined", "n_edited", "n_needed", "n_reference"}
-)
 # column -> those of its interval
 _INTERVALS: Final[Mapping[str, tuple[str, str]]] = {
     "adjusted_lift": ("low", "high"),

@@ -19,9 +19,8 @@ from pipeline.inputs.objects.places import ObjectPath, place
 from pipeline.json_text import parse_json
 
 FEATURES_FILE: Final = "features.json"
-MAX_DESCRIPTION: Final = (
-    1 << 26
-)  # bytes of a file that describes a dataset; labels of Open Images have 0.3 MB
+# bytes of a file that describes a dataset; labels of Open Images have 0.3 MB
+MAX_DESCRIPTION: Final = 1 << 26
 _DESCRIPTION: Final = (".json", ".txt")  # suffixes of such files
 _CLASS_KEYS: Final = ("pythonClassName", "python_class_name", "type")
 _NAME = re.compile(r"\w+(/[\w.-]+)*(:\d+\.\d+\.\d+)?")  # of the catalog: name, configuration, version

@@ -133,11 +133,11 @@ class AnyClient:
 
     def page(self, url: str, further: Any, seconds: float) -> Page:
         root = self._fs._strip_protocol(url).rstrip("/") + "/"
-        found = self._call("find", seconds + _WHOLE_LIST, self._fs._strip_protocol(url), detail=True)
+        listed = self._call("find", seconds + _WHOLE_LIST, self._fs._strip_protocol(url), detail=True)
         return Page(
             [
                 (name.removeprefix(root), _state(entry))
-                for name, entry in found.items()
+                for name, entry in listed.items()
                 if name.startswith(root)
             ]
         )

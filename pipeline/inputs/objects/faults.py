@@ -16,14 +16,10 @@ _TIMEOUTS: Final = frozenset(
 )
 _LOST: Final = frozenset(
     (
-        *(
-            "ConnectionError",
-            "IncompleteRead",
-            "ProtocolError",
-            "ChunkedEncodingError",
-        ),  # Python's, requests'
-        *("ClientPayloadError", "ClientConnectionError"),  # aiohttp's
-        *("HTTPClientError", "ResponseParserError", "ResponseStreamingError"),  # botocore's
+        # of Python and requests, of aiohttp, of botocore
+        *("ConnectionError", "IncompleteRead", "ProtocolError", "ChunkedEncodingError"),
+        *("ClientPayloadError", "ClientConnectionError"),
+        *("HTTPClientError", "ResponseParserError", "ResponseStreamingError"),
     )
 )
 _CREDENTIALS: Final = frozenset(
