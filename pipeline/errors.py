@@ -7,8 +7,9 @@ from typing import Final
 
 LONGEST: Final = 600  # characters of one line of a message
 # user:password before a bucket or host (a secret key may hold a "/"), or a name alone; a signature behind "?"
-_CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:'\"]*:[^\s@'\"]*|[^\s/@'\"]+)@")
-_SIGNED = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]+")
+# Bounded: a stranger's text with a thousand "://" is not searched to its end a thousand times.
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:'\"]{0,4096}:[^\s@'\"]{0,4096}|[^\s/@'\"]{1,4096})@")
+_SIGNED = re.compile(r"(https?://[^\s?'\"]{0,4096})\?[^\s'\"]+")
 
 
 class InputError(ValueError):

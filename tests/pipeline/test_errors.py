@@ -39,3 +39,8 @@ def test_what_is_printable_stays_as_it_is(message: str) -> None:
 
 def test_errors_travel_between_processes() -> None:
     assert str(pickle.loads(pickle.dumps(InputError("a\x00b")))) == "a\\x00b"
+
+
+def test_a_long_token_in_a_url_is_hidden_and_a_text_of_nothing_but_beginnings_is_read() -> None:
+    assert plain(f"cannot read s3://{'t' * 3000}@photos/cat") == "cannot read s3://***@photos/cat"
+    assert plain("://" * 20_000).startswith("://://")  # takes a minute where each is searched to the end
