@@ -149,10 +149,10 @@ def _visualize(run: str, ranking: Ranking, moved: Moved, unsafe: bool) -> None:
     if not confirmed:
         terminal.print_line("no class is confirmed, so there is nothing to draw")
         return
+    shown = min(confirmed, MOST)
+    before = ", the others before" if drawn < shown else ""
     more = f"; of {confirmed}, the first {MOST} by rank" if confirmed > MOST else ""
-    terminal.print_line(
-        f"drawn: {drawn} of {min(confirmed, MOST)} confirmed classes, the others before{more}"
-    )
+    terminal.print_line(f"drawn: {drawn} of {shown} confirmed classes{before}{more}")
 
 
 def _print_written(run: str, ranking: Ranking) -> None:
