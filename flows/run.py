@@ -165,6 +165,7 @@ def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
             done = runners.run_shards(audit_task, keys, given, config.execution)
             busy.update(done.seconds)
             held.append(done.at_once)
+            bench.room.images = done.at_once or bench.room.images  # of workers, too: later stages are here
             return done.amount
 
         session = audit_run(store, bench, finish, _tell, _foresee(store, bench))

@@ -55,6 +55,11 @@ class Bench:
     room: Room = field(default_factory=Room)
 
     @property
+    def at_once(self) -> int:
+        """Images that are explained at once: as configured, or what memory turned out to hold."""
+        return self.room.images or self.config.execution.batch_size
+
+    @property
     def shards(self) -> tuple[Shard, ...]:
         """The dataset, cut as the configuration says. A run that was begun before keeps its own cut."""
         info = self.dataset.info

@@ -32,9 +32,8 @@ from pipeline.seeds import Purpose
 
 # share of the layers with weights, counted from the output, whose weights are shuffled
 STAGES = {"output layer": 0.0, "upper half": 0.5, "all layers": 1.0}
-INSENSITIVE = (
-    0.7  # median rank correlation with the original map, all weights shuffled, from which on it is said
-)
+# median rank correlation with the original map, all weights shuffled, from which on it is said
+INSENSITIVE = 0.7
 CLASS_BLIND = 0.95  # the same when another class is explained
 
 
@@ -123,7 +122,7 @@ def check_methods(
     ``stages``: shares of the network to shuffle, by name; without "all layers" nothing is called insensitive.
     The second result says of the other methods why they could not be checked.
     """
-    fitted, size = list(bench.methods.values()), bench.config.execution.batch_size
+    fitted, size = list(bench.methods.values()), bench.at_once
     copies = copies or Copies(bench.model.model, bench.config.audit.seed)
     before = in_batches(fitted, x, None, size)
     target = before[0].target
@@ -231,7 +230,7 @@ def _explain_shuffled(
         except (ExplainError, InputError) as error:
             failed[method.key] = error
     copies.keep(fitted)
-    maps = in_batches(list(fitted.values()), x, target, bench.config.execution.batch_size)
+    maps = in_batches(list(fitted.values()), x, target, bench.at_once)
     return failed | dict(zip(fitted, maps, strict=True))
 
 

@@ -16,6 +16,7 @@ from pipeline.measure import batching
 from pipeline.measure.audit import audit_shard
 from pipeline.measure.batching import explain_inputs, in_batches, with_batch_size
 from pipeline.measure.bench import Bench, Room, open_bench
+from pipeline.measure.sanity import check_methods
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,16 @@ def test_a_batch_that_does_not_fit_is_halved_from_then_on_and_no_row_changes(ben
         rtol=2e-4,
         atol=1e-6,
     )
+
+
+def test_the_check_of_a_method_takes_what_memory_turned_out_to_hold(bench, small_memory):
+    card = bench.model.card
+    x = np.random.default_rng(0).normal(size=(4, card.height, card.width, card.channels)).astype(np.float32)
+    asked = small_memory(3, FULL)
+    checked, failed = check_methods(replace(bench, room=Room(2)), x, np.ones(4, bool), {"all layers": 1.0})
+    assert [method.images for method in checked] == [4]
+    assert failed == {}
+    assert set(asked) == {2}
 
 
 def test_one_image_that_does_not_fit_is_said_and_other_errors_stay(bench, small_memory):
