@@ -1,4 +1,4 @@
-"""``hansaudit repair``: the last layer trained again so that backgrounds say nothing, and audited again."""
+"""``hansaudit repair``: a network trained again so that backgrounds say nothing, and audited again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
     app.command(
         no_args_is_help=True,
         epilog=examples(
-            "repair runs/birds --out repaired/birds", "repair runs/birds --class waterbird --seed 1"
+            "repair runs/birds --out repaired/birds",
+            "repair runs/birds --class waterbird --seed 1",
+            "repair runs/birds --layers all --split train",
         ),
     )(repair)
 
@@ -31,6 +33,18 @@ def repair(
         typer.Option("--class", help="Class: name, id or index; default the confirmed ones."),
     ] = None,
     out: Annotated[str, typer.Option(help="New folder; default RUN-repaired.")] = "",
+    layers: Annotated[
+        str, typer.Option(help="last: the last layer alone; all: every layer, which takes images of --split.")
+    ] = "last",
+    split: Annotated[
+        str, typer.Option(help="With --layers all: the split that teaches, not the one that was audited.")
+    ] = "",
+    epochs: Annotated[
+        int, typer.Option(help="With --layers all: times that the images are gone over.", min=1)
+    ] = 40,
+    rate: Annotated[
+        float, typer.Option(help="With --layers all: learning rate at first; it falls to 0 along a cosine.")
+    ] = 0.001,
     images: Annotated[int, typer.Option(help="Images of each class that teach, at most.", min=2)] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the halves and of the exchanged backgrounds.")] = 0,
     dataset: MovedDataset = "",
@@ -39,10 +53,11 @@ def repair(
     card: MovedCard = "",
     unsafe: Unsafe = False,
 ) -> None:
-    """Repair a network: train its last layer again with backgrounds exchanged, and audit it again.
+    """Repair a network: train it again with backgrounds exchanged, and audit it again.
 
-    Half of the run's images teach, the other half says what became of the accuracy. Writes the network, its
-    card, its run with report, and repair.json; the run and its network stay as they are.
+    The last layer: half of the run's images teach, the other half says what became of the accuracy. All
+    layers: the images of another split teach, all of the run say it. Writes the network, its card, its run
+    with report, and repair.json; the run and its network stay as they are.
     """
     from flows import options, terminal
     from flows import repairing as work
@@ -54,6 +69,7 @@ def repair(
     from pipeline.run.store import Store
     from pipeline.statistics.ranking import rank
 
+    plan = work.Plan(layers, split, images, epochs, rate, seed)
     store, folder = Store(run), Path(out or f"{run.rstrip('/')}-repaired")
     trust, about = options.trust(unsafe, model), store.manifest["dataset"]
     if folder.exists() and any(folder.iterdir()):
@@ -63,22 +79,18 @@ def repair(
     named = [find_class(text, about["class_names"], about["class_ids"]) for text in class_ or ()]
     accused = work.accused_classes(ranking, named)
     load_tensorflow()
-    from pipeline.followup.repair import compare
-    from pipeline.followup.repair import repair as train
+    from pipeline.followup.repair import compare, judged_images
     from pipeline.measure.bench import reopen
 
-    with terminal.console.status("training the last layer"):
+    with terminal.console.status(plan.about) as status:
         bench = reopen(store, trust, config)
-        repaired = train(store, bench, accused, images, seed)
+        repaired = work.train(plan, store, bench, accused, status.update)
         work.save(bench, folder)
     with terminal.console.status("auditing again"):
         after = work.audit_again(config, folder, trust)
-    compared = compare(ranking, after, repaired)
-    work.write_result(folder, compared, repaired)
-    terminal.print_line(
-        f"trained on {repaired.pictures} pictures and {repaired.edits} edited ones; accuracies are of the "
-        f"{len(repaired.images)} others, verdicts of all"
-    )
+    compared = compare(ranking, after, judged_images(store, Store(folder / work.RUN), repaired.held))
+    work.write_result(folder, plan, compared, repaired)
+    terminal.print_line(work.told(compared, repaired))
     _show(compared, set(accused))
     terminal.print_line(f"written: {folder}/{work.MODEL}, {folder}/{work.RESULT}, {folder}/{work.RUN}")
 

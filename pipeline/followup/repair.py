@@ -1,14 +1,16 @@
-"""A network repaired: its last layer trained again on pictures whose backgrounds were exchanged.
+"""A network repaired: trained again on pictures whose backgrounds were exchanged.
 
-Half of the run's images, a seeded choice, are the lessons: as they are, and with their object on the
-background of another class, so that a background says nothing of the class any more. The other half says
-what became of the accuracy. Only the last layer changes (Kirichenko et al. 2023): what the layers before it
-do not tell apart, no last layer can.
+The last layer alone (Kirichenko et al. 2023): half of the run's images, a seeded choice, are the lessons: as
+they are, and with their object on the background of another class, so that a background says nothing of the
+class any more. The other half says what became of the accuracy. What the layers before it do not tell apart,
+no last layer can.
+
+All layers: the lessons are the images of another split (:mod:`.lessons`), and all images of the run judge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -24,7 +26,9 @@ from explainers.model.decomposition import APART
 from explainers.model.linear import Dense
 from explainers.network import network
 from pipeline.errors import InputError
+from pipeline.followup.all_layers import Course, train_all_layers
 from pipeline.followup.last_layer import LastLayer, Lessons, retrain
+from pipeline.followup.lessons import Teachers
 from pipeline.measure.bench import Bench
 from pipeline.measure.interventions.kinds.exchange import cut_backgrounds
 from pipeline.measure.interventions.pictures import FILLS, RIM, Scene, replace
@@ -42,22 +46,23 @@ class Repaired:
     """What became of the network.
 
     Attributes:
-        images: a row per image of the other half: label, group, and whether it is classified correctly
-            ``before`` and ``after``.
-        pictures, edits: how many the last layer was trained on; strength: of the pull to its old weights.
+        held: example ids of the run's images that say what became of the accuracy; None: all of them.
+        pictures, edits: how many it was trained on, edited ones altogether.
+        how: what else ``repair.json`` says of the training.
     """
 
-    images: pd.DataFrame
+    held: frozenset[str] | None
     pictures: int
     edits: int
-    strength: float
+    how: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The classes before and after: rows with class, verdicts, accuracies on the half that taught nothing,
+    """The classes before and after: rows with class, verdicts, accuracies on ``images`` that taught nothing,
     and the same accuracies per group where the dataset has groups."""
 
+    images: int
     classes: list[dict[str, Any]]
     groups: list[dict[str, Any]]
 
@@ -73,25 +78,39 @@ def repair(run: Store, bench: Bench, accused: Sequence[int], images: int = 200, 
     rows = _usable(run, images, seed)
     lessons = _lessons(bench, rows[rows["teaches"]], accused, seed)
     new, strength = retrain(old, lessons, Purpose.REPAIR.rng(seed))
-    asked = rows[~rows["teaches"]].sort_values("index")
-    scenes = read_pictures(bench, bench.model.card, asked["index"].tolist())
-    asked = asked[asked["example_id"].isin(scenes)]
-    _, features = _features(bench, ((k, scenes[i].picture) for k, i in enumerate(asked["example_id"])))
-    right = {
-        name: made.logits(features).argmax(axis=1) == asked["label"].to_numpy()
-        for name, made in (("before", old), ("after", new))
-    }
     layer.kernel.assign(new.kernel)
     if layer.bias is not None:
         layer.bias.assign(new.bias)
     pictures = len(np.unique(lessons.sources))
-    told = asked[["label", "group"]].assign(**right)
-    return Repaired(told, pictures, len(lessons.labels) - pictures, strength)
+    held = frozenset(rows.loc[~rows["teaches"], "example_id"])
+    return Repaired(held, pictures, len(lessons.labels) - pictures, {"strength": strength})
 
 
-def compare(before: Ranking, after: Ranking, repaired: Repaired) -> Comparison:
-    """Verdicts and accuracies, those classes first that the run accused."""
-    images = repaired.images
+def repair_all(bench: Bench, teachers: Teachers, course: Course, on_epoch: Callable[[int], None]) -> Repaired:
+    """Train all layers of ``bench.model`` further, in place; see :func:`train_all_layers`."""
+    trained = train_all_layers(bench.model, teachers, course, on_epoch)
+    how = {"epochs": course.epochs, "rate": course.rate, "losses": trained.losses}
+    return Repaired(None, len(teachers.labels), trained.edits, how)
+
+
+def judged_images(run: Store, again: Store, held: frozenset[str] | None) -> pd.DataFrame:
+    """A row per image of ``held`` that both runs saw: label, group, and whether it is classified correctly
+    ``before`` and ``after``."""
+    then = _seen(run, ["example_id", "label", "group", "correct"]).rename(columns={"correct": "before"})
+    now = _seen(again, ["example_id", "correct"]).rename(columns={"correct": "after"})
+    both = then.astype({"group": object}).merge(now, on="example_id")
+    return both if held is None else both[both["example_id"].isin(held)]
+
+
+def _seen(run: Store, columns: list[str]) -> pd.DataFrame:
+    """The images that the network could be asked about, and of which the class is one of its own."""
+    status = pc.field("status").cast(pa.string())
+    usable = status.isin([STATUS_OK, STATUS_NO_BOX]) & (pc.field("label") >= 0)
+    return run.read("examples", columns, usable).to_pandas()
+
+
+def compare(before: Ranking, after: Ranking, images: pd.DataFrame) -> Comparison:
+    """Verdicts and accuracies on :func:`judged_images`, those classes first that the run accused."""
     accuracy = images.groupby("label")[["before", "after"]].mean()
     verdicts = dict(zip(after.table["label"], after.table["verdict"], strict=True))
     classes = [
@@ -110,7 +129,7 @@ def compare(before: Ranking, after: Ranking, repaired: Repaired) -> Comparison:
         {"label": label, "group": group, "images": n, "accuracy": [first, then]}
         for label, group, first, n, then, _ in by_group.reset_index().to_numpy().tolist()
     ]
-    return Comparison(classes, groups)
+    return Comparison(len(images), classes, groups)
 
 
 def last_layer(model: Any) -> tuple[Any, LastLayer]:
@@ -133,10 +152,7 @@ def last_layer(model: Any) -> tuple[Any, LastLayer]:
 
 def _usable(run: Store, images: int, seed: int) -> pd.DataFrame:
     """Up to ``images`` of each class and half, those with a box first; which of them teach: a seeded half."""
-    status = pc.field("status").cast(pa.string())
-    usable = status.isin([STATUS_OK, STATUS_NO_BOX]) & (pc.field("label") >= 0)
-    columns = ["example_id", "index", "label", "status", "group"]
-    rows = run.read("examples", columns, usable).to_pandas().astype({"status": str, "group": object})
+    rows = _seen(run, ["example_id", "index", "label", "status"]).astype({"status": str})
     rows["order"] = [ImageChoice.REPAIR.rank(seed, i) for i in rows["example_id"]]
     rows["teaches"] = rows["order"] % 2 == 0
     rows["unboxed"] = rows["status"] != STATUS_OK
