@@ -50,7 +50,9 @@ def compare(exact: Path, coarse: Path, methods: list[str]) -> dict[str, Any]:
     rates = [_rate(run) for run in runs]
     return {
         "images": len(pair),
-        "predictions changed": float((pair["prediction_x"] != pair["prediction_y"]).mean()),
+        "predictions changed": float(
+            (pair["prediction_x"] != pair["prediction_y"])[pair["prediction_x"].notna()].mean()
+        ),
         "images/s, over float32": rates[1] / rates[0],
         "methods": {name: _of_method(runs, name, same) for name in methods},
     }
@@ -58,8 +60,8 @@ def compare(exact: Path, coarse: Path, methods: list[str]) -> dict[str, Any]:
 
 def _rate(run: Any) -> float:
     """Images per second of the audit's loop."""
-    (session,) = run.manifest["sessions"]
-    return float(session["images"] / session["spent"]["audit"])
+    sessions = [session for session in run.manifest["sessions"] if session["images"]]
+    return sum(s["images"] for s in sessions) / sum(s["spent"]["audit"] for s in sessions)
 
 
 def _of_method(runs: list[Any], method: str, same: set[str]) -> dict[str, float]:

@@ -119,6 +119,7 @@ def begin(number: int, devices: Sequence[str], shared: bool) -> None:
         os.environ[_DEVICES] = devices[number % len(devices)]
         if shared:
             os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX
 
 
 def begin_in_pool(numbers: Any, devices: Sequence[str], shared: bool) -> None:

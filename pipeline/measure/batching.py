@@ -24,17 +24,16 @@ REPEATS = 2
 def explain_inputs(
     bench: Bench, inputs: np.ndarray, target: Target, methods: Sequence[Fitted]
 ) -> list[Explanation]:
-    """One explanation of ``inputs`` (b, h, w, c) per method, in the precision that the configuration names;
-    the forward pass is shared where the methods can.
+    """One explanation of ``inputs`` (n, h, w, c) per method, in the batches and the precision that the
+    configuration names; the forward pass is shared where the methods can. ``target``: None, or one per image.
 
     Where the device's memory does not suffice, half as many images at once from then on.
 
     Raises:
         InputError: it does not suffice for one image.
     """
-    room = bench.room
     while True:
-        at_once = min(room.images or len(inputs), len(inputs))
+        at_once = bench.at_once
         try:
             return in_batches(methods, inputs, target, at_once, bench.config.audit.precision)
         except Exception as error:
@@ -45,7 +44,7 @@ def explain_inputs(
                     "the device's memory does not suffice to explain one image; name fewer methods at once, "
                     "or run on another device (CUDA_VISIBLE_DEVICES=-1: the CPU)"
                 ) from None
-        room.images = at_once // 2
+        bench.room.images = at_once // 2
 
 
 def in_batches(

@@ -11,7 +11,7 @@ import numpy as np
 from explainers import Explanation, Fitted
 from pipeline.config_sections import PerturbationConfig
 from pipeline.inputs.batches import Batch
-from pipeline.measure.batching import in_batches
+from pipeline.measure.batching import explain_inputs
 from pipeline.measure.bench import Bench
 from pipeline.measure.choice_images import rows_of
 from pipeline.measure.curves import Perturber
@@ -71,7 +71,7 @@ class Gaps:
             target = None
             if self._bench.config.audit.target == "label":
                 target = self._images.labels[here].clip(0)
-            (self._maps[key],) = in_batches([fitted], self._images.inputs[here], target, self._size)
+            (self._maps[key],) = explain_inputs(self._bench, self._images.inputs[here], target, [fitted])
         return self._maps[key]
 
     def measure(self, entrants: Sequence[Entrant], rows: range) -> None:

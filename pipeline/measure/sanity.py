@@ -22,7 +22,7 @@ from explainers.errors import ExplainError
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.picked import Picked
-from pipeline.measure.batching import in_batches
+from pipeline.measure.batching import explain_inputs
 from pipeline.measure.bench import Bench
 from pipeline.measure.fitting import fit_methods, reference_batches
 from pipeline.measure.metrics import pool
@@ -122,14 +122,14 @@ def check_methods(
     ``stages``: shares of the network to shuffle, by name; without "all layers" nothing is called insensitive.
     The second result says of the other methods why they could not be checked.
     """
-    fitted, size = list(bench.methods.values()), bench.at_once
+    fitted = list(bench.methods.values())
     copies = copies or Copies(bench.model.model, bench.config.audit.seed)
-    before = in_batches(fitted, x, None, size)
+    before = explain_inputs(bench, x, None, fitted)
     target = before[0].target
     classes = before[0].output.shape[1]
     rng = Purpose.SANITY_TARGETS.rng(bench.config.audit.seed)
     others = (target + rng.integers(1, max(classes, 2), len(target))) % classes
-    swapped = in_batches(fitted, x, others, size)
+    swapped = explain_inputs(bench, x, others, fitted)
     after = {name: _explain_shuffled(bench, copies, share, x, target) for name, share in stages.items()}
     results, failed = [], {}
     for i, method in enumerate(bench.methods):
@@ -230,7 +230,7 @@ def _explain_shuffled(
         except (ExplainError, InputError) as error:
             failed[method.key] = error
     copies.keep(fitted)
-    maps = in_batches(list(fitted.values()), x, target, bench.at_once)
+    maps = explain_inputs(bench, x, target, list(fitted.values()))
     return failed | dict(zip(fitted, maps, strict=True))
 
 
