@@ -11,7 +11,7 @@ from typing import Any, Final
 import tensorflow_datasets as tfds
 
 from pipeline.config_sections import DatasetConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, reason
 from pipeline.inputs.datasets.record_objects import INDEX, ObjectRecords
 from pipeline.inputs.datasets.recordfiles import READERS, LocalRecords, Records
 from pipeline.inputs.objects.clients import State
@@ -71,8 +71,7 @@ def _from_catalog(config: DatasetConfig) -> Any:
     try:
         builder = tfds.builder(config.name, data_dir=config.path or None)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"dataset {config.name!r} cannot be opened by TFDS: {reason}") from None
+        raise InputError(f"dataset {config.name!r} cannot be opened by TFDS: {reason(error)}") from None
     if not builder.info.splits:
         raise InputError(
             f"dataset {config.name!r} is not prepared in {builder.data_dir}; "
@@ -87,7 +86,7 @@ def _from_folder(folder: Path, shown: str) -> Any:
     try:
         return tfds.builder_from_directory(str(folder))
     except Exception as error:
-        told = str(error).splitlines()[0].replace(str(folder), shown)
+        told = reason(error).replace(str(folder), shown)
         raise InputError(f"{shown}: not a TFDS dataset: {told}") from None
 
 
