@@ -30,6 +30,10 @@ _DEFAULTS = {
 
 _ENGINE, _USUAL = "KERAS_BACKEND", "tensorflow"
 
+# nobody takes a GPU's memory before it is needed: the process that runs the flow shares the first GPU with a
+# worker, and workers share where they are more than GPUs. Read when a framework begins to use the device
+_GROWING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
 # who sets one of these has a Prefect of their own in mind
 _CHOSEN = ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_PROFILE")
 
@@ -63,13 +67,14 @@ def quiet_logs() -> None:
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow without the lines that its libraries print before any setting can stop them.
+    """Import TensorFlow without the lines that its libraries print before any setting can stop them; no
+    framework of this process will take a GPU's memory before it needs it.
 
-    Where Keras runs on another framework, TensorFlow at most reads records: it is not loaded before it is
-    needed, and takes no device's memory from that other one.
+    Where Keras runs on another framework, TensorFlow at most reads records: it is not loaded before that.
     """
+    for name, value in _GROWING.items():
+        os.environ.setdefault(name, value)
     if os.environ.get(_ENGINE, _USUAL) != _USUAL:
-        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         return
     if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1"):
         return

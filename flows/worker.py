@@ -109,25 +109,22 @@ def refuse_strangers(workers: Sequence[Hello], folder: str) -> None:
             )
 
 
-def begin(number: int, devices: Sequence[str], shared: bool) -> None:
+def begin(number: int, devices: Sequence[str]) -> None:
     """Make this process worker ``number``: quiet, and on one of ``devices``, where there are any.
 
-    ``shared``: several workers have the same device, and none may take all its memory. Before TensorFlow.
+    Before TensorFlow. The process that runs the flow has the first of them, too.
     """
     quiet_logs()
     if devices:
         os.environ[_DEVICES] = devices[number % len(devices)]
-        if shared:
-            os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX
 
 
-def begin_in_pool(numbers: Any, devices: Sequence[str], shared: bool) -> None:
+def begin_in_pool(numbers: Any, devices: Sequence[str]) -> None:
     """The same in a pool of processes, which end with their parent; ``numbers``: a counter of them."""
     follow_parent()
     with numbers.get_lock():
         number, numbers.value = numbers.value, numbers.value + 1
-    begin(number, devices, shared)
+    begin(number, devices)
 
 
 def devices() -> tuple[str, ...]:

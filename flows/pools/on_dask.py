@@ -111,5 +111,5 @@ def _local(workers: int) -> LocalCluster:
     if gpus:
         with Client(cluster, set_as_default=False) as client:
             for number, address in enumerate(client.scheduler_info()["workers"]):
-                client.run(begin, number, gpus, workers > len(gpus), workers=[address])
+                client.run(begin, number, gpus, workers=[address])
     return cluster

@@ -16,8 +16,8 @@ class Processes:
     """A pool of them; when one dies, all its calls end with :class:`WorkerDied`, and a new pool is needed."""
 
     def __init__(self, execution: ExecutionConfig, folder: str) -> None:
-        context, gpus = get_context("spawn"), devices()
-        given = (context.Value("i", 0), gpus, execution.workers > len(gpus))
+        context = get_context("spawn")
+        given = (context.Value("i", 0), devices())
         self.broken = False
         self._pool = ProcessPoolExecutor(execution.workers, context, begin_in_pool, given)
 

@@ -20,6 +20,7 @@ import pytest
 from flows import cli, worker
 from flows.pools import Pool, WorkerDied, check_answers
 from flows.runners import open_pool
+from flows.settings import load_tensorflow
 from flows.worker import Hello, packed, portable, refuse_strangers
 from pipeline.config import ConfigError, parse_config
 from pipeline.config_sections import ExecutionConfig
@@ -148,6 +149,21 @@ def test_every_dask_worker_of_this_machine_has_its_device(monkeypatch) -> None:
 
     with opened("dask") as pool:
         assert set(all_of(pool, packed(device, {}))) == {"3", "5"}
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "jax", "torch"])
+def test_no_process_takes_a_gpu_before_it_needs_it_unless_told(engine: str, monkeypatch) -> None:
+    """The flow's own process shares the first GPU with a worker; both load their framework this way."""
+    for name in ("TF_FORCE_GPU_ALLOW_GROWTH", "XLA_PYTHON_CLIENT_PREALLOCATE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KERAS_BACKEND", engine)
+    load_tensorflow()
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    load_tensorflow()
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"
 
 
 @pytest.mark.parametrize(
