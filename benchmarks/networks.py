@@ -86,15 +86,23 @@ def build(name: str) -> keras.Model:
     return drawn(NETWORKS[name])
 
 
+# where an application ends in its small form
+SMALL = {"vgg16": "block3_pool", "resnet50": "conv3_block4_out", "efficientnet_b0": "block4c_add"}
+
+
 def build_small(name: str) -> keras.Model:
-    """One of vgg16, resnet50, efficientnet_b0, vit_b as small as it allows, 10 classes or a smaller ViT."""
+    """The first stages of vgg16, resnet50, efficientnet_b0 at 32x32, 10 classes; a ViT of two blocks."""
     if name == "vit_b":
         return drawn(lambda: vit(32, 8, 96, 3, 2))
-    return drawn(
-        lambda: getattr(keras.applications, APPLICATIONS[name])(
-            weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None
+
+    def first_stages() -> keras.Model:
+        whole = getattr(keras.applications, APPLICATIONS[name])(
+            weights=None, include_top=False, input_shape=(32, 32, 3)
         )
-    )
+        t = layers.GlobalAveragePooling2D()(whole.get_layer(SMALL[name]).output)
+        return keras.Model(whole.input, layers.Dense(10)(t), name=name)
+
+    return drawn(first_stages)
 
 
 def drawn(make: Callable[[], keras.Model]) -> keras.Model:

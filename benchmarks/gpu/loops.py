@@ -10,47 +10,47 @@ import keras
 import numpy as np
 
 from benchmarks.gpu.device import Device
-from benchmarks.gpu.table import Row, Table
+from benchmarks.gpu.order import AUDIT_LOOP, CURVES, INTERVENTIONS, Step
+from benchmarks.gpu.table import Row
+from benchmarks.gpu.wanted import METHOD, NETWORK
 from explainers import create_analyzer, engine
 
 if TYPE_CHECKING:
     from pipeline.inputs.batches import Batch
     from pipeline.inputs.card import ModelCard
 
-NETWORK, METHOD = "vgg16", "lrp.preset_a"
 POINTS = 36  # variants of an image beside itself: the default curves
 REGIONS = 25  # across a picture
-LEAST_BATCHES, LEAST_SECONDS = 4, 3.0
+BATCHES = 4  # of a shard in the loop of the audit
+LEAST_TIMES = 6  # as long as the maps alone are repeated
+NOTES = {
+    CURVES: f"images whose curves are drawn: {POINTS + 1} passes each",
+    INTERVENTIONS: "edited pictures, made on the CPU one after the other",
+}
 
 
-def measure_loops(table: Table, device: Device, model: keras.Model, batch: int, precision: str) -> None:
-    """A row for each; one that needs a package that is not there says so."""
-    stages: dict[str, Callable[..., float]] = {
-        f"curves ({POINTS + 1} passes each)": curves,
-        "interventions (edited on the CPU)": interventions,
-        f"audit loop, {METHOD}": audit_loop,
-    }
-    for what, stage in stages.items():
-        device.forget_peak()
-        try:
-            with engine.precision(precision):
-                rate = stage(model, batch)
-        except ImportError as error:
-            table.add(Row(NETWORK, what, precision, note=f"not measured: {error}"))
-            continue
-        table.add(Row(NETWORK, what, precision, batch, whole_rate=rate, peak=device.peak()))
+def measure_loop(device: Device, model: keras.Model, batch: int, step: Step) -> Row:
+    """The row of one of them. Raises ImportError where a package that it needs is not there."""
+    stages = {CURVES: curves, INTERVENTIONS: interventions, AUDIT_LOOP: audit_loop}
+    device.forget_peak()
+    with engine.precision(step.precision):
+        rate = stages[step.what](model, batch, device)
+    return Row(
+        step.network, step.what, step.precision, batch,
+        whole_rate=rate, peak=device.peak(), note=NOTES.get(step.what, ""),
+    )  # fmt: skip
 
 
-def rate_of(step: Callable[[], int]) -> float:
+def rate_of(step: Callable[[], int], device: Device) -> float:
     """How many a second ``step`` makes, which returns how many it made; the first time does not count."""
     step()
     made, rounds, began = 0, 0, time.perf_counter()
-    while rounds < LEAST_BATCHES or time.perf_counter() - began < LEAST_SECONDS:
+    while not rounds or time.perf_counter() - began < LEAST_TIMES * device.least:
         made, rounds = made + step(), rounds + 1
     return made / (time.perf_counter() - began)
 
 
-def curves(model: keras.Model, batch: int) -> float:
+def curves(model: keras.Model, batch: int, device: Device) -> float:
     """Images a second whose curves are drawn: ``POINTS`` variants of each and itself."""
     from pipeline.measure.evaluate import Evaluator, Variants
 
@@ -76,10 +76,10 @@ def curves(model: keras.Model, batch: int) -> float:
         evaluator.variants(variants)
         return images
 
-    return rate_of(step)
+    return rate_of(step, device)
 
 
-def interventions(model: keras.Model, batch: int) -> float:
+def interventions(model: keras.Model, batch: int, device: Device) -> float:
     """Edited pictures a second: made on the CPU, one after the other, as an audit does, then classified."""
     from pipeline.measure.evaluate import Evaluator
     from pipeline.measure.interventions.kinds import Donor, Subject, all_interventions
@@ -106,10 +106,10 @@ def interventions(model: keras.Model, batch: int) -> float:
         evaluator.logits(card.prepare(np.stack([next(edits) for _ in range(batch)])))
         return batch
 
-    return rate_of(step)
+    return rate_of(step, device)
 
 
-def audit_loop(model: keras.Model, batch: int) -> float:
+def audit_loop(model: keras.Model, batch: int, device: Device) -> float:
     """Images a second of the loop over a shard: maps, metrics, rows, thumbnails; nothing read or written."""
     from pipeline.busy import Busy
     from pipeline.config import Config
@@ -133,13 +133,13 @@ def audit_loop(model: keras.Model, batch: int) -> float:
     with engine.precision("float32"):
         bound = fitted.fit(model)
     bench = Bench(config, InMemory(), LoadedModel(model, card_of(model), "", NETWORK), {METHOD: bound})
-    images, count = batch_of(model, batch), LEAST_BATCHES
+    images, count = batch_of(model, batch), BATCHES if device.least else 1
     shard = parse_key("memory", f"val-{0:09d}-{count * batch:09d}")
 
     def step() -> int:
         return audit_batches([images] * count, shard, bench, None, Busy())["examples"].num_rows
 
-    return rate_of(step)
+    return rate_of(step, device)
 
 
 def card_of(model: keras.Model) -> ModelCard:

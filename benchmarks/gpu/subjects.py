@@ -10,12 +10,10 @@ import keras
 import numpy as np
 
 from benchmarks.gpu.products import counted
-from explainers import create_analyzer, engine, list_methods
+from explainers import create_analyzer, engine
 from explainers.analyzer import BackwardFitted
+from explainers.network import network
 from explainers.targets import Goal
-
-FRAMEWORK = "framework's gradient"
-METHODS = ("gradient", "lrp.epsilon", "lrp.preset_a", "lrp.preset_b", "lrp.attnlrp")
 
 
 @dataclass(frozen=True)
@@ -33,18 +31,12 @@ class Subject:
     flop: float
 
 
-def methods() -> list[str]:
-    """Those of ``METHODS`` that there are."""
-    names = {info.name for info in list_methods()}
-    return [name for name in METHODS if name in names]
-
-
 def of_method(method: str, model: keras.Model, x: np.ndarray) -> Callable[[str], Subject]:
     """The subject by precision. Raises ExplainError where the network cannot be explained by it."""
     fitted = create_analyzer(method).fit(model)
     assert isinstance(fitted, BackwardFitted)
     net, head = fitted.network, fitted.head
-    with counted() as count:
+    with engine.precision("float32"), counted() as count:  # it is compiled for this one anyway
         net.run([head], (x,), Goal(np.full(len(x), -1, "int32")))
     (program,) = head.programs.values()
     inputs = net.tensors((x,)), keras.ops.convert_to_tensor(np.full(len(x), -1, "int32"))
@@ -64,13 +56,16 @@ def of_method(method: str, model: keras.Model, x: np.ndarray) -> Callable[[str],
 
 
 def of_framework(
-    make: Callable[[], keras.Model], model: keras.Model, x: np.ndarray, flop: float
+    make: Callable[[], keras.Model], model: keras.Model, x: np.ndarray
 ) -> Callable[[str], Subject]:
     """The framework's best: one compiled gradient, in bfloat16 by Keras' own policy of mixed precision.
 
-    ``flop``: of its products per image, those of a forward and a backward pass.
+    Its products are those of a forward pass, each with its transpose.
     """
-    on_device = keras.ops.convert_to_tensor(x)
+    on_device, net = keras.ops.convert_to_tensor(x), network(model)
+    with counted() as count:
+        net.record(net.weights, net.tensors((x[:1],)))
+    flop = 2.0 * count.flop
 
     def subject(precision: str) -> Subject:
         subject_model = _mixed(make, model) if precision == "bfloat16" else model

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu.wanted import verdict
+from explainers import ExplainError, engine
+
 HEADINGS = {
     "network": "network",
     "what": "what",
@@ -53,15 +56,29 @@ class Row:
 class Table:
     """``gpu.csv``, ``gpu.md`` and ``environment.json`` in ``folder``, kept up to date."""
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, about: dict[str, Any], counts: bool) -> None:
+        """``counts``: whether these are whole networks on a GPU, of which something is wanted."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.about, self.rows = folder, about, list[Row]()
+        self.folder, self.about, self.rows, self.counts = folder, about, list[Row](), counts
+        self.late = list[str]()  # what the time did not suffice for
 
     def add(self, row: Row) -> None:
         """One more, on the terminal, too."""
         self.rows.append(row)
         print(" | ".join(_cells(row)), flush=True)
         self.write()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is not in the table, and why."""
+        said = [] if self.counts else ["Small networks, or no GPU: the rates show that it runs, no more."]
+        said += [] if "tf32" in self.about["rates"] else ["tf32 is not measured: a CPU has none."]
+        return said + ([f"Not measured, the time was over: {'; '.join(self.late)}."] if self.late else [])
+
+    @property
+    def verdict(self) -> str:
+        """What is wanted of a GPU, and whether it was reached."""
+        return verdict(self.rows, self.counts, list(self.about["rates"]))
 
     def write(self) -> None:
         """All files anew."""
@@ -75,13 +92,17 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """The table and what it was measured on."""
+        """The table by network, what it was measured on, what is not in it, and the verdict at the end."""
         rates = ", ".join(f"{name} {rate / 1e12:.3g} TFLOP/s" for name, rate in self.about["rates"].items())
         packages = ", ".join(f"{name} {number}" for name, number in self.about["packages"].items())
         lines = ["| " + " | ".join(HEADINGS.values()) + " |", "|" + " --- |" * len(HEADINGS)]
-        lines += ["| " + " | ".join(_cells(row)) + " |" for row in self.rows]
+        networks = list(dict.fromkeys(row.network for row in self.rows))  # measured by turns, read together
+        lines += [
+            "| " + " | ".join(_cells(row)) + " |"
+            for row in sorted(self.rows, key=lambda row: networks.index(row.network))
+        ]
         about = f"{self.about['device']}, {self.about['backend']} back-end; {packages}; matrix rate {rates}"
-        return "\n".join([*lines, "", f"{about}.", ""])
+        return "\n\n".join(["\n".join(lines), f"{about}.", *self.remarks, self.verdict]) + "\n"
 
 
 def _cells(row: Row) -> list[str]:
@@ -98,6 +119,18 @@ def _cell(value: Any) -> str:
         if isinstance(value, float)
         else str(value)
     )
+
+
+def failure(error: Exception) -> str:
+    """Why there are no figures, in one line."""
+    if isinstance(error, ImportError):
+        return f"not measured: {error}"
+    if isinstance(error, ExplainError):
+        return f"refused: {error}"
+    if engine.is_exhausted(error):
+        return "not measured: memory does not suffice for this batch"
+    said = " ".join(str(error).split())[:200].replace("|", "/")  # it stands in a table
+    return f"failed: {type(error).__name__}: {said}"
 
 
 def difference(maps: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
