@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,9 @@ from pipeline.measure.beforehand import glance
 from pipeline.trust import NOTHING, Trust
 
 POOL_TYPE: Final = "process"
+# Prefect's scheduler looks for new deployments every five seconds and goes by what lies ahead then: what
+# falls due before that has no run
+SEEN: Final = timedelta(seconds=10)
 _HEAD = (
     "# written by `hansaudit deploy`, which changes its own entries; `prefect deploy --all` reads it, too\n"
 )

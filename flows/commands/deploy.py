@@ -52,7 +52,7 @@ def deploy(
     from datetime import UTC, datetime
 
     from flows import terminal
-    from flows.deploying import Place, deploy_audit
+    from flows.deploying import SEEN, Place, deploy_audit
     from flows.nightly import Night
     from flows.options import named_here, trust
     from flows.schedule import Schedule, next_run
@@ -61,7 +61,7 @@ def deploy(
     schedule = Schedule(cron, timezone, name)
     named = named_here(load_config(config), address)
     deploy_audit(named, Night(out, policy, keep), schedule, Place(pool, file), trust(unsafe))
-    due = next_run(schedule, datetime.now(UTC))
+    due = next_run(schedule, datetime.now(UTC) + SEEN)
     terminal.console.print(
         f"deployed {name!r}, written down in {file}: next run {due:%Y-%m-%d %H:%M} {timezone}\n"
         f"it runs where a worker waits: hansaudit worker --pool {pool}",

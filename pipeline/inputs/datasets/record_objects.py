@@ -132,7 +132,10 @@ class ObjectRecords:
                 raise self._other(name, f"record {number} begins at {begins[number]}, the file says {begin}")
 
     def _other(self, name: str, what: str) -> InputError:
-        return InputError(f"{self._folder}/{INDEX}: says of {name} that {what}; remove the index")
+        return InputError(
+            f"{self._folder}/{INDEX}: says of {name} that {what}; either the index belongs to another file "
+            f"or the file is damaged: remove the index, and what is damaged will be counted as missing"
+        )
 
 
 def _content(file: RangeFile, name: str, number: int, span: range) -> bytes | str:
