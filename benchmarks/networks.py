@@ -31,6 +31,38 @@ def squeezenet() -> keras.Model:
     return keras.Model(x, t, name="squeezenet")
 
 
+LITE0_STAGES = (  # kernel, blocks, stride, expansion, filters
+    (3, 1, 1, 1, 16), (3, 2, 2, 6, 24), (5, 2, 2, 6, 40), (3, 3, 2, 6, 80), (5, 3, 1, 6, 112),
+    (5, 4, 2, 6, 192), (3, 1, 1, 6, 320),
+)  # fmt: skip
+
+
+def efficientnet_lite0() -> keras.Model:
+    """EfficientNet-Lite0, 224x224: EfficientNet-B0 (Tan and Le 2019), ReLU6, no squeeze-and-excite."""
+
+    def normed(t: keras.KerasTensor) -> keras.KerasTensor:
+        return layers.BatchNormalization(epsilon=1e-3)(t)
+
+    def conv(t: keras.KerasTensor, filters: int, size: int = 1, strides: int = 1) -> keras.KerasTensor:
+        return normed(layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(t))
+
+    def relu6(t: keras.KerasTensor) -> keras.KerasTensor:
+        return layers.ReLU(6.0)(t)
+
+    x = keras.Input((224, 224, 3))
+    t = relu6(conv(x, 32, 3, 2))
+    for size, blocks, stride, expansion, filters in LITE0_STAGES:
+        for block in range(blocks):
+            before, strides = t, 1 if block else stride
+            if expansion > 1:
+                t = relu6(conv(t, expansion * t.shape[-1]))
+            t = relu6(normed(layers.DepthwiseConv2D(size, strides, padding="same", use_bias=False)(t)))
+            t = conv(t, filters)
+            t = layers.Add()([t, before]) if block else t
+    t = layers.GlobalAveragePooling2D()(relu6(conv(t, 1280)))
+    return keras.Model(x, layers.Dense(1000)(t), name="efficientnet_lite0")
+
+
 @keras.saving.register_keras_serializable("benchmarks")
 class Positions(layers.Layer):
     """A learned vector added to every token."""
@@ -77,6 +109,7 @@ APPLICATIONS = {
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     **{name: _application(application) for name, application in APPLICATIONS.items()},
     "squeezenet": squeezenet,
+    "efficientnet_lite0": efficientnet_lite0,
     "vit_b": lambda: vit(224, 16, 768, 12, 12),
 }
 

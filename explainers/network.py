@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -21,7 +22,7 @@ from explainers.model.canonize import canonize
 from explainers.model.decomposition import FOLDED, Decomposition
 from explainers.model.equality import check_equality
 from explainers.model.evaluate import evaluate_all
-from explainers.model.graph import Graph
+from explainers.model.graph import Graph, Node
 from explainers.model.subgraph import collapse
 from explainers.model.trace import trace
 from explainers.rules.assign import Step, assign
@@ -77,17 +78,28 @@ class Network:
     original model's on a probe, checked when it is made."""
 
     def __init__(self, graph: Graph):
-        self.graph = graph
         self.dtype = _dtype(graph)
         self._device: dict[int, Tensor] = {}
         self._buffers = engine.buffers(graph.model.variables)
-        self.weights = {node.name: self._own(node) for node in graph if node.linear is not None}
+        self.graph = self._placed(graph)
+        self.weights = {node.name: self._own(node) for node in self.graph if node.linear is not None}
         self._logits = engine.compile(self._output, self.weights)
         self.equality = check_equality(self)
 
-    def _own(self, node: Any) -> dict[str, Any]:
-        for kernel in node.kernel if isinstance(node.kernel, tuple) else (node.kernel,):
-            self._device[id(kernel)] = self.put(kernel)
+    def _placed(self, graph: Graph) -> Graph:
+        """The graph with its weights as the host sees those on the device: on a CPU the same memory."""
+        views: dict[int, np.ndarray] = {}  # of layers that are called twice, too
+
+        def view(array: np.ndarray) -> np.ndarray:
+            if id(array) not in views:
+                tensor = self.put(array)
+                views[id(array)] = engine.host(tensor)
+                self._device[id(views[id(array)])] = tensor
+            return views[id(array)]
+
+        return _with_weights(graph, view)
+
+    def _own(self, node: Node) -> dict[str, Any]:
         own = {"kernel": self.put(node.kernel)}
         if node.bias is not None:
             own["bias"] = self.put(node.bias)
@@ -186,7 +198,7 @@ def prepare(model: Any, how: Decomposition = FOLDED, subgraphs: tuple[tuple[str,
     graph = canonize(traced, how)
     for patterns in subgraphs:
         graph = collapse(graph, patterns)
-    return graph
+    return _rounded(graph)
 
 
 def network(model: Any, how: Decomposition = FOLDED, subgraphs: tuple[tuple[str, ...], ...] = ()) -> Network:
@@ -199,6 +211,29 @@ def network(model: Any, how: Decomposition = FOLDED, subgraphs: tuple[tuple[str,
     made = Network(graph)
     _networks[key] = made
     return made
+
+
+def _rounded(graph: Graph) -> Graph:
+    """The graph with its weights in the precision that it computes in; canonisation folds in float64."""
+    dtype = _dtype(graph)
+    made: dict[int, np.ndarray] = {}
+
+    def rounded(array: np.ndarray) -> np.ndarray:
+        if id(array) not in made:
+            made[id(array)] = np.asarray(array, dtype)
+        return made[id(array)]
+
+    return _with_weights(graph, rounded)
+
+
+def _with_weights(graph: Graph, function: Callable[[np.ndarray], np.ndarray]) -> Graph:
+    """The graph with a function of every kernel and bias in its place."""
+
+    def changed(node: Node) -> Node:
+        kernel = keras.tree.map_structure(function, node.kernel)
+        return replace(node, kernel=kernel, bias=None if node.bias is None else function(node.bias))
+
+    return replace(graph, nodes=tuple(changed(n) if n.linear is not None else n for n in graph))
 
 
 def _same_weights(bound: Graph, traced: Graph) -> bool:

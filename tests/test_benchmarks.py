@@ -73,3 +73,15 @@ def test_an_environment_that_cannot_be_made_is_one_line(
         SystemExit, match=r"^innvestigate==\S+ and tensorflow==\S+ could not be installed: ERROR"
     ):
         originals.environment(tmp_path)
+
+
+def test_efficientnet_lite0_is_the_published_one() -> None:
+    """Tan and Le's Lite0: parameters and layers of the released checkpoint, up to its logits."""
+    from benchmarks.networks import efficientnet_lite0
+
+    model = efficientnet_lite0()
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert model.count_params() == 4_694_024
+    counts = {kind: kinds.count(kind) for kind in ("BatchNormalization", "DepthwiseConv2D", "Conv2D", "Add")}
+    assert counts == {"BatchNormalization": 49, "DepthwiseConv2D": 16, "Conv2D": 33, "Add": 9}
+    assert model.get_layer(index=-3).output.shape == (None, 7, 7, 1280)

@@ -2,6 +2,7 @@
 
 from explainers.rules.base import Constants, Flow, Rule, Site
 from explainers.rules.input_layer import Flat, WSquare, ZBox
+from explainers.rules.norm import Norm
 from explainers.rules.weighted import AlphaBeta, Epsilon, Gamma, Gradient, Zero, ZPlus
 from explainers.rules.weightless import (
     Adjoint,
@@ -10,7 +11,6 @@ from explainers.rules.weightless import (
     Custom,
     Deconvolve,
     Guided,
-    Norm,
     Pass,
     Signal,
     SoftmaxTaylor,

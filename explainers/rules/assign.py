@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from explainers.errors import InvalidParameter
-from explainers.model.graph import Graph
+from explainers.model.graph import Graph, Node
 from explainers.rules.base import Rule, Site
 from explainers.rules.facts import non_negative, only_relu, vanishing
+from explainers.rules.norm import Norm
 from explainers.rules.presets import Preset
 from explainers.rules.weightless import Pass
 
@@ -40,8 +42,21 @@ def assign(preset: Preset, graph: Graph) -> tuple[Step, ...]:
                 f"({node.type}, kind {node.kind!r}) has none; valid there: a rule of "
                 "explainers.rules.weightless"
             )
-        relu = only_relu(graph, node)
+        relu = only_relu(graph, node) if node.traits.weighted or isinstance(rule, Norm) else None
         active = relu is not None and relu.name in vanishes and isinstance(matched[relu.name][0], Pass)
-        site = Site(node, all(name in sure for name in node.inputs), active)
-        steps.append(Step(site, rule, why))
+        spare = _spare(node, graph, matched) if isinstance(rule, Norm) else None
+        steps.append(Step(Site(node, all(name in sure for name in node.inputs), active, spare), rule, why))
     return tuple(steps)
+
+
+def _spare(node: Node, graph: Graph, matched: Mapping[str, tuple[Rule, str]]) -> int | None:
+    """The first summand that the backward pass reads nowhere else: neither its own rule nor another node."""
+    if node.kind != "add" or node.foreign:
+        return None
+    for i, name in enumerate(node.inputs):
+        source = graph[name]
+        alone = graph.children(source) == (node,) and node.inputs.count(name) == 1
+        unread = source.traits.weighted and not matched[name][0].reads_output
+        if alone and unread and source.shape == node.shape:
+            return i
+    return None

@@ -29,13 +29,15 @@ class Site:
     """Where a rule works: the node and what is statically known about its values.
 
     `non_negative`: every input is >= 0. `active`: `z` is the output of the ReLU that alone reads
-    this node, and `R` is 0 where it is 0. `low`, `high`: bounds of the node's input, where the method
-    was given the model's input range.
+    this node, and `R` is 0 where it is 0. `spare`: which summand of a sum need not be kept, as it is `z`
+    less the others. `low`, `high`: bounds of the node's input, where the method was given the model's
+    input range.
     """
 
     node: Node
     non_negative: bool = False
     active: bool = False
+    spare: int | None = None
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
@@ -58,6 +60,8 @@ class Rule(ABC):
     form: ClassVar[str] = "whole"
     # The rule is one of linear nodes: it reads their weights.
     weighted: ClassVar[bool] = False
+    # It looks at `z` where that is not the output of a ReLU.
+    reads_output: ClassVar[bool] = True
 
     def constants(self, site: Site) -> dict[str, Any]:
         """What the rule derives from weights and bounds: host arrays, made once per fit."""

@@ -38,9 +38,9 @@ def _is_non_negative(node: Node, inputs: list[bool]) -> bool:
 
 
 def only_relu(graph: Graph, node: Node) -> Node | None:
-    """The plain ReLU that alone reads a node with weights."""
+    """The plain ReLU that alone reads a node."""
     children = graph.children(node)
-    alone = node.traits.weighted and len(children) == 1 and node.name != graph.output
+    alone = len(children) == 1 and node.name != graph.output
     return children[0] if alone and children[0].function == "relu" else None
 
 

@@ -20,12 +20,12 @@ from explainers.errors import InvalidParameter, UnsupportedLayer
 from explainers.model.graph import Graph, Node
 from explainers.model.kinds import CONVOLUTIONS, WEIGHTED, WEIGHTLESS
 from explainers.rules.base import Rule
+from explainers.rules.norm import Norm
 from explainers.rules.weighted import Gradient
 from explainers.rules.weightless import (
     Adjoint,
     Bilinear,
     ChainRule,
-    Norm,
     Pass,
     Signal,
     SoftmaxTaylor,

@@ -104,6 +104,7 @@ class AlphaBeta(Rule):
     bias: str = "signed"
     form: ClassVar[str] = "signed"
     weighted: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if abs(self.alpha - self.beta - 1) > 1e-9 or self.alpha < 0 or self.beta < 0:

@@ -1,4 +1,4 @@
-"""Rules for nodes without weights: activations, pooling, branches, reshapes, attention.
+"""Rules for nodes without weights: activations, max pooling, products, reshapes, attention.
 
 Sources: Bach et al. 2015; Arras et al. 2017 (gates); Achtibat et al. 2024 (AttnLRP: softmax, matmul,
 normalisation); Zeiler and Fergus 2014 (Deconvnet); Springenberg et al. 2015 (Guided Backprop).
@@ -99,59 +99,6 @@ class Guided(Rule):
     def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
         parts = engine.vjp(site.node.call, a, ops.relu(R))
         return Flow(parts, lambda: (none(R), _remainder(R, parts)))
-
-
-@dataclass(frozen=True)
-class Norm(Rule):
-    """Shares by value, `R_i = a_i / stab(sum_j a_j) R`: add, subtract, average, average pooling.
-
-    What a layer of one's own adds besides its inputs (learned positions) absorbs its share.
-    """
-
-    eps: float = 1e-6
-
-    def __call__(self, site: Site, c: Constants, a: tuple[Tensor, ...], z: Tensor, R: Tensor) -> Flow:
-        pools = site.node.kind == "avg_pool"
-        count = _window(site, a[0]) if pools else float(len(a)) if site.node.kind == "average" else 1.0
-        summed = z * count
-        if self.eps:
-            sure = site.non_negative and site.node.kind != "subtract" and not site.node.foreign
-            ratio = R / (summed + self.eps) if sure else R / stab(summed, self.eps)
-        else:
-            ratio = divide(R, summed)
-        if pools:
-            parts = (a[0] * engine.vjp(site.node.call, a, ratio * count)[0],)
-        else:
-            signs = (1, -1) if site.node.kind == "subtract" else (1,) * len(a)
-            parts = tuple(sum_to(sign * aligned(x, z) * ratio, x) for sign, x in zip(signs, a, strict=True))
-
-        def account() -> tuple[Tensor, Tensor]:
-            constant = summed - sum(aligned(x, z) for x in a) if site.node.foreign and not pools else 0.0
-            return total(ratio * constant) if site.node.foreign else none(R), total(R - ratio * summed)
-
-        return Flow(parts, account)
-
-    def cost(self, site: Site) -> float:
-        return 0.0
-
-
-def _window(site: Site, a: Tensor) -> float | np.ndarray:
-    """Number of inputs in each window of an average pooling (fewer at padded borders)."""
-    node = site.node
-    if node.window is None:  # a mean over whole axes
-        shape = [a.shape[i] for i in range(len(a.shape))]
-        outside = int(np.prod([n for n in node.shape[1:] if n is not None] or [1]))
-        return float(np.prod(shape[1:])) / outside
-    if node.layer.padding == "valid":
-        return float(np.prod(node.window))
-    counts = np.ones(())
-    for size, window, stride in zip(a.shape[1:-1], node.window, node.layer.strides, strict=True):
-        steps = -(-size // stride)
-        low = max((steps - 1) * stride + window - size, 0) // 2
-        starts = np.arange(steps) * stride - low
-        axis = np.minimum(starts + window, size) - np.maximum(starts, 0)
-        counts = counts[..., None] * axis
-    return counts[None, ..., None].astype("float64")
 
 
 @dataclass(frozen=True)
