@@ -204,17 +204,22 @@ class BackwardFitted(Fitted):
 def analyze_many(fitted: Sequence[Fitted], x: Any, target: Target = None) -> list[Explanation]:
     """Explain one batch by several methods; those on the shared backward pass share one forward pass."""
     results: dict[int, Explanation] = {}
-    groups: dict[int, list[BackwardFitted]] = {}
+    for member in fitted:
+        if not isinstance(member, BackwardFitted):
+            results[id(member)] = member.analyze(x, target)
+    for members in grouped(fitted):
+        explained = _run(members[0].network, members, x, target, False)
+        results.update({id(member): e for member, e in zip(members, explained, strict=True)})
+    return [results[id(member)] for member in fitted]
+
+
+def grouped(fitted: Sequence[Fitted]) -> list[list[BackwardFitted]]:
+    """Those on the shared backward pass, each once, by the network whose forward pass they share."""
+    groups: dict[int, dict[int, BackwardFitted]] = {}
     for member in fitted:
         if isinstance(member, BackwardFitted):
-            groups.setdefault(id(member.network), []).append(member)
-        else:
-            results[id(member)] = member.analyze(x, target)
-    for members in groups.values():
-        unique = list({id(member): member for member in members}.values())
-        explained = _run(unique[0].network, unique, x, target, False)
-        results.update({id(member): e for member, e in zip(unique, explained, strict=True)})
-    return [results[id(member)] for member in fitted]
+            groups.setdefault(id(member.network), {})[id(member)] = member
+    return [list(members.values()) for members in groups.values()]
 
 
 def _run(

@@ -49,6 +49,22 @@ def compile(function: Callable[..., Any], weights: Any, jit: bool = False) -> Ca
     return run
 
 
+def shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(weights, *arguments)`, compiled once for all weights of the same shapes.
+
+    What :func:`compile` makes need not hand its weights over at every call, which takes some milliseconds
+    where there are many.
+    """
+    programs: dict[str, Callable[..., Any]] = {}
+
+    def run(weights: Any, *arguments: Any) -> Any:
+        if _precision not in programs:
+            programs[_precision] = _SHARED[backend()](functools.partial(function))
+        return programs[_precision](weights, *arguments)
+
+    return run
+
+
 @contextmanager
 def precision(name: str) -> Iterator[None]:
     """While it lasts, products of this process (convolutions, matrices) are computed in precision `name`.
@@ -186,6 +202,28 @@ def _compile_torch(function: Callable[..., Any], weights: Any, jit: bool) -> Cal
     return without_tape
 
 
+def _shared_tensorflow(function: Callable[..., Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    return tf.function(function, autograph=False)
+
+
+def _shared_jax(function: Callable[..., Any]) -> Callable[..., Any]:
+    import jax
+
+    return jax.jit(function)
+
+
+def _shared_torch(function: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+
+    def without_tape(*arguments: Any) -> Any:
+        with torch.no_grad():
+            return function(*arguments)
+
+    return without_tape
+
+
 @contextmanager
 def _tensor_cores_tensorflow(allowed: bool) -> Iterator[None]:
     import tensorflow as tf
@@ -222,6 +260,7 @@ def _tensor_cores_torch(allowed: bool) -> Iterator[None]:
 
 _VJP = {"tensorflow": _vjp_tensorflow, "jax": _vjp_jax, "torch": _vjp_torch}
 _COMPILE = {"tensorflow": _compile_tensorflow, "jax": _compile_jax, "torch": _compile_torch}
+_SHARED = {"tensorflow": _shared_tensorflow, "jax": _shared_jax, "torch": _shared_torch}
 _TENSOR_CORES = {
     "tensorflow": _tensor_cores_tensorflow,
     "jax": _tensor_cores_jax,

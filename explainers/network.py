@@ -136,13 +136,17 @@ class Network:
 
     def run(self, heads: Sequence[Head], x: tuple[np.ndarray, ...], goal: Goal, ledger: bool = False) -> Any:
         """`(output, target, [(relevance, ledger lines) per head])`; class -1 is the predicted one."""
-        programs, key = heads[0].programs, (*(id(head) for head in heads), ledger, goal.function)
+        programs, key = heads[0].programs, _key(heads, ledger, goal.function)
         if key not in programs:
             for other in [made for made in programs if made[-1] not in (None, goal.function)]:
                 del programs[other]  # one function at a time: a caller may make a new one for every call
-            weights = {"nodes": self.weights, "heads": [head.constants for head in heads]}
-            programs[key] = engine.compile(self._pass(tuple(heads), ledger, goal.function), weights)
+            program = self.program(heads, ledger, goal.function)
+            programs[key] = engine.compile(program, self.weights_of(heads))
         return programs[key](self.tensors(x), ops.convert_to_tensor(np.asarray(goal.classes, "int32")))
+
+    def lend(self, heads: Sequence[Head], program: Callable[..., Any]) -> None:
+        """Have these heads run together by `program(x, target)`, which computes what their own would."""
+        heads[0].programs[_key(heads, False, None)] = program
 
     def tensors(self, x: tuple[np.ndarray, ...]) -> tuple[Tensor, ...]:
         return tuple(ops.convert_to_tensor(np.asarray(value, self.dtype)) for value in x)
@@ -154,7 +158,15 @@ class Network:
     def _output(self, weights: Any, x: tuple[Tensor, ...]) -> Tensor:
         return self.record(weights, x)[self.graph.output]
 
-    def _pass(self, heads: tuple[Head, ...], ledger: bool, function: Function | None) -> Callable[..., Any]:
+    def weights_of(self, heads: Sequence[Head]) -> dict[str, Any]:
+        """What a :meth:`program` of these heads reads of the network's weights."""
+        return {"nodes": self.weights, "heads": [head.constants for head in heads]}
+
+    def program(
+        self, heads: Sequence[Head], ledger: bool = False, function: Function | None = None
+    ) -> Callable[..., Any]:
+        """`(weights, x, target) -> (output, target, [(relevance, ledger lines) per head])`."""
+
         def program(weights: Any, x: tuple[Tensor, ...], target: Tensor) -> Any:
             record = self.record(weights["nodes"], x)
             output = record[self.graph.output]
@@ -167,6 +179,10 @@ class Network:
             return output, target, results
 
         return program
+
+
+def _key(heads: Sequence[Head], ledger: bool, function: Function | None) -> tuple[Any, ...]:
+    return (*(id(head) for head in heads), ledger, function)
 
 
 def _start(start: str, output: Tensor, chosen: Tensor, cut: str) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,19 +21,20 @@ KINDS_OF_WORK: Final = (READ, DECODE, EXPLAIN, MEASURE, CURVES, WRITE)
 @dataclass
 class Busy:
     """Seconds by kind of work; threads that work side by side count each, so the sum may exceed the time that
-    passed."""
+    passed. ``clock``: seconds, from any start."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    clock: Callable[[], float] = time.perf_counter
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextmanager
     def at(self, work: str) -> Iterator[None]:
         """Add the seconds that the block takes to those of ``work``."""
-        began = time.perf_counter()
+        began = self.clock()
         try:
             yield
         finally:
-            self.add({work: time.perf_counter() - began})
+            self.add({work: self.clock() - began})
 
     def add(self, seconds: Mapping[str, float]) -> None:
         """Add what was spent elsewhere, in another process for example."""

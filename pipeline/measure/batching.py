@@ -22,10 +22,12 @@ REPEATS = 2
 
 
 def explain_inputs(
-    bench: Bench, inputs: np.ndarray, target: Target, methods: Sequence[Fitted]
+    bench: Bench, inputs: np.ndarray, target: Target, methods: Sequence[Fitted], most: int = 0
 ) -> list[Explanation]:
     """One explanation of ``inputs`` (n, h, w, c) per method, in the batches and the precision that the
     configuration names; the forward pass is shared where the methods can. ``target``: None, or one per image.
+    ``most``: images at once, where a few do not fill a batch of the audit: the rest of it would be
+    explained for nothing.
 
     Where the device's memory does not suffice, half as many images at once from then on.
 
@@ -33,7 +35,7 @@ def explain_inputs(
         InputError: it does not suffice for one image.
     """
     while True:
-        at_once = bench.at_once
+        at_once = min(most or bench.at_once, bench.at_once)
         try:
             return in_batches(methods, inputs, target, at_once, bench.config.audit.precision)
         except Exception as error:

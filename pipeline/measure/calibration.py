@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from explainers.network import network
+from pipeline.busy import EXPLAIN, Busy
 from pipeline.inputs.picked import Picked
 from pipeline.inputs.spread import spread
 from pipeline.measure.audit import audit_shard
-from pipeline.measure.batching import explain_inputs
 from pipeline.measure.bench import Bench
 from pipeline.measure.forecast import Speeds, Work
 from pipeline.measure.interventions.kinds import Donor, Subject, all_interventions
@@ -28,7 +28,8 @@ BATCHES = 4  # timed together, beside one that is timed alone
 SHARE = 20  # no more than one image in so many is looked at, but a batch
 SLOW = 2.0  # seconds: when a batch takes longer than that, it is the only one
 _SCENES = 6  # pictures that are edited
-REPEATS = 3  # of what is timed by itself
+REPEATS = 3  # forward passes of a batch that are timed, at most
+ENOUGH = 0.5  # seconds of them, after which no more are
 
 Clock = Callable[[], float]
 
@@ -52,14 +53,14 @@ def calibrate(bench: Bench, clock: Clock = time.perf_counter) -> Speeds:
     if sample.batches > 1 and first.seconds < SLOW:
         first = sample.audit(1)  # the one before may have compiled
         several = sample.audit(sample.batches)
-    forward, explanation = sample.passes()
+    explanation = min(first.explanation, several.explanation)
     image = max(slope((first.images, first.seconds), (several.images, several.seconds)), explanation)
     part = sum(_size(table.slice(0, 0)) for table in several.tables.values())
     stored = sum(map(_size, several.tables.values())) - part
     return Speeds(
         image=image,
         explanation=explanation,
-        forward=forward,
+        forward=sample.forward(),
         fit=bench.fit_seconds,
         bytes=stored / several.images,
         part=part,
@@ -79,10 +80,11 @@ def slope(first: tuple[int, float], several: tuple[int, float]) -> float:
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Some images that went through the loop of the audit."""
+    """Some images that went through the loop of the audit; ``explanation``: seconds of one's maps alone."""
 
     images: int
     seconds: float
+    explanation: float
     tables: Mapping[str, pa.Table]
 
 
@@ -103,19 +105,17 @@ class _Sample:
         """Read, explain and measure the first few batches."""
         whole = self.picked.shard
         stop = min(len(whole), batches * self.size)
-        began = self.clock()
-        tables = audit_shard(replace(whole, stop=stop), self.bench)
-        return _Stretch(stop, self.clock() - began, tables)
+        busy, began = Busy(clock=self.clock), self.clock()
+        tables = audit_shard(replace(whole, stop=stop), self.bench, busy=busy)
+        seconds = self.clock() - began
+        return _Stretch(stop, seconds, busy.seconds[EXPLAIN] / (batches * self.size), tables)
 
-    def passes(self) -> tuple[float, float]:
-        """Seconds of a forward pass, and of an image's maps by all methods: the smallest of a few."""
-        card, model = self.bench.model.card, self.bench.model.model
+    def forward(self) -> float:
+        """Seconds of a forward pass: the smallest of a few."""
+        card = self.bench.model.card
         x = np.zeros((self.size, card.height, card.width, card.channels), np.float32)
-        methods = list(self.bench.methods.values())
-        net = network(model)
-        forward = min(self._timed(lambda: net.logits((x,))))
-        explanation = min(self._timed(lambda: explain_inputs(self.bench, x, None, methods)))
-        return forward / self.size, explanation / self.size
+        net = network(self.bench.model.model)
+        return min(self._timed(lambda: net.logits((x,)))) / self.size
 
     def edits(self) -> float:
         """Seconds of making an edited picture; 0 where there are too few with a box to make one."""
@@ -129,14 +129,16 @@ class _Sample:
         return (self.clock() - began) / made if made else 0.0
 
     def _timed(self, action: Callable[[], object]) -> Iterator[float]:
-        """Seconds of a few calls, after one that may compile; of one only where that is slow."""
+        """Seconds of a few calls, after one that may compile; of fewer where that is slow."""
+        spent = 0.0
         for number in range(1 + REPEATS):
             began = self.clock()
             action()
             seconds = self.clock() - began
             if number or seconds >= SLOW:
+                spent += seconds
                 yield seconds
-            if seconds >= SLOW:
+            if spent >= ENOUGH:
                 return
 
 

@@ -100,18 +100,19 @@ class Trial:
         dataset, model = self.bench.dataset, self.bench.model
         try:
             fitted = fit_methods([entrant.config], model, lambda: reference_batches(dataset, model.card))
-            self.gaps.explained(fitted[entrant.key], range(1))
+            (tried,) = self._copies.shared(fitted)
+            self.gaps.explained(tried, range(1))
         except (ExplainError, InputError) as error:
             entrant.reason = f"cannot explain this network: {line_of(error)}"
         else:
-            entrant.fitted = fitted[entrant.key]
+            entrant.fitted, entrant.tried = fitted[entrant.key], tried
 
     def _check(self, entrant: Entrant, stages: Mapping[str, float]) -> None:
         """Compare a candidate's maps with those of another class and of shuffled weights."""
-        if entrant.fitted is None:
+        if entrant.tried is None:
             return
         config = self.bench.config.model_copy(update={"methods": (entrant.config,)})
-        alone = replace(self.bench, config=config, methods={entrant.key: entrant.fitted})
+        alone = replace(self.bench, config=config, methods={entrant.key: entrant.tried})
         part = rows_of(self.images, range(min(CHECKED, len(self.images))))
         try:
             checked, failed = check_methods(alone, part.inputs, part.valid, stages, self._copies)

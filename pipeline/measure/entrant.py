@@ -21,7 +21,8 @@ class Entrant:
     """A candidate.
 
     Attributes:
-        fitted: None where it does not fit the network.
+        fitted: None where it does not fit the network; tried: the same, by a program that serves the copies
+            with shuffled weights as well.
         sane: None where it could not be checked, and ``doubt`` says why.
         gaps: of the images that were measured, in their order; 0 where it has no map: nothing is ordered.
         runs: more images may still make it the one that is used.
@@ -29,6 +30,7 @@ class Entrant:
 
     config: MethodConfig
     fitted: Fitted | None = None
+    tried: Fitted | None = None
     reason: str = ""
     doubt: str = ""
     sanity: MethodSanity | None = None

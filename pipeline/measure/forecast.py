@@ -93,14 +93,14 @@ def _curves(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
 
 
 def _sanity(config: Config, work: Work, speeds: Speeds) -> StageCost | None:
-    """Two explanations of the sample, and a refit and one more for every stage of shuffled weights."""
+    """Two explanations of the sample and one more for every stage of shuffled weights, by a program that is
+    compiled once for all of them."""
     if config.sanity.images == 0:
         return None
     images = min(images_checked(config.sanity.images, work.images), config.execution.batch_size)
-    # a batch is always a full one: the programs are compiled for it
-    explained = (2 + len(SHUFFLED)) * config.execution.batch_size
+    explained = (2 + len(SHUFFLED)) * images
     passes = explained * max(speeds.explanation / speeds.forward, 1.0)
-    seconds = len(SHUFFLED) * speeds.fit + explained * speeds.explanation
+    seconds = speeds.fit + explained * speeds.explanation
     return StageCost("sanity", images, round(passes), seconds)
 
 

@@ -22,6 +22,7 @@ from pipeline.terms import CurveOrder
 ACROSS = 8  # regions of a picture's side
 STEPS = 10  # of the 64 regions are replaced, by noise, one after the other: 16 % of the picture
 METRIC = "aopc_gap"
+AT_ONCE = 8  # images that are explained together: as many as the first look is at
 BY: Mapping[str, Literal["absolute", "signed", "positive"]] = {
     "abs_sum": "absolute",
     "sum": "signed",
@@ -30,12 +31,13 @@ BY: Mapping[str, Literal["absolute", "signed", "positive"]] = {
 
 
 class Gaps:
-    """The gaps of ``images``: maps in the batches of the audit, kept; curves once, in few steps."""
+    """The gaps of ``images``: maps, a few at once, kept; curves once, in few steps."""
 
     def __init__(self, bench: Bench, images: Batch) -> None:
         self._bench, self._images = bench, images
-        card, self._size = bench.model.card, bench.config.execution.batch_size
-        self._evaluator = Evaluator(bench.model.model, self._size)
+        card, batch_size = bench.model.card, bench.config.execution.batch_size
+        self._size = min(AT_ONCE, batch_size)
+        self._evaluator = Evaluator(bench.model.model, batch_size)
         config = PerturbationConfig(
             orders=(CurveOrder.MORF, CurveOrder.LERF),
             region=max(1, -(-min(card.height, card.width) // ACROSS)),
@@ -71,16 +73,17 @@ class Gaps:
             target = None
             if self._bench.config.audit.target == "label":
                 target = self._images.labels[here].clip(0)
-            (self._maps[key],) = explain_inputs(self._bench, self._images.inputs[here], target, [fitted])
+            inputs = self._images.inputs[here]
+            (self._maps[key],) = explain_inputs(self._bench, inputs, target, [fitted], self._size)
         return self._maps[key]
 
     def measure(self, entrants: Sequence[Entrant], rows: range) -> None:
         """Add the gaps of these images to those of each candidate: drop in MoRF order minus that in LeRF."""
         maps = []
         for entrant in entrants:
-            assert entrant.fitted is not None
+            assert entrant.tried is not None
             with entrant.timed():
-                maps.append(self.explained(entrant.fitted, rows))
+                maps.append(self.explained(entrant.tried, rows))
         block, keys = rows_of(self._images, rows), [entrant.key for entrant in entrants]
         with ExitStack() as clocks:
             for entrant in entrants:

@@ -19,6 +19,7 @@ from skimage.metrics import structural_similarity
 
 from explainers import Explanation, Fitted
 from explainers.errors import ExplainError
+from explainers.kindred import Kindred
 from pipeline.errors import InputError
 from pipeline.inputs.batches import iter_batches
 from pipeline.inputs.picked import Picked
@@ -92,12 +93,14 @@ def images_checked(asked: int, of: int) -> int:
 
 
 class Copies:
-    """Shuffled copies of one network, each made and traced once for all methods that are checked."""
+    """Shuffled copies of one network, each made and traced once for all methods that are checked; what is
+    compiled for a method serves the network and its copies."""
 
     def __init__(self, model: keras.Model, seed: int) -> None:
         self._model, self._seed = model, seed
         self._made: dict[float, keras.Model] = {}
         self._bound: list[Fitted] = []  # a network lives as long as something is bound to it
+        self._kindred: dict[tuple[str, ...], Kindred] = {}
 
     def __call__(self, share: float) -> keras.Model:
         """The copy whose upper ``share`` is shuffled."""
@@ -108,6 +111,11 @@ class Copies:
     def keep(self, fitted: Mapping[str, Fitted]) -> None:
         """Keep the copies' networks for the next method."""
         self._bound += fitted.values()
+
+    def shared(self, fitted: Mapping[str, Fitted]) -> list[Fitted]:
+        """Methods fitted to the network first, then to its copies, by programs that they share."""
+        kindred = self._kindred.setdefault(tuple(fitted), Kindred(list(fitted.values())))
+        return kindred.of(list(fitted.values()))
 
 
 def check_methods(
@@ -122,14 +130,14 @@ def check_methods(
     ``stages``: shares of the network to shuffle, by name; without "all layers" nothing is called insensitive.
     The second result says of the other methods why they could not be checked.
     """
-    fitted = list(bench.methods.values())
     copies = copies or Copies(bench.model.model, bench.config.audit.seed)
-    before = explain_inputs(bench, x, None, fitted)
+    fitted = copies.shared(bench.methods)
+    before = explain_inputs(bench, x, None, fitted, len(x))
     target = before[0].target
     classes = before[0].output.shape[1]
     rng = Purpose.SANITY_TARGETS.rng(bench.config.audit.seed)
     others = (target + rng.integers(1, max(classes, 2), len(target))) % classes
-    swapped = explain_inputs(bench, x, others, fitted)
+    swapped = explain_inputs(bench, x, others, fitted, len(x))
     after = {name: _explain_shuffled(bench, copies, share, x, target) for name, share in stages.items()}
     results, failed = [], {}
     for i, method in enumerate(bench.methods):
@@ -230,7 +238,7 @@ def _explain_shuffled(
         except (ExplainError, InputError) as error:
             failed[method.key] = error
     copies.keep(fitted)
-    maps = explain_inputs(bench, x, target, list(fitted.values()))
+    maps = explain_inputs(bench, x, target, copies.shared(fitted), len(x))
     return failed | dict(zip(fitted, maps, strict=True))
 
 

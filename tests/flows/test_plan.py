@@ -229,7 +229,7 @@ def test_with_a_dataset_it_says_what_an_audit_would_cost(
     audit, sanity, edits, windows = told["forecast"]["stages"]  # the configuration wants no curves
     assert (audit["stage"], audit["images"], audit["passes"]) == ("audit", 24, 48)
     assert (audit["seconds"], audit["bytes"]) == (24.0, 24_000)
-    assert sanity["seconds"] == 3 * 10 + 5 * 16
+    assert sanity["seconds"] == 10 + 5 * 4
     # 4 classes of 6 images, fewer than the 10 of a first look, in 11 passes each
     assert (edits["passes"], edits["seconds"], edits["most"]) == (24 * 11, 132, 132)
     # a window of each image and one of another class, onto two recipients each, and recipients as they are
