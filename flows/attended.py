@@ -13,6 +13,7 @@ from flows.server import start_server
 from flows.settings import load_tensorflow
 from pipeline.config import Config, parse_config
 from pipeline.measure.beforehand import glance, glance_reference
+from pipeline.run import start_up
 from pipeline.run.costs import duration
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
@@ -38,6 +39,8 @@ def audit(
     Raises:
         InputError, ConfigError, ExplainError: something cannot be used; too many images failed.
     """
+    start_up.begin()
+    start_up.reached(start_up.COMMAND)
     file = MetricsFile(Path(metrics), out) if metrics else None
     with progress.shown_on(terminal.console, file):
         return _audit(config, out, report, trust, seconds)
@@ -51,6 +54,7 @@ def _audit(config: Config, out: str, report: bool, trust: Trust, seconds: float 
     dataset = glance(config, trust, run)
     glance_reference(config, trust)
     config = run.settled(config)
+    start_up.reached(start_up.INPUT)
     _get_ready(config, trust, dataset)
     if seconds is not None:
         config = _fitted(config, trust, run, seconds)
@@ -78,11 +82,13 @@ def _get_ready(config: Config, trust: Trust, dataset: Dataset | None) -> None:
     work = "choosing the method on a few images" if config.automatic else "compiling the methods"
     with progress.waiting(f"loading the model, {work}"):
         load_tensorflow()
+        start_up.reached(start_up.FRAMEWORK)
         from pipeline.measure.benches import bench_for
 
         bench = bench_for(config, trust, dataset)
         if server is not None:
             server.wait()
+        start_up.reached(start_up.SERVER)
     if bench.choice is not None:
         terminal.print_choice(bench.choice)
 

@@ -24,6 +24,7 @@ from flows import interrupts, journal
 from flows.exit_codes import ExitCode
 from flows.settings import quiet_logs
 from pipeline.errors import plain
+from pipeline.run import start_up
 
 DONE, BREACH, WRONG_INPUT, FAILURE, INCONCLUSIVE, INTERRUPTED = ExitCode
 
@@ -101,6 +102,7 @@ for _name in COMMANDS:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    start_up.begin(start_up.process_start())
     code = run(sys.argv[1:])
     interrupts.end_at_once(code)  # from here on: nothing is left to be finished
     sys.exit(code)

@@ -18,6 +18,7 @@ from rich.text import Text
 from flows import journal
 from flows.journal import Journal, Pace
 from flows.metrics_file import MetricsFile
+from pipeline.run import start_up
 from pipeline.run.costs import stages_told_to
 from pipeline.run.preflight import Preflight
 
@@ -47,10 +48,12 @@ class Meter:
 
     def add(self, shard: str, images: int) -> None:
         """``images`` more of ``shard`` are finished."""
+        start_up.reached(start_up.IMAGES)
         self._set(shard, self._done.get(shard, 0) + images)
 
     def finish(self, shard: str, images: int) -> None:
         """``shard`` is finished, with ``images``."""
+        start_up.reached(start_up.SHARD)
         self._set(shard, images)
         if _journal is not None:
             _journal.pace(self.pace(shard))

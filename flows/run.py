@@ -34,6 +34,7 @@ from pipeline.config import Config, parse_config  # noqa: E402
 from pipeline.config_sections import ReportConfig  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.inputs.objects.traffic import TRAFFIC  # noqa: E402
+from pipeline.run import start_up  # noqa: E402
 from pipeline.run.costs import clocked  # noqa: E402
 from pipeline.run.edited_parts import EditedParts  # noqa: E402
 from pipeline.run.reference import drop_reference  # noqa: E402
@@ -118,6 +119,7 @@ def audit_flow(
         InputError: something the user named cannot be used, or too many images failed.
     """
     follow_master()
+    start_up.begin()
     dated = out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")
     follows = Night(**night) if night else None
     parsed = parse_config(config)
@@ -150,6 +152,7 @@ def run_audit(
 
 def _audit(config: Config, out: str, end: str, trust: Trust) -> AuditResult:
     load_tensorflow()
+    start_up.reached(start_up.FRAMEWORK)
     from pipeline.measure.audit import audit_run
     from pipeline.measure.benches import bench_for
 
@@ -209,6 +212,7 @@ def _compare(store: Store, bench: Bench, session: Session, trust: Trust) -> None
 def _foresee(store: Store, bench: Bench) -> list[dict[str, Any]]:
     """Say what the run will cost: on the terminal that waits, if one does, and in Prefect's log."""
     expected = foresight.foresee(store, bench)
+    start_up.reached(start_up.FORECAST)
     if expected is None:
         return []
     progress.say(expected.line)

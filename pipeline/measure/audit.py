@@ -29,6 +29,7 @@ from pipeline.measure.curves import Explained
 from pipeline.measure.properties import sampled_share
 from pipeline.measure.rows import Recipe, batch_tables
 from pipeline.measure.sanity import check_run
+from pipeline.run import start_up
 from pipeline.run.costs import CHOICE, clocked
 from pipeline.run.documents import ChoiceDocument
 from pipeline.run.preflight import KEY, Preflight
@@ -67,6 +68,7 @@ def audit_run(
             session.images = audit(keys) if audit else sum(audit_part(run, bench, key) for key in keys)
         finally:
             session.seconds = round(time.perf_counter() - started, 3)
+            session.start_up = start_up.end()
             run.end(session)
         if session.images:
             _note_spent(session, bench)
@@ -114,6 +116,7 @@ def _look_first(run: Store, bench: Bench) -> Preflight | None:
     if run.exists and (KEY in run.manifest or not run.missing()):
         return None
     seen = look(bench.dataset, bench.model, batch_size=bench.config.execution.batch_size)
+    start_up.reached(start_up.LOOK)
     doubts = () if bench.choice is None or bench.choice.passed else (_doubt(bench.choice),)
     return replace(
         seen,
@@ -191,7 +194,7 @@ def audit_shard(
     """Explain and measure every image of ``shard``: table name to table, as in :mod:`pipeline.schema`.
 
     The metrics of a batch are computed in a second thread while the next batch is explained. ``on_batch`` is
-    called with the number of images that became finished; ``busy`` gets the seconds by kind of work.
+    called there with the number of images that became finished; ``busy`` gets the seconds by kind of work.
     """
     busy = busy or Busy()
     batches = iter_batches(bench.dataset, shard, bench.model.card, bench.config.execution.batch_size, busy)
@@ -214,12 +217,13 @@ def audit_batches(
 
     def measured(batch: Batch, explanations: Sequence[Explanation]) -> dict[str, pa.Table]:
         with busy.at(MEASURE):
-            return batch_tables(batch, explanations, recipe)
+            tables = batch_tables(batch, explanations, recipe)
+        if on_batch:  # here, not where it is collected: that is a few batches later
+            on_batch(tables["examples"].num_rows)
+        return tables
 
     def collect() -> None:
         pieces.append(pending.popleft().result())
-        if on_batch:
-            on_batch(pieces[-1]["examples"].num_rows)
 
     with ThreadPoolExecutor(1, "measure") as measuring:
         for batch in batches:

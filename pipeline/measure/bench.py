@@ -16,6 +16,7 @@ from pipeline.measure.beforehand import Moved, glance_run
 from pipeline.measure.curves import Perturber, open_perturber
 from pipeline.measure.fitting import check, create, fit_methods, reference_batches
 from pipeline.measure.metrics import get_metric
+from pipeline.run import start_up
 from pipeline.run.documents import ChoiceDocument
 from pipeline.run.provenance import replaced
 from pipeline.run.store import Store
@@ -80,10 +81,12 @@ def open_bench(config: Config, trust: Trust = NOTHING, dataset: Dataset | None =
         check(method)
     dataset = dataset or open_dataset(config.dataset)
     model = load_model(config.model, dataset, trust)
+    start_up.reached(start_up.MODEL)
     began = time.perf_counter()
     fitted = fit_methods(named, model, lambda: reference_batches(dataset, model.card))
     fit_seconds = time.perf_counter() - began
     perturber = open_perturber(config, dataset, model)
+    start_up.reached(start_up.METHODS)
     return Bench(config, dataset, model, fitted, perturber, fit_seconds=fit_seconds)
 
 

@@ -16,6 +16,7 @@ from pipeline.inputs.models import load_model
 from pipeline.measure.batching import warm_up, with_batch_size
 from pipeline.measure.bench import Bench, open_bench
 from pipeline.measure.choice import choose
+from pipeline.run import start_up
 from pipeline.run.provenance import engine_of, replaced
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
@@ -43,8 +44,10 @@ def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = 
                 bench = with_batch_size(bench)
             if config.automatic:
                 bench = choose(bench)
+                start_up.reached(start_up.CHOSEN)
             began = time.perf_counter()
             warm_up(bench)
+            start_up.reached(start_up.COMPILED)
             now = time.perf_counter()
             bench = replace(bench, seconds=now - started, fit_seconds=bench.fit_seconds + now - began)
             _kept.update({key: bench, _key(bench.config, trust): bench})

@@ -45,6 +45,8 @@ class Session:
     images: int = 0
     seconds: float = 0.0
     setup_seconds: float = 0.0  # reading and compiling the model, before the first image
+    # seconds until each step before the first shard was done: see pipeline.run.start_up
+    start_up: dict[str, float] = field(default_factory=dict)
     # seconds by stage, and what was forecast for them: see pipeline.run.costs
     spent: dict[str, float] = field(default_factory=dict)
     forecast: list[dict[str, Any]] = field(default_factory=list)

@@ -62,6 +62,22 @@ def test_what_it_cost_stands_beside_the_forecast(finished: Path):
     assert session["forecast"][0]["images"] == 24
     assert list(session["spent"]) == [*stages, "ranking", "follow-ups", "report"]
     assert list(session["busy"]) == ["reading", "decoding", "forward and backward", "metrics", "writing"]
+    steps = session["start_up"]
+    assert list(steps) == [
+        "command understood",
+        "input looked at",
+        "framework loaded",
+        "model loaded",
+        "methods fitted",
+        "methods compiled",
+        "server answers",
+        "forecast made",
+        "images looked at",
+        "first images audited",
+        "first shard written",
+    ]
+    assert list(steps.values()) == sorted(steps.values())
+    assert 0 <= steps["command understood"] < steps["first shard written"]
     # one thread writes and asks the network; that is part of the audit's time
     assert 0 < session["busy"]["forward and backward"] + session["busy"]["writing"] <= session["seconds"]
 
