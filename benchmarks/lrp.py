@@ -15,12 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from benchmarks.output import publish, versions
 
 METHODS = ("lrp.epsilon", "lrp.preset_a", "lrp.preset_b")
+XLA = ", XLA"  # behind a method: whole passes compiled by it
 MUST_REACH = {"lrp.epsilon": 0.95, "lrp.preset_a": 1.25, "lrp.preset_b": 1.9}  # vgg16, times the gradient
 PEAK_MUST_REACH = 1.3
 SETUP_MUST_REACH = {"vgg16": 8.0, "nasnet_large": 30.0}
@@ -57,23 +59,33 @@ def forward_pass(model: Any) -> Callable[[Any], Any]:
 
 
 def analysis(method: str, model: Any) -> Callable[[Any], Any]:
-    """``x`` -> the maps of ``method``, by the public interface."""
-    from explainers import create_analyzer
+    """``x`` -> the maps of ``method``, by the public interface; one that ends with `XLA` compiled by it."""
+    from explainers import create_analyzer, engine
 
-    fitted = create_analyzer(method).fit(model)
-    return lambda x: fitted.analyze(x).relevance
+    fitted = create_analyzer(method.removesuffix(XLA)).fit(model)
+
+    def maps(x: Any) -> Any:
+        with engine.xla() if method.endswith(XLA) else nullcontext():
+            return fitted.analyze(x).relevance
+
+    return maps
 
 
-def measure_run(network: str, batch: int, repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
+def named(xla: bool) -> tuple[str, ...]:
+    """The methods that are measured."""
+    return (*METHODS, *(method + XLA for method in METHODS)) if xla else METHODS
+
+
+def measure_run(network: str, options: argparse.Namespace, warm_up: int = 2) -> dict[str, list[float]]:
     """Seconds per batch of every method, interleaved."""
     from benchmarks.networks import build, images
 
     model = build(network)
-    x = images(model, batch)
+    x = images(model, options.batch)
     subjects = {"forward": forward_pass(model), "gradient": gradient_of_logit(model)}
-    subjects |= {name: analysis(name, model) for name in METHODS}
+    subjects |= {name: analysis(name, model) for name in named(options.xla)}
     seconds: dict[str, list[float]] = {method: [] for method in subjects}
-    for repeat in range(warm_up + repeats):
+    for repeat in range(warm_up + options.repeats):
         for method, function in subjects.items():
             start = time.perf_counter()
             function(x)
@@ -113,11 +125,11 @@ def in_fresh_process(arguments: list[str]) -> Any:
 def measure(network: str, options: argparse.Namespace) -> dict[str, Any]:
     """All figures of one network."""
     common = ["--networks", network, "--batch", str(options.batch), "--threads", str(options.threads)]
-    repeats = ["--repeats", str(options.repeats)]
+    repeats = ["--repeats", str(options.repeats), *(["--xla"] if options.xla else [])]
     run = in_fresh_process([*common, *repeats, "--role", "run"]) if options.repeats else {}
     alone = {
         method: in_fresh_process([*common, "--role", "alone", "--method", method])
-        for method in ("gradient", *METHODS)
+        for method in ("gradient", *named(options.xla))
     }
     return {"run_s": run, "alone": alone}
 
@@ -155,7 +167,7 @@ def markdown(result: dict[str, Any]) -> str:
     head = ["network", "method", "ms / image", "x gradient", "peak MiB", "x gradient's peak", "setup s"]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for network, figures in result["networks"].items():
-        for method in ("forward", "gradient", *METHODS):
+        for method in ("forward", "gradient", *named(result["xla"])):
             lines.append("| " + " | ".join(row(network, method, figures, result["batch"])) + " |")
     for peer in result["peers"]:
         shown = f"{peer['ratio']:.2f}" if "ratio" in peer else peer["reason"]
@@ -171,6 +183,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=9, help="0: setup and memory only")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--xla", action="store_true", help="and the methods compiled as a whole by XLA")
     parser.add_argument("--peers", action="store_true", help="and iNNvestigate, Zennit, Captum where found")
     parser.add_argument("--peer-python", nargs="+", default=[sys.executable], help="that can import peers")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
@@ -185,7 +198,7 @@ def main() -> None:
     if options.role != "all":
         set_threads(options.threads)
         if options.role == "run":
-            print(json.dumps(measure_run(network, options.batch, options.repeats)))
+            print(json.dumps(measure_run(network, options)))
         else:
             print(json.dumps(measure_alone(network, options.method, options.batch)))
         return
@@ -196,6 +209,7 @@ def main() -> None:
         "threads": options.threads,
         "batch": options.batch,
         "repeats": options.repeats,
+        "xla": options.xla,
         "versions": versions(),
         "networks": {name: measure(name, options) for name in options.networks},
         "peers": measure_peers(options) if options.peers else [],

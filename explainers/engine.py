@@ -17,6 +17,7 @@ import numpy as np
 Tensor = Any
 PRECISIONS = ("float32", "tf32", "bfloat16")
 _precision = ""  # of products; empty: as the framework does them unasked
+_xla = False  # whether programs are compiled by XLA that did not ask for it themselves
 
 
 def backend() -> str:
@@ -38,13 +39,13 @@ def compile(function: Callable[..., Any], weights: Any, jit: bool = False) -> Ca
 
     `jit` asks for XLA (TensorFlow) or torch.compile; JAX always compiles.
     """
-    programs: dict[str, Callable[..., Any]] = {}  # what is compiled in one precision stays in it
+    programs: dict[Any, Callable[..., Any]] = {}  # what is compiled in one precision stays in it
 
     def run(*arguments: Any) -> Any:
-        if _precision not in programs:
+        if (key := (_precision, jit or _xla)) not in programs:
             # a function of its own: frameworks keep what they compiled by the function that they were given
-            programs[_precision] = _COMPILE[backend()](functools.partial(function), weights, jit)
-        return programs[_precision](*arguments)
+            programs[key] = _COMPILE[backend()](functools.partial(function), weights, jit or _xla)
+        return programs[key](*arguments)
 
     return run
 
@@ -84,6 +85,26 @@ def precision(name: str) -> Iterator[None]:
             yield
     finally:
         _precision = before
+
+
+@contextmanager
+def xla() -> Iterator[None]:
+    """While it lasts, TensorFlow compiles programs as a whole by XLA: fewer passes over the memory.
+
+    JAX always does; PyTorch takes `torch.compile`. Fit outside: fitting compiles what runs once.
+    """
+    global _xla
+    before, _xla = _xla, True
+    try:
+        yield
+    finally:
+        _xla = before
+
+
+def is_uncompilable(error: BaseException) -> bool:
+    """Whether XLA has no way to compute an operation, in TensorFlow's words."""
+    said = f"{type(error).__name__}: {error}".casefold()
+    return "xla" in said and ("unsupported operations" in said or "unimplemented" in said)
 
 
 def is_exhausted(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, time
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -36,11 +36,22 @@ class Section(BaseModel):
     """A part of a configuration: unknown fields are refused, nothing changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    later: ClassVar[frozenset[str]] = frozenset()  # fields that runs of earlier versions do not know
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A section without what was added later is the same as before."""
+        content: dict[str, Any] = serialize(self)
+        for name in self.later:
+            if name in content and content[name] == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
 
 class DatasetConfig(Section):
     """Where the images, labels and boxes come from (``hansaudit datasets`` lists the sources)."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"group", "choice"})
     source: str = "planted"  # see pipeline.inputs.datasets.sources
     # tfds: catalog name ("voc/2007"); empty: `path` is the folder of a dataset made by `hansaudit prepare`
     name: str = ""
@@ -65,15 +76,6 @@ class DatasetConfig(Section):
     # which images of a dataset in the TFDS format a limit leaves: the first, or a random one (seeded) of each
     # of as many equal stretches, which covers the classes of a split that is sorted by them
     choice: Literal["first", "spread"] = "first"
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A dataset without what was added later is the same as before."""
-        content: dict[str, Any] = serialize(self)
-        for name in ("group", "choice"):
-            if name in content and content[name] == type(self).model_fields[name].default:
-                del content[name]
-        return content
 
 
 class ModelConfig(Section):
@@ -120,6 +122,7 @@ class MethodConfig(Section):
 class AuditConfig(Section):
     """What is measured."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"xla"})
     target: Literal["predicted", "label"] = "predicted"
     metrics: tuple[str, ...] = (
         "relevance_in",
@@ -134,6 +137,10 @@ class AuditConfig(Section):
     precision: Literal["", "float32", "tf32", "bfloat16"] = Field(
         default="",
         description="of products in the passes that make predictions and maps; empty: as the framework does",
+    )
+    xla: bool = Field(
+        default=False,
+        description="the same passes compiled as a whole by XLA, under TensorFlow (JAX always does)",
     )
     maps: int = Field(default=56, ge=0, le=1024, description="side of the stored pooled maps; 0 = none")
     thumbnails: bool = True

@@ -66,6 +66,10 @@ def run(
         str | None, typer.Option(help="Channels to one map: abs_sum, sum or positive.")
     ] = None,
     maps: Annotated[int | None, typer.Option(help="Side of the stored pooled maps; 0 = none.")] = None,
+    xla: Annotated[
+        bool,
+        typer.Option("--xla", help="Compile the passes as a whole by XLA (TensorFlow; JAX always does)."),
+    ] = False,
     budget: Annotated[
         int | None,
         typer.Option(help="Perturbation curves of N images per class, a seeded choice; 0 = of all.", min=0),
@@ -117,7 +121,13 @@ def run(
     settings.set("reference", source=reference, card=reference_card, unsafe=unsafe or None)
     settings.methods(method)
     settings.set(
-        "audit", target=target, pooling=pooling, maps=maps, seed=seed, metrics=options.listed(metrics)
+        "audit",
+        target=target,
+        pooling=pooling,
+        maps=maps,
+        xla=xla or None,
+        seed=seed,
+        metrics=options.listed(metrics),
     )
     settings.curves(curves, budget)
     settings.set(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
 
 from explainers import Explanation, Fitted, analyze_many, create_analyzer, engine
 from explainers.analyzer import Target
-from pipeline.errors import InputError
+from pipeline.config_sections import AuditConfig
+from pipeline.errors import InputError, reason
 from pipeline.measure.bench import Bench
 from pipeline.measure.curves import open_perturber
 from pipeline.measure.explain import first, joined
@@ -19,6 +20,7 @@ from pipeline.measure.explain import first, joined
 SIZES = (8, 16, 32, 64, 128, 256)
 GAIN = 1.05  # a batch of twice the size that is not this much faster ends the search
 REPEATS = 2
+USUAL = AuditConfig()
 
 
 def explain_inputs(
@@ -37,7 +39,7 @@ def explain_inputs(
     while True:
         at_once = min(most or bench.at_once, bench.at_once)
         try:
-            return in_batches(methods, inputs, target, at_once, bench.config.audit.precision)
+            return in_batches(methods, inputs, target, at_once, bench.config.audit)
         except Exception as error:
             if not engine.is_exhausted(error):
                 raise
@@ -50,19 +52,38 @@ def explain_inputs(
 
 
 def in_batches(
-    fitted: Sequence[Fitted], x: np.ndarray, target: Target, size: int, precision: str = ""
+    fitted: Sequence[Fitted], x: np.ndarray, target: Target, size: int, audit: AuditConfig = USUAL
 ) -> list[Explanation]:
     """:func:`analyze_many` in calls of ``size`` images: the shape for which the audit compiles its programs.
 
-    ``target``: None, or a class per image; ``precision``: as in `AuditConfig`.
+    ``target``: None, or a class per image; of ``audit`` counts how passes are computed.
+
+    Raises:
+        InputError: XLA was asked for and has no way to compute one of the operations.
     """
     parts = []
-    with engine.precision(precision) if precision else nullcontext():
+    with _computed(audit):
         for start in range(0, len(x), size):
             rows = np.minimum(np.arange(start, start + size), len(x) - 1)
             classes = None if target is None else np.asarray(target)[rows]
             parts.append([first(e, len(x) - start) for e in analyze_many(fitted, x[rows], classes)])
     return [joined(of_one) for of_one in zip(*parts, strict=True)]
+
+
+@contextmanager
+def _computed(audit: AuditConfig) -> Iterator[None]:
+    """Context of passes in the precision that was chosen, by XLA where it was asked for."""
+    precision = engine.precision(audit.precision) if audit.precision else nullcontext()
+    try:
+        with precision, engine.xla() if audit.xla else nullcontext():
+            yield
+    except Exception as error:
+        if not (audit.xla and engine.is_uncompilable(error)):
+            raise
+        raise InputError(
+            f"audit.xla: XLA has no way to compute an operation of this network ({reason(error)}); leave it "
+            "out"
+        ) from None
 
 
 def warm_up(bench: Bench) -> None:
@@ -117,7 +138,7 @@ def _rate(bench: Bench, methods: Sequence[Fitted], size: int, clock: Callable[[]
     try:
         for _ in range(1 + REPEATS):
             began = clock()
-            in_batches(methods, x, None, size, bench.config.audit.precision)
+            in_batches(methods, x, None, size, bench.config.audit)
             seconds.append(clock() - began)
     except Exception as error:
         if engine.is_exhausted(error):

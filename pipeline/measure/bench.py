@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from explainers import Fitted
+from explainers import Fitted, engine
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.inputs.datasets import Dataset, open_dataset, reopen_dataset
@@ -74,6 +74,11 @@ def open_bench(config: Config, trust: Trust = NOTHING, dataset: Dataset | None =
     Raises:
         InputError, ConfigError, ExplainError: something that the user named cannot be used.
     """
+    if config.audit.xla and engine.backend() != "tensorflow":
+        raise InputError(
+            f"audit.xla: it is TensorFlow's, and Keras runs on {engine.backend()} (JAX always compiles by "
+            "XLA, PyTorch has none); leave it out"
+        )
     for name in config.audit.metrics:
         get_metric(name)
     named = () if config.automatic else config.methods

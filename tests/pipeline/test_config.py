@@ -31,13 +31,23 @@ def test_how_the_work_is_done_is_no_part_of_the_run_id(section):
     [
         {"audit": {"seed": 1}},
         {"audit": {"precision": "bfloat16"}},
+        {"audit": {"xla": True}},
         {"dataset": {"limit": 3}},
         {"methods": [{"name": "gradient"}]},
     ],
-    ids=["seed", "precision", "limit", "methods"],
+    ids=["seed", "precision", "xla", "limit", "methods"],
 )
 def test_what_changes_a_result_changes_the_run_id(section):
     assert parse_config(section).run_id != Config().run_id
+
+
+def test_what_earlier_versions_did_not_know_is_no_part_of_a_run_that_leaves_it_out():
+    """Their runs go on: what identifies them has no such field."""
+    identity = Config().identity()
+    assert "xla" not in identity["audit"]
+    assert not {"group", "choice"} & identity["dataset"].keys()
+    chosen = parse_config({"audit": {"xla": True}, "dataset": {"choice": "spread"}}).identity()
+    assert (chosen["audit"]["xla"], chosen["dataset"]["choice"]) == (True, "spread")
 
 
 def test_every_fault_is_one_line_with_field_and_value():

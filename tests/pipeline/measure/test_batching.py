@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from explainers import engine
+from explainers import create_analyzer, engine
 from pipeline.config import parse_config
+from pipeline.config_sections import AuditConfig
 from pipeline.errors import InputError
 from pipeline.inputs.shards import plan_shards
 from pipeline.measure import batching
@@ -121,6 +123,44 @@ def test_pieces_of_a_batch_are_the_batch(bench):
     np.testing.assert_allclose(cut.relevance, whole.relevance, rtol=1e-4, atol=1e-6)
     assert cut.target.tolist() == target.tolist()
     assert len(cut.reason) == 5
+
+
+def test_passes_compiled_by_xla_have_the_same_maps(bench, monkeypatch):
+    x = np.random.default_rng(0).uniform(size=(3, *bench.model.model.input_shape[1:])).astype(np.float32)
+    asked: list[bool] = []
+
+    def compiled(function, weights, jit):
+        asked.append(jit)
+        return compile_(function, weights, jit)
+
+    compile_ = engine._COMPILE["tensorflow"]
+    monkeypatch.setitem(engine._COMPILE, "tensorflow", compiled)
+    audit = bench.config.audit.model_copy(update={"xla": True})
+    by_xla = replace(bench, config=bench.config.model_copy(update={"audit": audit}), room=Room(3))
+    methods = [create_analyzer("lrp.preset_a").fit(bench.model.model)]
+    usual, whole = (explain_inputs(b, x, None, methods)[0] for b in (replace(bench, room=Room(3)), by_xla))
+    assert asked == [False, True]
+    np.testing.assert_allclose(whole.relevance, usual.relevance, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(whole.output, usual.output, rtol=1e-5)
+
+
+def test_what_xla_cannot_compute_is_one_line_and_no_silent_fallback():
+    x = keras.Input((8, 8, 3))
+    t = keras.layers.UpSampling2D(interpolation="bicubic")(keras.layers.Conv2D(2, 3)(x))
+    fitted = create_analyzer("gradient").fit(keras.Model(x, keras.layers.Dense(2)(keras.layers.Flatten()(t))))
+    images = np.ones((1, 8, 8, 3), np.float32)
+    assert in_batches([fitted], images, None, 1)[0].relevance.any()
+    with pytest.raises(InputError, match=r"^audit.xla: XLA has no way to compute .*leave it out$"):
+        in_batches([fitted], images, None, 1, AuditConfig(xla=True))
+
+
+def test_xla_is_tensorflows(bench, monkeypatch):
+    audit = bench.config.audit.model_copy(update={"xla": True})
+    monkeypatch.setattr(engine, "backend", lambda: "jax")
+    with pytest.raises(
+        InputError, match=r"^audit.xla: it is TensorFlow's, and Keras runs on jax .*leave it out$"
+    ):
+        open_bench(bench.config.model_copy(update={"audit": audit}))
 
 
 def fake_clock(seconds: dict[int, float], asked: list[int]):
