@@ -28,57 +28,58 @@ again,
 
 def build(run: RunData) -> dict[str, Any]:
     manifest = run.manifest
-    dataset, model = manifest.get("dataset", {}), manifest.get("model", {})
-    sessions = manifest.get("sessions") or []
-    seconds = sum(float(s.get("seconds") or 0) for s in sessions)
-    images = sum(int(s.get("images") or 0) for s in sessions)
-    card = model.get("card") or {}
     return {
         "groups": [
-            (
-                "Data",
-                _given(
-                    ("dataset", dataset.get("name")),
-                    ("split", dataset.get("split")),
-                    ("images", words.integer(dataset.get("n_examples"))),
-                    ("classes of the dataset", words.integer(len(dataset.get("class_names") or ()))),
-                    ("fingerprint", dataset.get("fingerprint")),
-                ),
-            ),
-            (
-                "Model",
-                _given(
-                    ("model", model.get("name")),
-                    ("sha256", model.get("sha256")),
-                    *((key, _plain(value)) for key, value in card.items() if "class" not in key),
-                ),
-            ),
-            (
-                "Run",
-                _given(
-                    ("run id", manifest.get("run_id")),
-                    ("method", run.method),
-                    ("shards", words.integer(len(manifest.get("shards") or ()))),
-                    ("sessions", words.integer(len(sessions))),
-                    ("left out", "; ".join(run.outdated)),
-                    ("first started", str(sessions[0].get("started", ""))[:19] if sessions else None),
-                    ("last ended", sessions[-1].get("ended") if sessions else None),
-                    ("time spent", words.duration(seconds) if seconds else None),
-                    ("cost of the last session", _cost(sessions)),
-                    ("inside the audit", _inside(sessions)),
-                    ("read from object stores", _traffic(sessions)),
-                    (
-                        "speed",
-                        f"{words.number(images / seconds, 1)} images/s" if seconds and images else None,
-                    ),
-                ),
-            ),
+            ("Data", _data(manifest.get("dataset", {}))),
+            ("Model", _model(manifest.get("model", {}))),
+            ("Run", _run(run)),
             ("Looked at before the first image", run.preflight.rows() if run.preflight else []),
             ("Decided by position, by default or by guess", _decided(run)),
             ("Versions", _given(*sorted((manifest.get("versions") or {}).items()))),
         ],
         "config": json.dumps(manifest.get("config", {}), indent=2, ensure_ascii=False),
     }
+
+
+def _data(dataset: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return _given(
+        ("dataset", dataset.get("name")),
+        ("split", dataset.get("split")),
+        ("images", words.integer(dataset.get("n_examples"))),
+        ("classes of the dataset", words.integer(len(dataset.get("class_names") or ()))),
+        ("fingerprint", dataset.get("fingerprint")),
+    )
+
+
+def _model(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    card = model.get("card") or {}
+    return _given(
+        ("model", model.get("name")),
+        ("sha256", model.get("sha256")),
+        *((key, _plain(value)) for key, value in card.items() if "class" not in key),
+    )
+
+
+def _run(run: RunData) -> list[tuple[str, str]]:
+    manifest = run.manifest
+    sessions = manifest.get("sessions") or []
+    seconds = sum(float(s.get("seconds") or 0) for s in sessions)
+    images = sum(int(s.get("images") or 0) for s in sessions)
+    speed = f"{words.number(images / seconds, 1)} images/s" if seconds and images else None
+    return _given(
+        ("run id", manifest.get("run_id")),
+        ("method", run.method),
+        ("shards", words.integer(len(manifest.get("shards") or ()))),
+        ("sessions", words.integer(len(sessions))),
+        ("left out", "; ".join(run.outdated)),
+        ("first started", str(sessions[0].get("started", ""))[:19] if sessions else None),
+        ("last ended", sessions[-1].get("ended") if sessions else None),
+        ("time spent", words.duration(seconds) if seconds else None),
+        ("cost of the last session", _cost(sessions)),
+        ("inside the audit", _inside(sessions)),
+        ("read from object stores", _traffic(sessions)),
+        ("speed", speed),
+    )
 
 
 def _cost(sessions: Sequence[Mapping[str, Any]]) -> str | None:

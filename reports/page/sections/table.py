@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.columns import RANKING
@@ -117,53 +118,16 @@ heading for its meaning. The same table is in <code>{{ files.table }}</code> and
 
 def build(run: RunData) -> dict[str, Any]:
     table = run.classes
-    with_card = {int(label) for part in carded(table) for label in part["label"]}
-    accused = table[table["verdict"].isin(ACCUSED)]
-    ends, compared = ([*t["low"], *t["high"]] for t in (table, accused))
-    axis = whisker_axis(ends, compared)
     enough = int(run.rule("n_min"))
     tagged = tags(run)
-    rows = [
-        {
-            "label": int(r["label"]),
-            "rank": int(r["rank"]),
-            "name": str(r["class_name"]),
-            "id": str(r["class_id"]),
-            "verdict": r["verdict"],
-            "maps": r["map_verdict"],
-            "effect": r["effect"],
-            "effect_low": _round(r["effect_low"]),
-            "effect_high": _round(r["effect_high"]),
-            "effect_bar": whisker(AXIS, r["effect_low"], r["effect"], r["effect_high"], r["verdict"]),
-            "q_eff": _round(r["q_effect"], 6),
-            "planted": r.get("planted") is True,
-            "n": int(r["n"]),
-            "n_images": int(r["n_images"]),
-            "accuracy": r["accuracy"],
-            "adjusted": r["adjusted_lift"],
-            **_interval(r, axis, enough),
-            "ratio": r["ratio"],
-            "ratio_rank": r["ratio_rank"],
-            "box": r["box_area"],
-            "q_rel": _round(r["q_relative"], 6),
-            "q_abs": _round(r["q_absolute"], 6),
-            "needed": r["n_needed"],
-            "card": int(r["label"]) in with_card,
-            "images": run.pages.get(int(r["label"]), ""),
-            "tags": tagged.get(int(r["label"]), ()),
-        }
-        for r in records(table)
-    ]
-    counts = [(v, int((table["verdict"] == v).sum())) for v in Verdict]
     edited, needs = bool(table["tested"].notna().any()), bool(table["n_needed"].notna().any())
     unused = set() if edited else {"effect", "effect_low", "q_effect"}
     unused |= set() if needs else {"n_needed"}
-    columns = [_heading(*h) for h in HEADINGS if h[0] not in unused]
     return {
         "files": ranking_files(run.manifest, run.ranking.settings),
-        "columns": columns,
-        "rows": rows,
-        "counts": counts,
+        "columns": [_heading(*h) for h in HEADINGS if h[0] not in unused],
+        "rows": _rows(run, enough, tagged),
+        "counts": [(v, int((table["verdict"] == v).sum())) for v in Verdict],
         "tagged": bool(tagged),
         "needs": needs,
         "edited": edited,
@@ -171,7 +135,54 @@ def build(run: RunData) -> dict[str, Any]:
     }
 
 
-def _interval(row: dict[str, Any], axis: Axis, enough: int) -> dict[str, Any]:
+def _rows(run: RunData, enough: int, tagged: Mapping[int, Sequence[str]]) -> list[dict[str, Any]]:
+    """A row per class, in the order of the ranking."""
+    table = run.classes
+    with_card = {int(label) for part in carded(table) for label in part["label"]}
+    accused = table[table["verdict"].isin(ACCUSED)]
+    ends, compared = ([*t["low"], *t["high"]] for t in (table, accused))
+    axis = whisker_axis(ends, compared)
+    rows = []
+    for r in records(table):
+        label = int(r["label"])
+        links = {
+            "label": label,
+            "card": label in with_card,
+            "images": run.pages.get(label, ""),
+            "tags": tagged.get(label, ()),
+        }
+        rows.append(_cells(r) | _interval(r, axis, enough) | links)
+    return rows
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ranking says of a class."""
+    return {
+        "rank": int(row["rank"]),
+        "name": str(row["class_name"]),
+        "id": str(row["class_id"]),
+        "verdict": row["verdict"],
+        "maps": row["map_verdict"],
+        "effect": row["effect"],
+        "effect_low": _round(row["effect_low"]),
+        "effect_high": _round(row["effect_high"]),
+        "effect_bar": whisker(AXIS, row["effect_low"], row["effect"], row["effect_high"], row["verdict"]),
+        "q_eff": _round(row["q_effect"], 6),
+        "planted": row.get("planted") is True,
+        "n": int(row["n"]),
+        "n_images": int(row["n_images"]),
+        "accuracy": row["accuracy"],
+        "adjusted": row["adjusted_lift"],
+        "ratio": row["ratio"],
+        "ratio_rank": row["ratio_rank"],
+        "box": row["box_area"],
+        "q_rel": _round(row["q_relative"], 6),
+        "q_abs": _round(row["q_absolute"], 6),
+        "needed": row["n_needed"],
+    }
+
+
+def _interval(row: Mapping[str, Any], axis: Axis, enough: int) -> dict[str, Any]:
     """The interval of the adjusted lift; none of fewer images than a verdict takes."""
     low, high = (row["low"], row["high"]) if int(row["n"]) >= enough else (None, None)
     bar = whisker(axis, low, row["adjusted_lift"], high, row["verdict"])
