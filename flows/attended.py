@@ -55,7 +55,7 @@ def _audit(config: Config, out: str, report: bool, trust: Trust, seconds: float 
     glance_reference(config, trust)
     config = run.settled(config)
     start_up.reached(start_up.INPUT)
-    _get_ready(config, trust, dataset)
+    _get_ready(config, trust, dataset, run)
     if seconds is not None:
         config = _fitted(config, trust, run, seconds)
     from flows.run import RANKING, REPORT, TooManyFailed, run_audit
@@ -76,8 +76,8 @@ def _audit(config: Config, out: str, report: bool, trust: Trust, seconds: float 
     return result
 
 
-def _get_ready(config: Config, trust: Trust, dataset: Dataset | None) -> None:
-    """Prefect's server starts while the model is loaded and compiled."""
+def _get_ready(config: Config, trust: Trust, dataset: Dataset | None, run: Store) -> None:
+    """Prefect's server starts while the model is loaded and compiled; a new run looks at images then, too."""
     server = start_server()
     work = "choosing the method on a few images" if config.automatic else "compiling the methods"
     with progress.waiting(f"loading the model, {work}"):
@@ -85,7 +85,8 @@ def _get_ready(config: Config, trust: Trust, dataset: Dataset | None) -> None:
         start_up.reached(start_up.FRAMEWORK)
         from pipeline.measure.benches import bench_for
 
-        bench = bench_for(config, trust, dataset)
+        looks = not run.exists and not config.audit.precision  # which holds for all threads
+        bench = bench_for(config, trust, dataset, looks)
         if server is not None:
             server.wait()
         start_up.reached(start_up.SERVER)

@@ -115,7 +115,8 @@ def _look_first(run: Store, bench: Bench) -> Preflight | None:
     """What a look at a few images says; None where it was said before, or no image is left to audit."""
     if run.exists and (KEY in run.manifest or not run.missing()):
         return None
-    seen = look(bench.dataset, bench.model, batch_size=bench.config.execution.batch_size)
+    size = bench.config.execution.batch_size
+    seen = bench.seen or look(bench.dataset, bench.model, batch_size=size)
     start_up.reached(start_up.LOOK)
     doubts = () if bench.choice is None or bench.choice.passed else (_doubt(bench.choice),)
     return replace(

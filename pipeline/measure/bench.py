@@ -18,6 +18,7 @@ from pipeline.measure.fitting import check, create, fit_methods, reference_batch
 from pipeline.measure.metrics import get_metric
 from pipeline.run import start_up
 from pipeline.run.documents import ChoiceDocument
+from pipeline.run.preflight import Preflight
 from pipeline.run.provenance import replaced
 from pipeline.run.store import Store
 from pipeline.trust import NOTHING, Trust
@@ -41,6 +42,7 @@ class Bench:
         tried: images per second by batch size, where the configuration leaves that to be found.
         room: how many images were explained at once in the end.
         perturber: draws perturbation curves, where the configuration asks for them.
+        seen: what a look at a few images said, where it was asked for.
         seconds: what opening, loading, fitting and compiling took; fit_seconds: fitting and compiling alone.
     """
 
@@ -54,6 +56,7 @@ class Bench:
     choice: ChoiceDocument | None = None
     tried: Mapping[int, float] = field(default_factory=dict)
     room: Room = field(default_factory=Room)
+    seen: Preflight | None = None
 
     @property
     def at_once(self) -> int:
@@ -132,4 +135,4 @@ def rebudgeted(bench: Bench, config: Config) -> Bench:
     if any(create(method, model.card).estimates for method in config.methods):
         methods = fit_methods(config.methods, model, lambda: reference_batches(dataset, model.card))
     perturber = open_perturber(config, dataset, model)
-    return replace(bench, config=config, dataset=dataset, methods=methods, perturber=perturber)
+    return replace(bench, config=config, dataset=dataset, methods=methods, perturber=perturber, seen=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from explainers.engine import backend
@@ -15,6 +16,7 @@ from pipeline.inputs.datasets import Dataset, open_dataset
 from pipeline.inputs.models import load_model
 from pipeline.measure.batching import warm_up, with_batch_size
 from pipeline.measure.bench import Bench, open_bench
+from pipeline.measure.check import look
 from pipeline.measure.choice import choose
 from pipeline.run import start_up
 from pipeline.run.provenance import engine_of, replaced
@@ -25,15 +27,18 @@ _lock = threading.Lock()
 _kept: dict[str, Bench] = {}
 
 
-def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = None) -> Bench:
+def bench_for(
+    config: Config, trust: Trust = NOTHING, dataset: Dataset | None = None, looks: bool = False
+) -> Bench:
     """The bench of ``config``, opened and compiled by the first call in a process.
 
-    ``dataset``: that of ``config``, where it is open already. One bench is kept at a time: a second model
+    ``dataset``: that of ``config``, where it is open already. ``looks``: a few images are looked at
+    meanwhile, see :func:`pipeline.measure.check.look`. One bench is kept at a time: a second model
     would only hold memory. One whose method was chosen, or its batch size found, is also that of the
     configuration with these.
 
     Raises:
-        InputError, ConfigError, ExplainError: as :func:`open_bench` and :func:`choose` do.
+        InputError, ConfigError, ExplainError: as :func:`open_bench`, :func:`choose` and :func:`look` do.
     """
     with _lock:
         if (key := _key(config, trust)) not in _kept:
@@ -42,16 +47,32 @@ def bench_for(config: Config, trust: Trust = NOTHING, dataset: Dataset | None = 
             bench = open_bench(config, trust, dataset)
             if config.execution.batch_size == FOUND:
                 bench = with_batch_size(bench)
-            if config.automatic:
-                bench = choose(bench)
-                start_up.reached(start_up.CHOSEN)
-            began = time.perf_counter()
-            warm_up(bench)
-            start_up.reached(start_up.COMPILED)
-            now = time.perf_counter()
-            bench = replace(bench, seconds=now - started, fit_seconds=bench.fit_seconds + now - began)
+            bench = _seen_and_compiled(bench) if looks else _compiled(bench)
+            bench = replace(bench, seconds=time.perf_counter() - started)
             _kept.update({key: bench, _key(bench.config, trust): bench})
         return _kept[key]
+
+
+def _compiled(bench: Bench) -> Bench:
+    """With its method chosen, if nobody named one, and compiled."""
+    if bench.config.automatic:
+        bench = choose(bench)
+        start_up.reached(start_up.CHOSEN)
+    began = time.perf_counter()
+    warm_up(bench)
+    start_up.reached(start_up.COMPILED)
+    return replace(bench, fit_seconds=bench.fit_seconds + time.perf_counter() - began)
+
+
+def _seen_and_compiled(bench: Bench) -> Bench:
+    """The same, with a look at a few images in another thread: compiling keeps one processor busy."""
+    with ThreadPoolExecutor(1, "look") as beside:
+        size = bench.config.execution.batch_size
+        seen = beside.submit(look, bench.dataset, bench.model, batch_size=size)
+        bench = _compiled(bench)
+        bench = replace(bench, seen=seen.result())
+    start_up.reached(start_up.LOOK)
+    return bench
 
 
 def bench_without_methods(config: Config, trust: Trust = NOTHING) -> Bench:

@@ -93,14 +93,15 @@ def images_checked(asked: int, of: int) -> int:
 
 
 class Copies:
-    """Shuffled copies of one network, each made and traced once for all methods that are checked; what is
-    compiled for a method serves the network and its copies."""
+    """Shuffled copies of one network, each made and traced once for all methods that are checked on the same
+    images; what is compiled for a method serves the network and its copies."""
 
     def __init__(self, model: keras.Model, seed: int) -> None:
         self._model, self._seed = model, seed
         self._made: dict[float, keras.Model] = {}
         self._bound: list[Fitted] = []  # a network lives as long as something is bound to it
         self._kindred: dict[tuple[str, ...], Kindred] = {}
+        self._originals: dict[tuple[str, ...], tuple[list[Explanation], list[Explanation]]] = {}
 
     def __call__(self, share: float) -> keras.Model:
         """The copy whose upper ``share`` is shuffled."""
@@ -117,6 +118,19 @@ class Copies:
         kindred = self._kindred.setdefault(tuple(fitted), Kindred(list(fitted.values())))
         return kindred.of(list(fitted.values()))
 
+    def originals(self, bench: Bench, x: np.ndarray) -> tuple[list[Explanation], list[Explanation]]:
+        """Maps of the images by the methods of the bench and the network as it is: of the predicted class and
+        of another one. A method that is checked further has them already."""
+        key = tuple(bench.methods)
+        if key not in self._originals:
+            fitted = self.shared(bench.methods)
+            before = explain_inputs(bench, x, None, fitted, len(x))
+            target, classes = before[0].target, before[0].output.shape[1]
+            rng = Purpose.SANITY_TARGETS.rng(self._seed)
+            others = (target + rng.integers(1, max(classes, 2), len(target))) % classes
+            self._originals[key] = before, explain_inputs(bench, x, others, fitted, len(x))
+        return self._originals[key]
+
 
 def check_methods(
     bench: Bench,
@@ -131,13 +145,8 @@ def check_methods(
     The second result says of the other methods why they could not be checked.
     """
     copies = copies or Copies(bench.model.model, bench.config.audit.seed)
-    fitted = copies.shared(bench.methods)
-    before = explain_inputs(bench, x, None, fitted, len(x))
+    before, swapped = copies.originals(bench, x)
     target = before[0].target
-    classes = before[0].output.shape[1]
-    rng = Purpose.SANITY_TARGETS.rng(bench.config.audit.seed)
-    others = (target + rng.integers(1, max(classes, 2), len(target))) % classes
-    swapped = explain_inputs(bench, x, others, fitted, len(x))
     after = {name: _explain_shuffled(bench, copies, share, x, target) for name, share in stages.items()}
     results, failed = [], {}
     for i, method in enumerate(bench.methods):

@@ -70,9 +70,9 @@ def test_what_it_cost_stands_beside_the_forecast(finished: Path):
         "model loaded",
         "methods fitted",
         "methods compiled",
+        "images looked at",
         "server answers",
         "forecast made",
-        "images looked at",
         "first images audited",
         "first shard written",
     ]

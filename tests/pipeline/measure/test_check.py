@@ -13,15 +13,19 @@ import pytest
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
+from pipeline.config import parse_config
 from pipeline.config_sections import ModelConfig
 from pipeline.errors import InputError
 from pipeline.inputs.card import ModelCard
 from pipeline.inputs.datasets import NO_BOXES, DatasetInfo, Record
 from pipeline.inputs.models import LoadedModel, load_model
 from pipeline.inputs.spread import spread
+from pipeline.measure import audit, benches
 from pipeline.measure.agreement import Agreement, accuracy_of, can_tell, wilson
+from pipeline.measure.bench import rebudgeted
 from pipeline.measure.check import look
 from pipeline.run.preflight import KEY, Preflight, read_preflight
+from pipeline.run.store import Store
 
 SIDE = 8
 COLOURS = {"red": (250, 20, 20), "green": (20, 250, 20), "blue": (20, 20, 250)}
@@ -278,6 +282,29 @@ def test_one_unit_is_two_classes(tmp_path, activation):
 
 
 # -- stored
+
+
+def test_a_look_beside_the_compilation_is_the_same_and_the_audit_takes_it(
+    tiny_planted, tiny_cnn_file, tmp_path, monkeypatch
+):
+    config = parse_config(
+        {
+            "dataset": {"source": "planted", "path": tiny_planted.config.path},
+            "model": {"source": str(tiny_cnn_file)},
+            "methods": [{"name": "gradient"}],
+            "sanity": {"images": 0},
+            "perturbation": None,
+            "execution": {"batch_size": 8, "shard_size": 24},
+        }
+    )
+    bench = benches.bench_for(config, looks=True)
+    assert bench.seen == look(bench.dataset, bench.model, batch_size=8)
+    monkeypatch.setattr(audit, "look", None)  # whoever looks again fails
+    run, told = Store(tmp_path / "run"), []
+    audit.audit_run(run, bench, told=told.append)
+    assert read_preflight(run.manifest, run.path).accuracy == told[0].accuracy == bench.seen.accuracy
+    # other images are looked at anew
+    assert rebudgeted(bench, config).seen is None
 
 
 def test_it_is_stored_and_read_back_as_it_was():
