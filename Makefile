@@ -71,7 +71,7 @@ test-latest:
 	$(LATEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
 	$(LATEST)/bin/python -m pytest -q
 
-# Every figure of the README and of docs/; alone on the machine, about an hour on 2 cores. The last five need the
+# Every figure of the README and of docs/; alone on the machine, about an hour on 2 cores. The last seven need the
 # real files: make benchmarks HANSAUDIT_ILSVRC=folder (with squeezenet_v1.1.keras and the archives).
 benchmarks: $(STAMP)
 	$(BIN)/python -m benchmarks.lrp --networks vgg16 resnet50 squeezenet
@@ -85,6 +85,8 @@ ifdef HANSAUDIT_ILSVRC
 	HANSAUDIT_ILSVRC=$(HANSAUDIT_ILSVRC) $(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.end_to_end $(ILSVRC) $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras --method lrp.epsilon_gamma_box
 	$(BIN)/python -m benchmarks.end_to_end $(ILSVRC) ResNet50 --weights none --method lrp.preset_a --limit 96 --repeats 2
+	$(BIN)/python -m benchmarks.start_up $(ILSVRC) $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras --method lrp.epsilon_gamma_box
+	$(BIN)/python -m benchmarks.start_up $(ILSVRC) ResNet50 --weights none --method lrp.preset_a
 	$(BIN)/python -m benchmarks.memory $(ILSVRC) $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras
 	$(BIN)/python -m benchmarks.perturbation --model $(HANSAUDIT_ILSVRC)/squeezenet_v1.1.keras
 endif
