@@ -1,5 +1,6 @@
 """Cost of perturbation curves against the same number of plain batched forward passes.
 
+    python -m benchmarks.perturbation --model squeezenet_v1.1.keras --short    # the curves that a run draws
     python -m benchmarks.perturbation --model squeezenet_v1.1.keras [--quantus]
 
 Interleaved, in one process, the same compiled forward pass on both sides; wall and processor time (the
@@ -62,10 +63,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         np.zeros(options.images, np.int32),
         (None,) * options.images,
     )
-    config = PerturbationConfig(steps=options.steps, points=0, repeats=options.repeats)
+    given = {} if options.short else {"steps": options.steps, "points": 0, "repeats": options.repeats}
+    config = PerturbationConfig(**given)
     evaluator = Evaluator(loaded.model, options.batch)
     perturber = Perturber(evaluator, loaded.card, config, 0)
-    passes = options.images * config.steps * config.repeats * len(config.orders)
+    perturber.tables(batch, [map_], ["map"])
+    passes = evaluator.passes  # all that the network was asked for, whole batches
     whole = np.resize(batch.inputs, (options.batch, *shape[1:]))
 
     def plain() -> None:
@@ -132,6 +135,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--short", action="store_true", help="the protocol of a run, not --steps --repeats")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quantus", action="store_true")
     parser.add_argument("--out", default="")

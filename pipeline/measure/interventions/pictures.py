@@ -102,7 +102,8 @@ def widen(mask: np.ndarray, rim: float = RIM) -> np.ndarray:
 
 def replace(picture: np.ndarray, where: np.ndarray, other: np.ndarray) -> np.ndarray:
     """``other`` inside ``where``, ``picture`` elsewhere."""
-    return np.where(where[..., None], other, picture)
+    # of the same shape, not broadcast along three channels: two thirds of the time
+    return np.where(np.repeat(where[..., None], picture.shape[-1], axis=-1), other, picture)
 
 
 def window_sums(mask: np.ndarray, h: int, w: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.feature import match_template
 
 from pipeline.inputs.datasets.drawing import patch_mark, text_mark
 from pipeline.measure.interventions.pictures import Scene
@@ -13,7 +14,7 @@ from pipeline.measure.transfer.moved import BEST, PASSES, PLACES, moves, paste_a
 from pipeline.measure.transfer.pairs import Paste
 from pipeline.measure.transfer.places import Place
 from pipeline.measure.transfer.plan import Spot
-from pipeline.measure.transfer.repeats import colours_of, repeated_part
+from pipeline.measure.transfer.repeats import colours_of, correlation, repeated_part
 from tests.measure_windows import noise, windows_with
 
 # -- groups
@@ -147,3 +148,15 @@ def test_what_else_a_window_raises() -> None:
     label, added = heard.also(0)
     assert (label, round(added, 6)) == (2, 0.15)
     assert heard.also(2)[0] == 0
+
+
+def test_a_template_is_laid_over_a_picture_as_scikit_image_lays_it() -> None:
+    rng = np.random.default_rng(0)
+    area = rng.integers(0, 256, (40, 33, 3)).astype(float)
+    template = area[11:21, 5:17] + rng.normal(scale=5, size=(10, 12, 3))
+    fit = correlation(area, template)
+    assert np.unravel_index(fit.argmax(), fit.shape) == (11, 5)
+    np.testing.assert_allclose(fit, match_template(area, template)[:, :, 0], atol=1e-12)
+    even = np.full((8, 9, 3), 7.0)
+    assert not correlation(even, template[:4, :4]).any()
+    assert not correlation(area, even).any()
