@@ -122,6 +122,16 @@ def multiply(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, w: Tensor)
     return cast(function(cast(a, "bfloat16"), cast(w, "bfloat16")), a.dtype)
 
 
+def add_bias(z: Tensor, bias: Tensor) -> Tensor:
+    """`z + bias`, said so that TensorFlow knows a bias: it makes one operation of a convolution, its bias, a
+    sum of branches and a ReLU. Of ordinary sums it would add up the branches first, and the bias to all."""
+    if backend() != "tensorflow" or len(bias.shape) != 1 or z.shape[-1] != bias.shape[0]:
+        return z + bias
+    import tensorflow as tf
+
+    return tf.nn.bias_add(z, bias)
+
+
 def after(value: Tensor, dependency: Tensor) -> Tensor:
     """`value`, not to be consumed before `dependency` exists.
 

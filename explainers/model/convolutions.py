@@ -13,8 +13,7 @@ from explainers import engine
 from explainers.engine import Tensor
 from explainers.model.linear import Linear
 from explainers.model.live import double
-
-Pads = tuple[tuple[int, int], ...]
+from explainers.model.phases import Pads, Phases
 
 
 @dataclass(frozen=True)
@@ -52,15 +51,25 @@ class Conv(Linear):
     def _rotates(self) -> bool:
         return set(self.strides) == {1} and self.groups == 1
 
+    @property
+    def _phases(self) -> Phases | None:
+        """How it is transposed where it strides, if that pays."""
+        phases = Phases(self.kernel_size, self.strides)
+        return phases if self.groups == 1 and set(self.dilation) == {1} and phases.pay else None
+
     def flip(self, w: np.ndarray) -> np.ndarray:
-        if not self._rotates:
-            return w
-        spatial = tuple(range(len(self.kernel_size)))
-        return np.swapaxes(np.flip(w, spatial), -1, -2)
+        if self._rotates:
+            return np.swapaxes(np.flip(w, tuple(range(len(self.kernel_size)))), -1, -2)
+        return w if self._phases is None else self._phases.kernel(w)
 
     def transpose(self, s: Tensor, flipped: Tensor, like: Tensor) -> Tensor:
         if not self._rotates:
-            return super().transpose(s, flipped, like)
+            if self._phases is None:
+                return super().transpose(s, flipped, like)
+            lows = None if self.padding == "same" else [low for low, _ in self._all_pads()]
+            pads, steps = self._phases.pads(s, like, lows), (1,) * len(self.strides)
+            taps = Conv(self._phases.taps, steps, "valid", self.dilation, pads=pads)
+            return self._phases.spread(taps.apply(s, flipped), like, lows)
         extents = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         pads = tuple((e - low, e - high) for e, (low, high) in zip(extents, self._all_pads(), strict=True))
         if all(pad == (e // 2, e - e // 2) for pad, e in zip(pads, extents, strict=True)):
@@ -68,7 +77,7 @@ class Conv(Linear):
         return replace(self, padding="valid", pads=pads).apply(s, flipped)
 
     def _all_pads(self) -> Pads:
-        """Zero padding on both sides of each axis at stride 1."""
+        """Zero padding on both sides of each axis, at stride 1 if it is "same"."""
         if self.padding == "valid":
             return self.pads or ((0, 0),) * len(self.kernel_size)
         extents = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]

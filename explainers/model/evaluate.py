@@ -7,6 +7,7 @@ from typing import Any
 
 from keras import ops
 
+from explainers import engine
 from explainers.engine import Tensor
 from explainers.model.graph import Node
 from explainers.model.live import as_tensor
@@ -24,7 +25,7 @@ def evaluate(node: Node, inputs: Sequence[Tensor], weights: Weights | None = Non
         return ops.cast(node.call(*inputs), inputs[0].dtype)
     weights = own_weights(node, inputs[0].dtype) if weights is None else weights
     z = node.linear.apply(inputs[0], weights["kernel"])
-    return z + weights["bias"] if "bias" in weights else z
+    return engine.add_bias(z, weights["bias"]) if "bias" in weights else z
 
 
 def own_weights(node: Node, dtype: Any) -> Weights:

@@ -3,7 +3,8 @@
 Weights are arguments, never state, so a rule can put `w+`, `w^2` or ones where the model has `w`.
 `flip(w)` turns a kernel into what `transpose` wants; it runs once per fit, on the host. A stride-1
 convolution is transposed as a *forward* convolution with the kernel rotated by 180 degrees and its
-channel axes swapped, which on a CPU is 1 to 3 times faster than the framework's own.
+channel axes swapped, which on a CPU is 1 to 3 times faster than the framework's own; one that strides may be
+transposed by phases.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ CASES: dict[str, Case] = {
     "conv3d": Case(partial(layers.Conv3D, 2, 2, padding="same"), (3, 4, 3, 2)),
     "strided": Case(partial(layers.Conv2D, 3, 3, strides=2, padding="same"), (6, 5, 2)),
     "strided_valid": Case(partial(layers.Conv2D, 3, 2, strides=3), (7, 8, 2)),
+    "strided_phases": Case(partial(layers.Conv2D, 3, (4, 1), strides=2, padding="same"), (6, 5, 2)),
     "strided_3d": Case(partial(layers.Conv3D, 2, 3, strides=2, padding="same"), (4, 5, 4, 2)),
     "dilated": Case(partial(layers.Conv2D, 3, 3, dilation_rate=2, padding="same"), (6, 7, 2)),
     "grouped": Case(partial(layers.Conv2D, 4, 3, groups=2, padding="same"), (5, 4, 4)),
