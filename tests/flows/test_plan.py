@@ -235,7 +235,7 @@ def test_with_a_dataset_it_says_what_an_audit_would_cost(
     # a window of each image and one of another class, onto two recipients each, and recipients as they are
     assert 24 * 2 * 2 < windows["passes"] <= 24 * 2 * 2 + 24
     assert windows["seconds"] == windows["passes"] / 2
-    assert told["forecast"]["total"]["seconds"] == 24 + 110 + 132 + windows["seconds"]
+    assert told["forecast"]["total"]["seconds"] == 24 + 30 + 132 + windows["seconds"]
     assert "chosen" not in told["forecast"]
     code, told = as_json(capsys, *words, "--time", "30m")
     assert told["forecast"]["chosen"].startswith("audit of all 24 images")
