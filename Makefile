@@ -74,7 +74,7 @@ test-latest:
 # Every figure of the README and of docs/; alone on the machine, about an hour on 2 cores. The last seven need the
 # real files: make benchmarks HANSAUDIT_ILSVRC=folder (with squeezenet_v1.1.keras and the archives).
 benchmarks: $(STAMP)
-	$(BIN)/python -m benchmarks.lrp --networks vgg16 resnet50 squeezenet
+	$(BIN)/python -m benchmarks.lrp --networks vgg16 resnet50 squeezenet efficientnet_lite0
 	$(BIN)/python -m benchmarks.figure4 --network squeezenet
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.ranking_speed
