@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.output import publish, versions
 
+DEFAULT = ["vgg16", "resnet50", "squeezenet", "efficientnet_lite0"]
 METHODS = ("lrp.epsilon", "lrp.preset_a", "lrp.preset_b")
 XLA = ", XLA"  # behind a method: whole passes compiled by it
 MUST_REACH = {"lrp.epsilon": 0.95, "lrp.preset_a": 1.25, "lrp.preset_b": 1.9}  # vgg16, times the gradient
@@ -179,7 +180,9 @@ def markdown(result: dict[str, Any]) -> str:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lrp", description=__doc__)
-    parser.add_argument("--networks", nargs="+", default=["vgg16", "resnet50", "squeezenet", "efficientnet_lite0"])
+    parser.add_argument(
+        "--networks", nargs="+", default=["vgg16", "resnet50", "squeezenet", "efficientnet_lite0"]
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=9, help="0: setup and memory only")
     parser.add_argument("--threads", type=int, default=2)
