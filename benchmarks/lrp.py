@@ -180,9 +180,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lrp", description=__doc__)
-    parser.add_argument(
-        "--networks", nargs="+", default=["vgg16", "resnet50", "squeezenet", "efficientnet_lite0"]
-    )
+    parser.add_argument("--networks", nargs="+", default=DEFAULT)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=9, help="0: setup and memory only")
     parser.add_argument("--threads", type=int, default=2)
