@@ -18,6 +18,7 @@ from prefect.runner import Runner  # noqa: E402
 from prefect.schedules import Cron  # noqa: E402
 
 from flows import taking_back, terminal  # noqa: E402
+from flows.crashes import Crashes  # noqa: E402
 from flows.lifeline import be_followed  # noqa: E402
 from flows.run import audit_flow  # noqa: E402
 from flows.schedule import Schedule, next_run  # noqa: E402
@@ -81,7 +82,10 @@ async def _tell_next(schedule: Schedule) -> None:
 
 
 async def _look_back(schedule: Schedule) -> None:
-    """Put back what an earlier process had taken and never began, as soon as that is certain."""
+    """Put back what an earlier process had taken and never began, as soon as that is certain; tell of what
+    crashed."""
+    crashes = Crashes(terminal.print_line, deployment=schedule.name)
     while True:
         await asyncio.to_thread(taking_back.look, terminal.print_line, deployment=schedule.name)
+        await asyncio.to_thread(crashes.look)
         await asyncio.sleep(taking_back.LOOK)

@@ -118,6 +118,15 @@ def audit_flow(
     Raises:
         InputError: something the user named cannot be used, or too many images failed.
     """
+    # Prefect sends this function by value to the process of a served run: it must name nothing that holds a
+    # lock, and names one function
+    return _whole(config, out, end, trust, night)
+
+
+def _whole(
+    config: dict[str, Any], out: str, end: str, trust: dict[str, Any] | None, night: dict[str, Any] | None
+) -> AuditResult:
+    """The flow, in the process in which it runs."""
     follow_master()
     start_up.begin()
     dated = out.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}")

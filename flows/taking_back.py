@@ -15,8 +15,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from flows.crashes import Crashes, chosen
 from flows.settings import prepare_prefect
 
 PATIENCE: Final = timedelta(minutes=10)
@@ -41,28 +42,13 @@ def take_back(pool: str = "", deployment: str = "", now: datetime | None = None)
     now = now or datetime.now(UTC)
     taken: list[str] = []
     with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(**_filters(pool, deployment)):
+        for run in client.read_flow_runs(**chosen("PENDING", pool, deployment)):
             if run.state is None or now - run.state.timestamp < PATIENCE:
                 continue
             again: State = Scheduled(scheduled_time=datetime.now(UTC), message=_WHY)
             if client.set_flow_run_state(run.id, again).status.value == "ACCEPT":
                 taken.append(run.name)
     return taken
-
-
-def _filters(pool: str, deployment: str) -> dict[str, Any]:
-    from prefect.client.schemas import filters, objects
-
-    pending = filters.FlowRunFilterStateType(any_=[objects.StateType.PENDING])
-    chosen: dict[str, Any] = {
-        "flow_run_filter": filters.FlowRunFilter(state=filters.FlowRunFilterState(type=pending))
-    }
-    if pool:
-        chosen["work_pool_filter"] = filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool]))
-    if deployment:
-        named = filters.DeploymentFilterName(any_=[deployment])
-        chosen["deployment_filter"] = filters.DeploymentFilter(name=named)
-    return chosen
 
 
 def look(say: Say, pool: str = "", deployment: str = "") -> None:
@@ -92,11 +78,13 @@ def work(pool: str, say: Say) -> int:
     worker = subprocess.Popen(
         [sys.executable, "-P", str(_LIFELINE), str(os.getpid()), *begin], stdin=subprocess.PIPE
     )
+    crashes = Crashes(say, pool)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from now on a terminal's reaches the worker as well
     usual[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: worker.terminate())
     try:
         while True:
             look(say, pool)
+            crashes.look()
             with suppress(subprocess.TimeoutExpired):
                 return worker.wait(LOOK)
     finally:
